@@ -1,0 +1,1 @@
+"""Kubernetes and Azure on one machine, behind the real protocols."""
