@@ -1,0 +1,70 @@
+# Everything that people and CI run; `make help` lists it. Each target does the set-up it needs, in this folder and in
+# the user's cache folder only. Stamp files remember what is set up, so that later runs start at once.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
+
+BIN := .venv/bin
+AZURITE := .cache/azurite
+# The stamps live beside what they vouch for: whoever removes a folder removes its stamp.
+PYTHON_READY := .venv/.ready
+AZURITE_READY := $(AZURITE)/.ready
+KUBERNETES_READY := .cache/kubernetes.ready
+CRD := crds/workforces.yaml
+CHART_CRD := helm/workforce-operator/crds/workforces.yaml
+
+# What pytest gets besides the worker processes, for example: make test TESTS=tests/unit PYTEST_FLAGS=-x
+TESTS ?= tests
+TEST_WORKERS ?= 2
+PYTEST_FLAGS ?=
+DEMO_FLAGS ?= $(if $(filter-out 0,$(KEEP)),--keep)
+
+.PHONY: help setup demo test check crds bench fmt clean
+
+help: ## List the targets
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+setup: $(PYTHON_READY) $(AZURITE_READY) $(KUBERNETES_READY) ## Set up all that demo, test and check need (they do it themselves)
+
+demo: setup ## Run the whole story on this machine; KEEP=1 leaves it running
+	@$(BIN)/workforce local demo $(DEMO_FLAGS)
+
+test: setup ## Run all tests
+	@$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadgroup --no-loadscope-reorder $(PYTEST_FLAGS) $(TESTS)
+
+check: $(PYTHON_READY) ## Check format, lint, types, layers and generated files
+	@tools/check
+
+crds: $(PYTHON_READY) ## Generate the resource definition from the models
+	@$(BIN)/python -m workforce_operator.api.crd > $(CRD).new && mv $(CRD).new $(CRD)
+	@mkdir -p $(dir $(CHART_CRD)) && cp $(CRD) $(CHART_CRD)
+
+ifneq ($(wildcard bench/*.py),)
+bench: setup ## Run the benchmarks
+	@for program in bench/*.py; do echo "== $$program"; $(BIN)/python "$$program"; done
+endif
+
+fmt: $(PYTHON_READY) ## Format the code and fix what can be fixed
+	@$(BIN)/ruff check --quiet --fix-only .
+	@$(BIN)/ruff format --quiet .
+
+clean: ## Remove what set-up, tests and builds made in this folder
+	@! { test -x $(BIN)/workforce && test -d .workforce; } || $(BIN)/workforce local down
+	@chmod -R u+w .cache 2>/dev/null || true
+	@rm -rf .venv .cache .workforce build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(PYTHON_READY): requirements/dev.txt pyproject.toml worker_agent/jobq/version.py tools/setup
+	@tools/setup python
+	@touch $@
+
+$(AZURITE_READY): $(wildcard tools/azurite/package*.json tools/azurite/.npmrc) tools/setup
+	@tools/setup azurite
+	@touch $@
+
+$(KUBERNETES_READY): $(wildcard tools/kubernetes/*/go.mod tools/kubernetes/*/go.sum) $(PYTHON_READY)
+	@tools/setup kubernetes
+	@mkdir -p $(@D) && touch $@
