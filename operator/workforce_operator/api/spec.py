@@ -1,0 +1,210 @@
+"""The desired state of a Workforce, as people write it.
+
+Only fields that have an effect exist. Bounds and rules that one field can state are here; rules between fields are CEL
+rules of the generated definition, so that the API server refuses bad input with a message that names the field.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from workforce_operator.api.base import Model
+
+
+class Suspend(StrEnum):
+    """What is suspended."""
+
+    NONE = "None"
+    SCALE_UP_ONLY = "ScaleUpOnly"
+    HOLD = "Hold"
+    DRAIN = "Drain"
+
+
+class DeletionPolicy(StrEnum):
+    """What happens to the worker jobs of a deleted Workforce."""
+
+    DRAIN = "Drain"
+    CANCEL = "Cancel"
+    ORPHAN = "Orphan"
+
+
+class DrainMode(StrEnum):
+    """How drained workers treat their running tasks."""
+
+    FINISH = "Finish"
+
+
+class DeadlineAction(StrEnum):
+    """What happens to a worker that still runs tasks at its drain deadline."""
+
+    WAIT = "Wait"
+    CHECKPOINT = "Checkpoint"
+    CANCEL = "Cancel"
+
+
+class StorageQueue(Model):
+    """An Azure Storage queue."""
+
+    account: Annotated[str, Field(pattern=r"^[a-z0-9]{3,24}$")]
+    """Storage account that holds the queue."""
+    name: Annotated[str, Field(pattern=r"^[a-z0-9](-?[a-z0-9])*$", min_length=3, max_length=63)]
+    """Name of the queue."""
+
+
+class Queue(Model):
+    """The task queue that all replicas pull from."""
+
+    type: Literal["Storage"]
+    """Kind of the queue."""
+    storage: StorageQueue | None = None
+    """Where the tasks are, for type Storage."""
+
+
+class Region(Model):
+    """One place to run worker jobs: an AzureML workspace, a compute, an experiment and a control topic."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=40)]
+    """Name of the region within this Workforce; part of its jobs' names."""
+    subscription_id: Annotated[str, Field(min_length=1, max_length=64)]
+    """Azure subscription of the workspace. Does not change for a region."""
+    resource_group: Annotated[str, Field(min_length=1, max_length=90)]
+    """Resource group of the workspace. Does not change for a region."""
+    workspace: Annotated[str, Field(min_length=1, max_length=64)]
+    """AzureML workspace. Does not change for a region."""
+    compute: Annotated[str, Field(min_length=1, max_length=512)]
+    """AmlCompute cluster in the workspace. Does not change for a region."""
+    experiment: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=256)] | None = None
+    """Experiment of the jobs; default `<namespace>-<name>-<region>`. Does not change for a region."""
+    topic: Annotated[str, Field(min_length=1, max_length=260)] | None = None
+    """Control topic; default `<namespace>-<name>-<region>`. Does not change for a region."""
+    min_replicas: Annotated[int, Field(ge=0, le=100_000)] = 0
+    """Replicas kept here while the desired number is at least the sum of all regions' minReplicas."""
+    max_replicas: Annotated[int, Field(ge=0, le=100_000)]
+    """Live worker jobs never exceed this number here."""
+
+
+class Environment(Model):
+    """The environment that a worker job runs in."""
+
+    type: Literal["Image", "Registered"]
+    """Image: a container image. Registered: an environment of the workspace."""
+    image: Annotated[str, Field(min_length=1, max_length=512)] | None = None
+    """Container image, for type Image."""
+    name: Annotated[str, Field(min_length=1, max_length=255)] | None = None
+    """Name of the registered environment, for type Registered."""
+    version: Annotated[str, Field(min_length=1, max_length=255)] | None = None
+    """Version of the registered environment, for type Registered."""
+
+
+class Identity(Model):
+    """The identity that a worker job acts as."""
+
+    type: Literal["Managed"]
+    """Kind of the identity."""
+    resource_id: Annotated[str, Field(min_length=1, max_length=512)] | None = None
+    """ARM id of a user-assigned identity."""
+    client_id: Annotated[str, Field(min_length=1, max_length=64)] | None = None
+    """Client id of a user-assigned identity; also set as AZURE_CLIENT_ID of the job."""
+
+
+class SecretKeyRef(Model):
+    """One key of a Secret in the Workforce's namespace."""
+
+    name: Annotated[str, Field(min_length=1, max_length=253)]
+    """Name of the Secret."""
+    key: Annotated[str, Field(min_length=1, max_length=253)]
+    """Key within the Secret."""
+
+
+class EnvironmentVariableSource(Model):
+    """Where a value comes from."""
+
+    secret_key_ref: SecretKeyRef
+    """A key of a Secret; read at each new hire, never stored in the status."""
+
+
+class EnvironmentVariable(Model):
+    """One environment variable of the worker jobs."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=256)]
+    """Name of the variable."""
+    value: Annotated[str, Field(max_length=8192)] | None = None
+    """Its value; exactly one of value and valueFrom."""
+    value_from: EnvironmentVariableSource | None = None
+    """Where its value comes from."""
+
+
+class Template(Model):
+    """The AzureML command job that every replica is."""
+
+    command: Annotated[str, Field(min_length=1, max_length=32_768)] = "workforce-agent run"
+    """Shell command of the job. The queue, the slots and the limits reach it by environment variables."""
+    slots: Annotated[int, Field(ge=1, le=1024)] = 1
+    """Tasks that one replica runs at once (JOBQ_NUM_WORKERS)."""
+    environment: Environment
+    """Where the command runs."""
+    identity: Identity | None = None
+    """Who the job acts as; absent = the compute's identity."""
+    environment_variables: Annotated[list[EnvironmentVariable], Field(max_length=100)] = []
+    """Further variables of the job; they may not replace the ones that the operator sets."""
+    shm_size: Annotated[str, Field(pattern=r"^[1-9][0-9]*(Ki|Mi|Gi|k|M|G)?$", max_length=16)] | None = None
+    """Shared memory, a Kubernetes quantity."""
+    timeout_seconds: Annotated[int, Field(ge=1800, le=2_592_000)] = 1_209_600
+    """Longest life of a job; the agent stops pulling early enough to leave by itself."""
+    tags: Annotated[dict[str, str], Field(max_length=30)] = {}
+    """Tags of the jobs."""
+
+
+class ServiceBusNamespace(Model):
+    """A Service Bus namespace, by its ARM coordinates."""
+
+    subscription_id: Annotated[str, Field(min_length=1, max_length=64)]
+    """Azure subscription of the namespace."""
+    resource_group: Annotated[str, Field(min_length=1, max_length=90)]
+    """Resource group of the namespace."""
+    namespace: Annotated[str, Field(min_length=1, max_length=260)]
+    """Name of the namespace."""
+
+
+class Control(Model):
+    """The control channel; without it running worker jobs are never laid off."""
+
+    service_bus: ServiceBusNamespace
+    """Namespace that holds the control topics and queues; made there when missing."""
+
+
+class Drain(Model):
+    """How running worker jobs are laid off."""
+
+    mode: DrainMode = DrainMode.FINISH
+    """Finish: running tasks are completed."""
+    deadline_seconds: Annotated[int, Field(ge=60, le=2_592_000)] = 86_400
+    """Time that a worker has from the order to leave."""
+    on_deadline: DeadlineAction = DeadlineAction.WAIT
+    """What happens then to a worker that still runs tasks."""
+
+
+class WorkforceSpec(Model):
+    """N identical workers that serve one task queue, spread over regions."""
+
+    replicas: Annotated[int, Field(ge=0, le=1_000_000)]
+    """Worker jobs wanted."""
+    queue: Queue
+    """Where the tasks are."""
+    regions: Annotated[list[Region], Field(min_length=1, max_length=200)]
+    """Where worker jobs may run."""
+    template: Template
+    """What each worker job is."""
+    control: Control | None = None
+    """How workers are told to leave; absent = running worker jobs are never laid off, only pending ones."""
+    drain: Drain = Drain()
+    """How running worker jobs are laid off."""
+    suspend: Suspend = Suspend.NONE
+    """None: nothing is suspended. ScaleUpOnly: nobody is hired. Hold: nothing is touched. Drain: to zero."""
+    deletion_policy: DeletionPolicy | None = None
+    """Drain, Cancel or Orphan; unset = Drain with control, else pending jobs are cancelled and running ones reported."""
+    deletion_deadline_seconds: Annotated[int, Field(ge=0, le=2_592_000)] = 86_400
+    """Deletion ends at the latest this long after it was asked for."""

@@ -1,0 +1,148 @@
+"""The observed state of a Workforce, and the operator's memory of its intentions.
+
+``next_sequence``, ``open_cohorts``, ``filled`` and ``drains`` are the ledger: they are written with a resourceVersion
+precondition *before* the act that they announce, and read back after a restart. Everything else is output only.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import AwareDatetime, Field
+
+from workforce_operator.api.base import Model
+from workforce_operator.api.spec import DrainMode
+
+
+class Condition(Model):
+    """A condition in the shape of metav1.Condition."""
+
+    type: Annotated[str, Field(max_length=316)]
+    """Type of the condition."""
+    status: Literal["True", "False", "Unknown"]
+    """Whether it holds."""
+    observed_generation: int
+    """Generation of the spec that it speaks of."""
+    last_transition_time: AwareDatetime
+    """When the status last changed."""
+    reason: Annotated[str, Field(max_length=1024)]
+    """One word for programs."""
+    message: Annotated[str, Field(max_length=32_768)]
+    """A sentence for people."""
+
+
+class Range(Model):
+    """A closed range of numbers."""
+
+    first: Annotated[int, Field(ge=0)]
+    """First number."""
+    last: Annotated[int, Field(ge=0)]
+    """Last number, included."""
+
+
+class DrainState(StrEnum):
+    """State of a drain wave."""
+
+    SENT = "Sent"
+    RECALLED = "Recalled"
+
+
+class DrainWave(Model):
+    """Worker jobs that were told to leave together."""
+
+    id: Annotated[str, Field(min_length=1, max_length=63)]
+    """Id of the wave; part of its orders' ids."""
+    mode: DrainMode
+    """How the workers treat their running tasks."""
+    state: DrainState
+    """Sent: told to leave. Recalled: told to stay after all."""
+    revision: Annotated[int, Field(ge=0)]
+    """Rises with every change; workers ignore orders with a lower one."""
+    jobs: list[Range]
+    """Sequences of the jobs."""
+    sent_time: AwareDatetime
+    """When the wave, or its recall, was decided; resends are counted from here."""
+    deadline_time: AwareDatetime
+    """When the workers are expected to be gone."""
+    reason: Annotated[str, Field(max_length=1024)]
+    """Why."""
+
+
+class RegionCoordinates(Model):
+    """Where a region's jobs are, kept so that a region taken out of the spec can still be emptied."""
+
+    subscription_id: str
+    """Azure subscription of the workspace."""
+    resource_group: str
+    """Resource group of the workspace."""
+    workspace: str
+    """AzureML workspace."""
+    compute: str
+    """Compute."""
+    experiment: str
+    """Experiment of the jobs."""
+    topic: str
+    """Control topic."""
+
+
+class RegionStatus(Model):
+    """One region: counts, and the ledger of its reserved names and drains."""
+
+    name: str
+    """Name of the region."""
+    coordinates: RegionCoordinates
+    """Where its jobs are."""
+    desired: int = 0
+    """Replicas wanted here."""
+    pending: int = 0
+    """Jobs that wait for a node."""
+    running: int = 0
+    """Jobs that have a process."""
+    paused: int = 0
+    """Jobs that are paused."""
+    draining: int = 0
+    """Jobs that were told to leave and have not left."""
+    next_sequence: int | None = None
+    """First sequence that is not reserved; absent = nothing is hired until all jobs have been listed."""
+    filled: int = 0
+    """How many of the desired replicas have been hired at least once; what is missing beyond that is growth."""
+    open_cohorts: list[Range] = []
+    """Cohorts that hold a reserved name not seen ended; only these are listed."""
+    drains: list[DrainWave] = []
+    """Drains that were ordered and have not ended, at most 16."""
+    stale_since_time: AwareDatetime | None = None
+    """Since when the region cannot be read; the counts are from before."""
+    message: str | None = None
+    """Why the region cannot be read, or waits before hiring."""
+
+
+class WorkforceStatus(Model):
+    """What is, as far as it is known."""
+
+    observed_generation: int | None = None
+    """Generation of the spec that this status speaks of."""
+    installation_id: str | None = None
+    """Id of the operator installation that owns the jobs."""
+    desired_replicas: int = 0
+    """Worker jobs wanted now."""
+    replicas: int = 0
+    """Supply: pending and running jobs that were not told to leave."""
+    pending_replicas: int = 0
+    """Jobs that wait for a node."""
+    running_replicas: int = 0
+    """Jobs that have a process."""
+    paused_replicas: int = 0
+    """Jobs that are paused."""
+    draining_replicas: int = 0
+    """Jobs that were told to leave and have not left."""
+    queue_length: int | None = None
+    """Tasks in the queue, including those being run; absent = unknown."""
+    template_hash: str | None = None
+    """Hash of the template that new jobs are made of."""
+    selector: str | None = None
+    """Label selector, for the scale subresource."""
+    regions: list[RegionStatus] = []
+    """One entry per region."""
+    conditions: list[Condition] = []
+    """What holds and what does not."""

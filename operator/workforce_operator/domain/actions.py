@@ -1,0 +1,103 @@
+"""What a plan asks the executor to do. Each action is idempotent, and each says why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from jobq.control import Order
+from workforce_operator.domain.ledger import Ledger
+
+
+@dataclass(frozen=True, slots=True)
+class Hire:
+    """Submit one worker job under a reserved name: one PUT, repeated with the same name whatever happens."""
+
+    region: str
+    job: str
+    sequence: int
+
+
+@dataclass(frozen=True, slots=True)
+class SendOrder:
+    """Send a targeted order to one job's session; the same message id is never sent twice by one process."""
+
+    region: str
+    job: str
+    order: Order
+    message_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class CancelPending:
+    """Lay off a job that never ran: ``order`` first (None without a control channel), then read, cancel only if pending."""
+
+    region: str
+    job: str
+    order: SendOrder | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """Cancel a job whatever it does: only after a drain deadline with onDeadline Cancel, or by deletionPolicy Cancel."""
+
+    region: str
+    job: str
+    reason: str
+
+
+Action = Hire | SendOrder | CancelPending | Cancel
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """One thing that a person should hear of; becomes an Event. ``reason`` is CamelCase and stable."""
+
+    reason: str
+    message: str
+    warning: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RegionPlan:
+    """Numbers of one region behind the plan, for the status. ``waiting`` says why a wanted hire is not made now."""
+
+    desired: int
+    supply: int
+    pending: int
+    running: int
+    paused: int
+    draining: int
+    live: int
+    hires: int = 0
+    lay_offs: int = 0
+    waiting: str | None = None
+    retry_at: datetime | None = None
+    idle: bool = False
+    crash_loop: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything that one pass decided.
+
+    Attributes:
+        ledger: To be written before any action, if it differs from the one read.
+        actions: To be executed in this order of kinds: orders and cancels, then hires.
+        desired: Worker jobs wanted now, over all regions.
+        regions: Numbers by region name.
+        notes: For people.
+        finished: The resource is being deleted and nothing is left to do: the finalizer may go.
+        left_behind: Names of jobs that deletion leaves, told to people when the finalizer goes.
+        retry_at: When to look again at the latest, if earlier than the regular time.
+    """
+
+    ledger: Ledger
+    actions: tuple[Action, ...] = ()
+    desired: int = 0
+    regions: dict[str, RegionPlan] = field(default_factory=dict)
+    notes: tuple[Note, ...] = ()
+    finished: bool = False
+    left_behind: tuple[str, ...] = ()
+    retry_at: datetime | None = None

@@ -1,0 +1,64 @@
+"""What can go wrong outside, in words that decide what to do next. Branch on the type, never on a message.
+
+::
+
+    OperatorError
+    ├── SpecError          the user must edit the resource
+    ├── Transient          trying again later may help
+    │   ├── Throttled      … not before retry_after seconds
+    │   ├── Unavailable    … the service did not answer, or with an error of its own
+    │   └── Conflict       … somebody else wrote in between
+    ├── Denied             credentials or roles are missing; says for what scope
+    ├── Missing            the thing asked for does not exist
+    └── Fenced             this process is no longer the leader and must not write
+"""
+
+from __future__ import annotations
+
+
+class OperatorError(Exception):
+    """Base of all expected failures."""
+
+
+class SpecError(OperatorError):
+    """Only an edit of the resource can help. ``reason`` is the condition's reason."""
+
+    def __init__(self, message: str, *, reason: str = "Invalid") -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class Transient(OperatorError):
+    """Trying again later may help."""
+
+
+class Throttled(Transient):
+    """The service asks for a pause of ``retry_after`` seconds."""
+
+    def __init__(self, message: str, *, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class Unavailable(Transient):
+    """The service did not answer in time, or answered with an error of its own. A write may have been applied."""
+
+
+class Conflict(Transient):
+    """A precondition failed: somebody else wrote in between. Read again."""
+
+
+class Denied(OperatorError):
+    """Credentials are refused, or a role is missing on ``scope``."""
+
+    def __init__(self, message: str, *, scope: str) -> None:
+        super().__init__(message)
+        self.scope = scope
+
+
+class Missing(OperatorError):
+    """The thing asked for does not exist."""
+
+
+class Fenced(OperatorError):
+    """This process does not hold the lease (any more); it must not write."""

@@ -1,0 +1,130 @@
+"""Snapshots of the world that the planner decides on. Every reading is known, with its time, or unknown, with its reason."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Generic, TypeVar
+
+from jobq.control import State
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Known(Generic[T]):
+    """A value that was read."""
+
+    value: T
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """A value that could not be read. Never to be taken for zero."""
+
+    reason: str
+
+
+class Phase(StrEnum):
+    """What a job is counted as."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    PAUSED = "paused"
+    ENDING = "ending"
+    ENDED = "ended"
+
+
+class Outcome(StrEnum):
+    """How a job ended."""
+
+    COMPLETED = "Completed"
+    FAILED = "Failed"
+    CANCELED = "Canceled"
+
+
+_PENDING = frozenset(
+    {"notstarted", "provisioning", "preparing", "queued", "waiting", "starting", "scheduled", "validating"}
+)
+_PHASES = {"paused": Phase.PAUSED, "cancelrequested": Phase.ENDING}
+_OUTCOMES = {"completed": Outcome.COMPLETED, "failed": Outcome.FAILED, "canceled": Outcome.CANCELED}
+
+
+def phase_of(state: str) -> Phase:
+    """What an AzureML job state is counted as. A state that we do not know counts as running: never hire in its place."""
+    key = state.replace(" ", "").lower()
+    if key in _PENDING:
+        return Phase.PENDING
+    if key in _OUTCOMES:
+        return Phase.ENDED
+    return _PHASES.get(key, Phase.RUNNING)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One worker job of ours, as AzureML tells it. Times are aware; ``None`` = not told."""
+
+    name: str
+    sequence: int
+    state: str
+    template_hash: str | None = None
+    created: datetime | None = None
+    started: datetime | None = None
+    ended: datetime | None = None
+    error: str | None = None
+
+    @property
+    def phase(self) -> Phase:
+        """What the job is counted as."""
+        return phase_of(self.state)
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """How it ended, or None while it lives."""
+        return _OUTCOMES.get(self.state.replace(" ", "").lower())
+
+
+@dataclass(frozen=True, slots=True)
+class RegionJobs:
+    """The jobs of a region's open cohorts.
+
+    Attributes:
+        jobs: Every listed job of ours, ended ones included.
+        absent: Reserved sequences whose name was read and does not exist: free to be hired under.
+        unread: Reserved sequences that were neither listed nor read: perhaps live. They count in caps and as supply
+            when hiring, and as nothing when laying off.
+    """
+
+    jobs: tuple[Job, ...] = ()
+    absent: frozenset[int] = frozenset()
+    unread: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class QueueDepth:
+    """The task queue. ``length`` includes tasks being run; ``has_visible`` = a peek found a task that waits."""
+
+    length: int
+    has_visible: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """One pass's reading of the world.
+
+    Attributes:
+        now: The time of this pass; the planner knows no other clock.
+        regions: By region name, for every region of the spec and of the status.
+        queue: The task queue.
+        control: Known(True) when topics and queues stand and can be sent to; Known(False) when not configured.
+        reports: The latest ``state`` report per job name. Only makes choices better.
+    """
+
+    now: datetime
+    regions: Mapping[str, Known[RegionJobs] | Unknown]
+    queue: Known[QueueDepth] | Unknown
+    control: Known[bool] | Unknown
+    reports: Mapping[str, State] = field(default_factory=dict)

@@ -1,0 +1,148 @@
+"""Ports to Azure: worker jobs, templates, the task queue and the control channel."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from jobq.control import Order, State
+from workforce_operator.api.spec import Control, Queue, Template
+from workforce_operator.api.status import RegionCoordinates
+from workforce_operator.domain.observed import Job, QueueDepth
+
+
+@dataclass(frozen=True, slots=True)
+class Workplace:
+    """A region as the adapters need it: whose jobs, and where.
+
+    Attributes:
+        owner: Value of the owner property, ``<installationId>/<namespace>/<name>``.
+        hash10: Hash in the names of this region's jobs.
+        prefix: Everything of a job's name before ``-<sequence>``.
+        coordinates: Workspace, compute, experiment and topic.
+    """
+
+    region: str
+    owner: str
+    installation_id: str
+    hash10: str
+    prefix: str
+    coordinates: RegionCoordinates
+
+
+@dataclass(frozen=True, slots=True)
+class JobBody:
+    """A resolved job: what every PUT of one template and region carries, less the name.
+
+    Attributes:
+        properties: The ``properties`` object of the ARM body, as azure-ai-ml would send it.
+        template_hash: Hash of the template that it was made of.
+    """
+
+    properties: Mapping[str, Any]
+    template_hash: str
+
+
+class WorkerJobs(Protocol):
+    """The AzureML jobs of our workers.
+
+    Every method raises ``Throttled``, ``Unavailable``, ``Denied`` or, for a workspace or compute that is not there,
+    ``Missing``. Writes check the lease first and raise ``Fenced``.
+    """
+
+    async def list_cohorts(self, place: Workplace, cohorts: frozenset[int]) -> tuple[Job, ...]:
+        """All our jobs of these cohorts, ended ones included. May lag behind recent writes; never shows foreign jobs."""
+        ...
+
+    async def list_owned(self, place: Workplace) -> tuple[Job, ...]:
+        """All our jobs of this region, of any cohort: the complete list that restores a lost ledger. Costly."""
+        ...
+
+    async def get(self, place: Workplace, name: str) -> Job | None:
+        """Read one job: strongly consistent. None if there is no job of that name.
+
+        Raises:
+            SpecError: A job of that name exists and is not ours.
+        """
+        ...
+
+    async def hire(self, place: Workplace, name: str, sequence: int, body: JobBody) -> Job:
+        """Submit a job under a reserved name with exactly one PUT, and return it.
+
+        Idempotent: a job of ours that exists already under that name is returned as it is (200, and 400 with
+        JobPropertyImmutable, are settled by reading it). ``Unavailable`` means that the job may exist: call again.
+
+        Raises:
+            SpecError: The service refuses the body (``InvalidTemplate``), or the name is somebody else's job.
+        """
+        ...
+
+    async def cancel(self, place: Workplace, name: str) -> None:
+        """Ask for the job's end. Idempotent: an ended or missing job is no error."""
+        ...
+
+
+class Templates(Protocol):
+    """Turns a template into the body that azure-ai-ml would send."""
+
+    async def resolve(
+        self, template: Template, place: Workplace, *, environment: Mapping[str, str], template_hash: str
+    ) -> JobBody:
+        """Resolve once per template and region; equal input is answered from memory.
+
+        Args:
+            template: The job template.
+            place: Where the job runs.
+            environment: All environment variables of the job, secrets already read.
+            template_hash: Hash that the jobs carry as a property.
+
+        Raises:
+            SpecError: azure-ai-ml refuses the template (reason ``InvalidTemplate``).
+            Transient: Azure could not be asked.
+        """
+        ...
+
+
+class TaskQueueDepth(Protocol):
+    """How much work there is."""
+
+    async def read(self, queue: Queue) -> QueueDepth:
+        """Length and whether a task waits. Raises ``Missing``, ``Denied``, ``Throttled`` or ``Unavailable``."""
+        ...
+
+
+class ControlChannel(Protocol):
+    """Topic, subscription and queues of the control channel, and the reports that workers send back."""
+
+    async def ensure(self, control: Control, topics: frozenset[str], installation_id: str) -> None:
+        """Make what is missing: each topic with its subscription ``shutdown``, and the installation's two queues.
+
+        Idempotent, cheap when everything was seen before by this process. Also starts listening for reports of that
+        Service Bus namespace. Raises ``Denied``, ``Missing`` (the namespace), ``Throttled`` or ``Unavailable``.
+        """
+        ...
+
+    async def send(self, control: Control, installation_id: str, job: str, order: Order, message_id: str) -> None:
+        """Send a targeted order to the job's session and return when the service has confirmed it.
+
+        Duplicate detection swallows a message id that was sent within the last five minutes. ``Unavailable`` means
+        that the message may have been stored.
+        """
+        ...
+
+    def reports(self, control: Control) -> Mapping[str, State]:
+        """The latest ``state`` report per job name, as far as they came. Never waits."""
+        ...
+
+    def recall_confirmed(self, control: Control, job: str, revision: int) -> bool:
+        """Whether a report said that the job accepts tasks again under this or a later revision."""
+        ...
+
+
+class WriteGuard(Protocol):
+    """Fencing: asked before every write to Azure."""
+
+    def check(self) -> None:
+        """Return if this process holds the lease by a clock that counts suspend; else raise ``Fenced``."""
+        ...
