@@ -1,0 +1,79 @@
+"""The kopf edge: turns watch events into queue keys, and nothing else.
+
+kopf is the informer only. No handler of a kind that tracks state (create, update, timer, daemon) is registered, so it
+writes nothing: no annotations, finalizers, status or Events. The registry is our own, so that importing this module
+changes nothing and nothing implicit is registered.
+
+Invariant: a handler cannot fail and never waits; kopf drops what an event handler raises.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import kopf
+
+from workforce_operator.api.base import GROUP, PLURAL, VERSION
+from workforce_operator.ports.kubernetes import Key
+
+ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+"""Where a Pod finds its service account's token and the cluster's certificate authority."""
+
+
+def build_registry(wake: Callable[[Key], None]) -> kopf.OperatorRegistry:
+    """The handlers: log in, and wake a key at first sight, at a new generation and when its deletion is asked for."""
+    registry = kopf.OperatorRegistry()
+
+    @kopf.on.login(registry=registry)
+    def login(**kwargs: Any) -> kopf.ConnectionInfo | None:
+        return service_account() or kopf.login_with_kubeconfig(**kwargs)
+
+    @kopf.on.event(GROUP, VERSION, PLURAL, registry=registry)
+    async def changed(
+        event: kopf.RawEvent, meta: kopf.Meta, memo: kopf.Memo, namespace: str | None, name: str, **_: Any
+    ) -> None:
+        trigger = (meta.get("generation"), meta.get("deletionTimestamp"))
+        first_sight = event["type"] in {None, "ADDED", "DELETED"}
+        # Our own status writes change neither: without this each pass would wake the next one.
+        if first_sight or memo.get("trigger") != trigger:
+            memo["trigger"] = trigger
+            wake(Key(namespace or "", name))
+
+    return registry
+
+
+def build_settings() -> kopf.OperatorSettings:
+    """Settings of an informer for production: nothing that writes, bounded streams, dead connections noticed."""
+    settings = kopf.OperatorSettings()
+    settings.peering.standalone = True
+    settings.scanning.disabled = True
+    settings.posting.enabled = False
+    # kopf removes this finalizer from everything it watches: it must never be ours.
+    settings.persistence.finalizer = f"{GROUP}/unused-by-design"
+    settings.queueing.idle_timeout = 1.0
+    settings.watching.server_timeout = 600
+    settings.watching.connect_timeout = 10
+    settings.watching.reconnect_backoff = 1.0
+    settings.networking.request_timeout = 60
+    settings.networking.connect_timeout = 10
+    settings.networking.enforce_retry_after = True
+    # Our own supervisor ends the process; kopf runs in a thread of ours and must not kill it.
+    settings.process.ultimate_exiting_timeout = None
+    return settings
+
+
+def service_account() -> kopf.ConnectionInfo | None:
+    """The Pod's own account. Unlike kopf's, it uses the address that Kubernetes puts into the environment: no DNS."""
+    host, port = os.environ.get("KUBERNETES_SERVICE_HOST"), os.environ.get("KUBERNETES_SERVICE_PORT", "443")
+    token = ACCOUNT / "token"
+    if not host or not token.exists():
+        return None
+    host = f"[{host}]" if ":" in host else host
+    return kopf.ConnectionInfo(
+        server=f"https://{host}:{port}",
+        ca_path=str(ACCOUNT / "ca.crt"),
+        token=token.read_text(encoding="utf-8").strip(),
+    )

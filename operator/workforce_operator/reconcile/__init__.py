@@ -1,0 +1,1 @@
+"""The loop: observe through the ports, let the domain decide, execute, and tell. Knows no vendor and no framework."""

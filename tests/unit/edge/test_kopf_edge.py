@@ -1,0 +1,64 @@
+"""The watch handler wakes a key when something that people wrote changed, and never at our own status writes."""
+
+import pytest
+
+from workforce_operator.edge import kopf_edge
+from workforce_operator.ports.kubernetes import Key
+
+
+@pytest.fixture
+def woken():
+    return []
+
+
+@pytest.fixture
+def see(woken):
+    import kopf
+
+    (handler,) = kopf_edge.build_registry(woken.append)._watching.get_all_handlers()
+    memo = kopf.Memo()
+
+    async def event(kind, **meta):
+        await handler.fn(event={"type": kind, "object": {}}, meta=meta, memo=memo, namespace="chem", name="md")
+
+    return event
+
+
+async def test_an_object_wakes_its_key_at_first_sight(see, woken):
+    await see(None, generation=1)
+    assert woken == [Key("chem", "md")]
+
+
+async def test_a_status_write_wakes_nobody(see, woken):
+    await see("ADDED", generation=1)
+    await see("MODIFIED", generation=1)
+    await see("MODIFIED", generation=1)
+    assert len(woken) == 1
+
+
+async def test_an_edited_spec_wakes_the_key(see, woken):
+    await see("ADDED", generation=1)
+    await see("MODIFIED", generation=2)
+    assert len(woken) == 2
+
+
+async def test_a_deletion_wakes_the_key_when_asked_for_and_when_done(see, woken):
+    await see("ADDED", generation=1)
+    await see("MODIFIED", generation=1, deletionTimestamp="2026-01-01T00:00:00Z")
+    await see("DELETED", generation=1, deletionTimestamp="2026-01-01T00:00:00Z")
+    assert len(woken) == 3
+
+
+def test_the_service_account_is_used_at_the_address_in_the_environment(monkeypatch, tmp_path):
+    (tmp_path / "token").write_text("secret\n")
+    monkeypatch.setattr(kopf_edge, "ACCOUNT", tmp_path)
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "127.0.0.9")
+    monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "6443")
+    connection = kopf_edge.service_account()
+    assert (connection.server, connection.token) == ("https://127.0.0.9:6443", "secret")
+
+
+def test_without_a_token_there_is_no_service_account(monkeypatch, tmp_path):
+    monkeypatch.setattr(kopf_edge, "ACCOUNT", tmp_path)
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "127.0.0.9")
+    assert kopf_edge.service_account() is None
