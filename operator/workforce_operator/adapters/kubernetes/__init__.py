@@ -1,0 +1,1 @@
+"""Kubernetes: Workforce objects, Events, the lease and the installation id."""

@@ -1,0 +1,29 @@
+"""A task queue's depth, set by hand."""
+
+from __future__ import annotations
+
+from workforce_operator.adapters.memory.faults import Faults
+from workforce_operator.api.spec import Queue
+from workforce_operator.domain.errors import Missing
+from workforce_operator.domain.observed import QueueDepth
+
+
+class MemoryTaskQueueDepth:
+    """Queues by account and name; a queue that was not set is missing."""
+
+    def __init__(self) -> None:
+        self.faults = Faults()
+        self._depths: dict[tuple[str, str], QueueDepth] = {}
+
+    def set(self, account: str, name: str, length: int, *, visible: bool | None = None) -> None:
+        """Make a queue, or change it; tasks are visible if there are any, unless told otherwise."""
+        self._depths[account, name] = QueueDepth(length, has_visible=length > 0 if visible is None else visible)
+
+    async def read(self, queue: Queue) -> QueueDepth:
+        """See ``ports.azure.TaskQueueDepth``."""
+        with self.faults.call("read", queue):
+            assert queue.storage is not None
+            depth = self._depths.get((queue.storage.account, queue.storage.name))
+            if depth is None:
+                raise Missing(f"queue {queue.storage.account}/{queue.storage.name} does not exist")
+            return depth

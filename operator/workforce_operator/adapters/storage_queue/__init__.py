@@ -1,0 +1,1 @@
+"""Azure Storage Queue: how deep a task queue is."""
