@@ -1,0 +1,128 @@
+"""Azure Storage Queue when the service fails: what is repeated, what is not, and what the caller is told."""
+
+import asyncio
+import socket
+from datetime import timedelta
+
+import pytest
+from aiohttp import web
+
+from jobq.backends.storage import StorageQueue
+from jobq.cloud import PUBLIC_CLOUDS
+from jobq.connect import open_transport, queue_service_client
+from jobq.errors import MaybeStored, NotStored, QueueMissing, QueueRefused, QueueUnavailable
+from jobq.queue import JobQ
+
+CLOUD = PUBLIC_CLOUDS["AzureCloud"]
+
+
+class Faulty:
+    """An HTTP server that answers from a script and counts what it was asked."""
+
+    def __init__(self):
+        self.requests = []
+        self.script = []
+
+    async def handle(self, request):
+        await request.read()
+        self.requests.append(request.method)
+        step = self.script.pop(0) if len(self.script) > 1 else self.script[0]
+        if step == "drop":
+            request.transport.abort()
+            return web.Response()
+        status, code = step
+        body = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>{code} happened</Message></Error>"
+        return web.Response(status=status, text=body if status >= 400 else "", headers={"x-ms-error-code": code})
+
+
+@pytest.fixture
+async def faulty(monkeypatch):
+    monkeypatch.setattr("jobq.backends.storage._BACKOFF_SECONDS", 0.001)
+    server = Faulty()
+    app = web.Application()
+    app.router.add_route("*", "/{tail:.*}", server.handle)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    server.port = site._server.sockets[0].getsockname()[1]
+    yield server
+    await runner.cleanup()
+
+
+@pytest.fixture
+async def queue(faulty):
+    text = f"DefaultEndpointsProtocol=http;AccountName=acct;AccountKey=a2V5;QueueEndpoint=http://127.0.0.1:{faulty.port}/acct"
+    async with (
+        open_transport(CLOUD) as transport,
+        queue_service_client(CLOUD, "acct", None, transport, connection_string=text, retry_total=0) as client,
+    ):
+        yield StorageQueue(client, "tasks")
+
+
+async def test_a_push_whose_answer_is_lost_is_sent_once_and_reported_as_unknown(queue, faulty):
+    faulty.script = ["drop"]
+    with pytest.raises(MaybeStored, match="task my-id may or may not"):
+        await JobQ(queue).push("echo", id="my-id")
+    assert faulty.requests == ["POST"]
+
+
+async def test_a_push_that_ends_in_a_server_error_is_not_repeated(queue, faulty):
+    faulty.script = [(500, "InternalError")]
+    with pytest.raises(MaybeStored):
+        await queue.send("x")
+    assert faulty.requests == ["POST"]
+
+
+async def test_a_push_that_the_service_was_too_busy_for_is_sent_again(queue, faulty):
+    faulty.script = [(503, "ServerBusy"), (503, "ServerBusy"), (500, "InternalError")]
+    with pytest.raises(MaybeStored):
+        await queue.send("x")
+    assert len(faulty.requests) == 3
+
+
+async def test_a_refused_push_says_that_the_task_is_not_stored(queue, faulty):
+    faulty.script = [(403, "AuthorizationPermissionMismatch")]
+    with pytest.raises(NotStored, match="my-id was not stored"):
+        await JobQ(queue).push("echo", id="my-id")
+
+
+async def test_a_push_to_a_missing_queue_says_so(queue, faulty):
+    faulty.script = [(404, "QueueNotFound")]
+    with pytest.raises(QueueMissing, match="acct/tasks does not exist"):
+        await queue.send("x")
+
+
+async def test_missing_rights_and_outages_are_told_apart(queue, faulty):
+    faulty.script = [(403, "AuthorizationPermissionMismatch")]
+    with pytest.raises(QueueRefused):
+        await queue.receive(1, timedelta(seconds=30))
+    faulty.script = [(500, "InternalError")]
+    with pytest.raises(QueueUnavailable):
+        await queue.receive(1, timedelta(seconds=30))
+    faulty.script = ["drop"]
+    with pytest.raises(QueueUnavailable):
+        await queue.size()
+
+
+async def test_a_delete_whose_answer_was_lost_counts_as_done_when_the_message_is_gone(queue, faulty):
+    from jobq.backends.port import Delivery
+
+    faulty.script = ["drop", (404, "MessageNotFound")]
+    await queue.complete(Delivery("id", "receipt", "x", 1))
+    assert faulty.requests == ["DELETE", "DELETE"]
+
+
+async def test_a_service_that_is_not_there_is_named(monkeypatch):
+    monkeypatch.setattr("jobq.backends.storage._BACKOFF_SECONDS", 0.001)
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    text = f"DefaultEndpointsProtocol=http;AccountName=acct;AccountKey=a2V5;QueueEndpoint=http://127.0.0.1:{port}/acct"
+    async with (
+        asyncio.timeout(30),
+        open_transport(CLOUD) as transport,
+        queue_service_client(CLOUD, "acct", None, transport, connection_string=text) as client,
+    ):
+        with pytest.raises(NotStored, match="acct/tasks could not be reached"):
+            await StorageQueue(client, "tasks").send("x")

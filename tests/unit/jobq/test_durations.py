@@ -1,0 +1,30 @@
+"""Durations as people write them."""
+
+from contextlib import suppress
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jobq.durations import DurationError, parse_duration
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("10", 10), ("1209600s", 1209600), ("14d", 1209600), ("1.5h", 5400), ("10 m", 600), ("2W", 1209600), ("0", 0)],
+)
+def test_a_number_with_a_unit_is_a_duration(text, seconds):
+    assert parse_duration(text) == timedelta(seconds=seconds)
+
+
+@pytest.mark.parametrize("text", ["", "d", "-1s", "1y", "1h30m", "1e3", "inf", "nan", "9" * 10 + "d"])
+def test_anything_else_says_how_to_write_one(text):
+    with pytest.raises(DurationError, match="such as 90s or 14d"):
+        parse_duration(text)
+
+
+@given(st.text())
+def test_any_text_is_a_duration_or_an_error(text):
+    with suppress(DurationError):
+        assert parse_duration(text) >= timedelta(0)

@@ -1,0 +1,59 @@
+"""What can go wrong with a task queue: the one tree of errors that backends raise and callers branch on.
+
+JobQError
+├── TaskError            a message that is no task, or a task that cannot be written
+│   └── TaskTooLarge     above the service's limit; found before sending
+├── NotStored            a push that the service refused; the task is not in the queue
+├── MaybeStored          a push whose answer was lost; nobody knows
+├── LockLost             the message is no longer ours: expired, and perhaps with somebody else
+├── QueueMissing         no such queue
+├── QueueRefused         the service says no, and will say so again: rights, names
+└── QueueUnavailable     the service did not answer properly; worth another try later
+"""
+
+from __future__ import annotations
+
+
+class JobQError(Exception):
+    """Base of everything this library raises on purpose."""
+
+
+class TaskError(JobQError, ValueError):
+    """A message that is no task, or a task that cannot be written. The text says what is wrong with it."""
+
+
+class TaskTooLarge(TaskError):
+    """A task above the service's limit of one message."""
+
+    def __init__(self, size: int, limit: int) -> None:
+        super().__init__(f"the task is {size} bytes as sent, above the limit of {limit} bytes of one message")
+        self.size = size
+        self.limit = limit
+
+
+class NotStored(JobQError):
+    """A push that the service refused or that never reached it: the task is not in the queue."""
+
+
+class MaybeStored(JobQError):
+    """A push whose answer was lost. It is not repeated, because the task might then be in the queue twice."""
+
+
+class LockLost(JobQError):
+    """The message is no longer ours to renew or settle: somebody else has it, or it is gone."""
+
+    def __init__(self, text: str, *, gone: bool = False) -> None:
+        super().__init__(text)
+        self.gone = gone
+
+
+class QueueMissing(JobQError):
+    """The queue does not exist."""
+
+
+class QueueRefused(JobQError):
+    """The service refuses, and repeating the call will not help: missing rights, an invalid name."""
+
+
+class QueueUnavailable(JobQError):
+    """The service could not be reached or failed; another try later may succeed."""

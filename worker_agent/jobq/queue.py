@@ -1,0 +1,225 @@
+"""JobQ: a task queue for Python users, for the command line and for the worker agent.
+
+It turns tasks into messages and back, and nothing else: the backend talks to the service, and the agent decides what
+becomes of a task. Every push either stored the task or raises an error that names it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from jobq.backends.port import Delivery, QueueBackend, QueueSize
+from jobq.cloud import Cloud, load_cloud
+from jobq.connect import open_credential, open_transport, queue_service_client
+from jobq.dead_letter import DeadLetter, decode_dead_letter
+from jobq.errors import LockLost, MaybeStored, NotStored, TaskError
+from jobq.task import Task, check_size, decode_task, shell_kwargs
+
+if TYPE_CHECKING:
+    from azure.core.credentials_async import AsyncTokenCredential
+
+SEARCH_VISIBILITY = timedelta(minutes=2)
+"""How long a look through the dead letters hides them from others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """A message seen by a peek: a task, or a text and what is wrong with it."""
+
+    task: Task | None
+    text: str
+    problem: str | None
+    attempts: int
+    enqueued: datetime | None
+
+
+class JobQ:
+    """A task queue.
+
+    Use one of the `from_...` functions as an asynchronous context manager, or give it a backend.
+    """
+
+    def __init__(self, backend: QueueBackend) -> None:
+        self.backend = backend
+
+    @property
+    def full_name(self) -> str:
+        """`<account>/<queue>`."""
+        return self.backend.full_name
+
+    @classmethod
+    @asynccontextmanager
+    async def from_storage_queue(
+        cls,
+        name: str,
+        *,
+        storage_account: str,
+        credential: AsyncTokenCredential | None = None,
+        cloud: Cloud | None = None,
+        create: bool = True,
+    ) -> AsyncIterator[JobQ]:
+        """Open a queue of a storage account.
+
+        Args:
+            name: Name of the queue.
+            storage_account: Name of the storage account.
+            credential: An asynchronous credential that stays the caller's; by default this process's identity.
+            cloud: Which Azure; by default what `WORKFORCE_CLOUD` says.
+            create: Make the queue if it is missing.
+        """
+        async with AsyncExitStack() as stack:
+            chosen = cloud or load_cloud()
+            if credential is None:
+                credential = await stack.enter_async_context(open_credential(chosen))
+            queue = await stack.enter_async_context(_open(name, storage_account, credential, chosen, None))
+            if create:
+                await queue.backend.create()
+            yield queue
+
+    @classmethod
+    @asynccontextmanager
+    async def from_connection_string(
+        cls, name: str, *, connection_string: str, cloud: Cloud | None = None, create: bool = True
+    ) -> AsyncIterator[JobQ]:
+        """Open a queue of the storage account that a connection string tells."""
+        async with _open(name, "", None, cloud or load_cloud(), connection_string) as queue:
+            if create:
+                await queue.backend.create()
+            yield queue
+
+    async def push(
+        self,
+        command: str | Mapping[str, Any],
+        *,
+        env: Mapping[str, str] | None = None,
+        num_retries: int = 5,
+        reply_requested: bool = False,
+        id: str | None = None,  # noqa: A002 - the wire format's name
+    ) -> str:
+        """Enqueue one task and return its id.
+
+        Args:
+            command: A shell command, or the arguments of a task as they are.
+            env: Environment of a shell command.
+            num_retries: How often the task may be tried again after a failure.
+            reply_requested: Part of the wire format.
+            id: The task's id; made from its content by default.
+
+        Raises:
+            TaskTooLarge: Nothing was sent.
+            NotStored: The queue does not have the task.
+            MaybeStored: The answer was lost; the task may be in the queue.
+        """
+        kwargs = shell_kwargs(command, env) if isinstance(command, str) else command
+        task = Task.new(kwargs, num_retries=num_retries, reply_requested=reply_requested, id=id)
+        await self.push_task(task)
+        return task.id
+
+    async def push_task(self, task: Task) -> None:
+        """Enqueue a task. Raises as `push` does; the error's text names the task."""
+        text = task.encode()
+        check_size(text, self.backend.limit)
+        try:
+            await self.backend.send(text)
+        except NotStored as error:
+            raise NotStored(f"task {task.id} was not stored: {error}") from error
+        except MaybeStored as error:
+            raise MaybeStored(f"task {task.id} may or may not have been stored: {error}") from error
+
+    async def size(self) -> QueueSize:
+        """How many tasks there are, the visible ones apart where the service can tell."""
+        return await self.backend.size()
+
+    async def peek(self, count: int = 1) -> list[Looked]:
+        """Look at up to `count` tasks (at most a page) without taking them."""
+        return [_looked(message.body, message.attempts, message.inserted) for message in await self.backend.peek(count)]
+
+    async def clear(self) -> None:
+        """Remove every task. Dead letters stay."""
+        await self.backend.clear()
+
+    async def failed(self, count: int = 32) -> list[DeadLetter]:
+        """Look at up to `count` dead letters (at most a page)."""
+        return [decode_dead_letter(seen.body, seen.inserted) for seen in await self.backend.failed.peek(count)]
+
+    async def find_failed(self, task_id: str) -> DeadLetter | None:
+        """The first dead letter of a task id, wherever it is in the queue."""
+        async with aclosing(self._walk_failed({task_id})) as letters:
+            async for _, letter in letters:
+                return letter
+        return None
+
+    async def retry_failed(self, ids: Iterable[str] | None = None, *, num_retries: int = 0) -> list[str]:
+        """Enqueue dead letters again and remove them; all of them, or those of the given task ids.
+
+        The task is stored first and removed after, so that a crash leaves it in both queues and never in none. Dead
+        letters that are no task stay where they are.
+
+        Returns:
+            The ids of the tasks enqueued.
+        """
+        done = []
+        async with aclosing(self._walk_failed(None if ids is None else set(ids))) as letters:
+            async for delivery, letter in letters:
+                if letter.task is None:
+                    continue
+                task = replace(letter.task, num_retries=num_retries)
+                await self.push_task(task)
+                await self.backend.failed.complete(delivery)
+                done.append(task.id)
+        return done
+
+    async def drop_failed(self, ids: Iterable[str] | None = None) -> int:
+        """Remove dead letters; all of them, malformed ones too, or those of the given task ids. Returns how many."""
+        dropped = 0
+        async with aclosing(self._walk_failed(None if ids is None else set(ids))) as letters:
+            async for delivery, _ in letters:
+                await self.backend.failed.complete(delivery)
+                dropped += 1
+        return dropped
+
+    async def _walk_failed(self, ids: set[str] | None) -> AsyncGenerator[tuple[Delivery, DeadLetter], None]:
+        """Yield the dead letters asked for; whatever the caller does not complete is given back at the end."""
+        failed = self.backend.failed
+        held: list[Delivery] = []
+        try:
+            while page := await failed.receive(failed.page, SEARCH_VISIBILITY):
+                held.extend(page)
+                for delivery in page:
+                    letter = decode_dead_letter(delivery.body, delivery.inserted)
+                    if ids is None or letter.id in ids:
+                        yield delivery, letter
+        finally:
+            await _give_back(failed, held)
+
+
+async def _give_back(queue: QueueBackend, held: Sequence[Delivery]) -> None:
+    for delivery in held:
+        try:
+            await queue.release(delivery)
+        except LockLost:
+            continue  # completed by the caller, or expired: either way not ours to give back
+
+
+@asynccontextmanager
+async def _open(
+    name: str, account: str, credential: AsyncTokenCredential | None, cloud: Cloud, connection_string: str | None
+) -> AsyncIterator[JobQ]:
+    # Imported here, so that a program that only reads tasks does not pay for the SDK.
+    from jobq.backends.storage import StorageQueue  # noqa: PLC0415 - see above
+
+    async with open_transport(cloud) as transport:
+        client = queue_service_client(cloud, account, credential, transport, connection_string=connection_string)
+        async with client:
+            yield JobQ(StorageQueue(client, name))
+
+
+def _looked(text: str, attempts: int, enqueued: datetime | None) -> Looked:
+    try:
+        return Looked(decode_task(text), text, None, attempts, enqueued)
+    except TaskError as error:
+        return Looked(None, text, str(error), attempts, enqueued)
