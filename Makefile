@@ -22,12 +22,15 @@ TEST_WORKERS ?= 2
 PYTEST_FLAGS ?=
 DEMO_FLAGS ?= $(if $(filter-out 0,$(KEEP)),--keep)
 
-.PHONY: help setup demo test check crds bench fmt clean
+.PHONY: help prerequisites setup demo test check crds bench fmt clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
-setup: $(PYTHON_READY) $(AZURITE_READY) $(KUBERNETES_READY) ## Set up all that demo, test and check need (they do it themselves)
+prerequisites:
+	@tools/setup prerequisites
+
+setup: prerequisites $(PYTHON_READY) $(AZURITE_READY) $(KUBERNETES_READY) ## Set up all that demo, test and check need (they do it themselves)
 
 demo: setup ## Run the whole story on this machine; KEEP=1 leaves it running
 	@$(BIN)/workforce local demo $(DEMO_FLAGS)
@@ -52,7 +55,8 @@ fmt: $(PYTHON_READY) ## Format the code and fix what can be fixed
 	@$(BIN)/ruff format --quiet .
 
 clean: ## Remove what set-up, tests and builds made in this folder
-	@! { test -x $(BIN)/workforce && test -d .workforce; } || $(BIN)/workforce local down
+	@for state in .workforce .workforce/demo; do \
+	    ! { test -x $(BIN)/workforce && test -d $$state; } || $(BIN)/workforce local down --state-dir $$state; done
 	@chmod -R u+w .cache 2>/dev/null || true
 	@rm -rf .venv .cache .workforce build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -61,7 +65,7 @@ $(PYTHON_READY): requirements/dev.txt pyproject.toml worker_agent/jobq/version.p
 	@tools/setup python
 	@touch $@
 
-$(AZURITE_READY): $(wildcard tools/azurite/package*.json tools/azurite/.npmrc) tools/setup
+$(AZURITE_READY): $(wildcard tools/azurite/package*.json tools/azurite/.npmrc) $(PYTHON_READY)
 	@tools/setup azurite
 	@touch $@
 

@@ -5,6 +5,7 @@ The fixtures live in ``tests/support``, one module per thing that they provide.
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,11 @@ _ORDER = ("unit", "property", "contract", "integration", "e2e")
 """Quick tests first: whoever broke something wants to know within seconds."""
 
 pytest_plugins = [f"tests.support.{name}" for name in _FIXTURES if (_TESTS / "support" / f"{name}.py").exists()]
+
+
+def pytest_configure() -> None:
+    """Say that there is no event loop yet: otherwise asking for one makes one that nobody closes, an error at exit."""
+    asyncio.set_event_loop(None)
 
 
 @pytest.hookimpl(tryfirst=True)

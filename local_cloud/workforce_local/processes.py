@@ -55,6 +55,13 @@ class Identity:
         fields = _stat(pid)
         return cls(pid, int(fields[19]), boot_id()) if fields and fields[0] not in "ZX" else None
 
+    @classmethod
+    def myself(cls) -> Identity:
+        """Who this process is."""
+        identity = cls.of(os.getpid())
+        assert identity is not None
+        return identity
+
     @property
     def alive(self) -> bool:
         """Whether that very process still runs."""

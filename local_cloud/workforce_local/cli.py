@@ -1,0 +1,259 @@
+"""``workforce local``: Kubernetes and Azure on this machine, from one command.
+
+Reads and writes the state folder and talks to the supervisor by signals; the parts are composed in `parts`. Exit codes:
+0 done; 1 failed, or not running; 2 wrong usage; 3 runs already.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+
+import click
+from typing_extensions import override
+
+from workforce_local.config import ConfigError, LocalConfig
+from workforce_local.console import ConsoleReporter, export_lines, status_lines
+from workforce_local.health import faults
+from workforce_local.parts import compose
+from workforce_local.processes import end
+from workforce_local.state import HOME_VARIABLE, Phase, Record, StateError, StateFolder, default_folder
+from workforce_local.supervisor import LEFTOVER_GRACE_SECONDS, Component, clean_up, supervise
+
+EXIT_RUNNING = 3
+"""Exit code of an `up` where a local cloud runs already."""
+STOP_SECONDS = 90.0
+"""How long `down` waits for the supervisor before it ends everything by itself."""
+_POLL_SECONDS = 0.05
+
+
+@dataclass(frozen=True)
+class Options:
+    """What `up` was asked for."""
+
+    kubernetes: bool = True
+    config: LocalConfig = field(default_factory=LocalConfig)
+
+
+@dataclass(frozen=True)
+class Launcher:
+    """How the parts are made, and how this program is started again in the background. Tests bring their own."""
+
+    compose: Callable[[StateFolder, Options], Sequence[Sequence[Component]]] = lambda folder, options: compose(
+        folder, options.config, kubernetes=options.kubernetes
+    )
+    command: Sequence[str] = (sys.executable, "-m", "workforce_local.cli")
+
+
+class LazyDemo(click.Group):
+    """Adds the demonstration, whose packages the other verbs need not load."""
+
+    @override
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The verbs in the order of their use."""
+        return [*self.commands, "demo"]
+
+    @override
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the demonstration when it is asked for."""
+        if cmd_name != "demo":
+            return super().get_command(ctx, cmd_name)
+        command = import_module("workforce_local.demo.command").demo
+        assert isinstance(command, click.Command)
+        return command
+
+
+def _folder(ctx: click.Context, parameter: click.Parameter, value: Path | None) -> StateFolder:
+    return StateFolder.at(value or default_folder())
+
+
+state_dir = click.option(
+    "--state-dir",
+    "folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    callback=_folder,
+    help=f"State folder; by default ${HOME_VARIABLE}, else .workforce in the current folder.",
+)
+
+
+@click.group("local", cls=LazyDemo)
+@click.pass_context
+def local(ctx: click.Context) -> None:
+    """Kubernetes and Azure on this machine, for tests, demonstrations and development."""
+    ctx.obj = ctx.obj or Launcher()
+
+
+@local.command()
+@state_dir
+@click.option("--detach", "-d", is_flag=True, help="Return when it is ready, and leave it running.")
+@click.option("--no-kubernetes", is_flag=True, help="Start Azure only.")
+@click.option(
+    "--config",
+    "config_file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="JSON file that says what the local Azure contains.",
+)
+@click.pass_obj
+def up(launcher: Launcher, folder: StateFolder, *, detach: bool, no_kubernetes: bool, config_file: Path | None) -> None:
+    """Start it; Ctrl-C, or `down` elsewhere, ends it."""
+    try:
+        config = LocalConfig.load(config_file) if config_file else LocalConfig()
+    except ConfigError as error:
+        raise click.UsageError(str(error)) from error
+    if detach:
+        arguments = ["--no-kubernetes"] if no_kubernetes else []
+        arguments += ["--config", str(config_file.resolve())] if config_file else []
+        sys.exit(_up_detached(launcher, folder, arguments))
+    options = Options(kubernetes=not no_kubernetes, config=config)
+    reporter = ConsoleReporter(folder, attached=sys.stdout.isatty())
+    try:
+        ending = supervise(folder, lambda: launcher.compose(folder, options), reporter)
+    except StateError as error:
+        raise click.ClickException(str(error)) from error
+    finally:
+        reporter.close()
+    if ending is None:
+        sys.exit(_say_running(folder))
+    if ending.failed:
+        raise click.ClickException(ending.reason)
+
+
+def _say_running(folder: StateFolder) -> int:
+    holder = folder.holder()
+    pid = f" (pid {holder.pid})" if holder else ""
+    click.echo(f"already running in {folder.root}{pid}; to end it: workforce local down", err=True)
+    return EXIT_RUNNING
+
+
+def _up_detached(launcher: Launcher, folder: StateFolder, arguments: Sequence[str]) -> int:
+    try:
+        folder.create()
+    except StateError as error:
+        raise click.ClickException(str(error)) from error
+    if folder.holder():
+        return _say_running(folder)
+    with folder.supervisor_log.open("wb") as log:
+        # A session of its own: neither Ctrl-C nor the end of this terminal reaches it.
+        child = subprocess.Popen(
+            [*launcher.command, "up", "--state-dir", str(folder.root), *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        return _await_ready(folder, child)
+    except KeyboardInterrupt:
+        child.send_signal(signal.SIGINT)
+        child.wait()
+        raise click.Abort from None
+
+
+def _await_ready(folder: StateFolder, child: subprocess.Popen[bytes]) -> int:
+    """Show what the supervisor prints until it is ready or has ended."""
+    with folder.supervisor_log.open(encoding="utf-8", errors="replace") as log:
+        while True:
+            code = child.poll()
+            record = folder.read()
+            ready = record is not None and record.phase is Phase.READY and record.supervisor.pid == child.pid
+            click.echo(log.read(), nl=False)
+            if code is not None:
+                return code
+            if ready:
+                return 0
+            time.sleep(_POLL_SECONDS)
+
+
+@local.command()
+@state_dir
+def down(folder: StateFolder) -> None:
+    """End everything, also what a killed supervisor has left."""
+    supervisor = folder.holder()
+    if supervisor:
+        end([supervisor], grace=STOP_SECONDS)
+    if folder.holder():
+        raise click.ClickException(f"the supervisor does not end; see {folder.supervisor_log}")
+    found, survivors = clean_up(folder, grace=LEFTOVER_GRACE_SECONDS)
+    if survivors:
+        pids = ", ".join(str(identity.pid) for identity in survivors)
+        raise click.ClickException(f"could not end the processes {pids}")
+    if found:
+        click.echo(f"ended processes that an earlier run had left: {found}")
+    click.echo("stopped" if supervisor or found else f"nothing runs in {folder.root}")
+
+
+@local.command()
+@state_dir
+def status(folder: StateFolder) -> None:
+    """Show each part, its process and its health; the exit code is 0 if all of it runs and is healthy."""
+    record = _running(folder)
+    found = dict(zip(record.processes, asyncio.run(faults(record.processes)), strict=True))
+    click.echo(f"{record.phase} in {folder.root} (supervisor: pid {record.supervisor.pid})")
+    click.echo("\n".join(status_lines(record, found)))
+    if record.phase is not Phase.READY or any(found.values()):
+        sys.exit(1)
+
+
+@local.command()
+@state_dir
+def env(folder: StateFolder) -> None:
+    """Print what a shell needs to use it: eval "$(workforce local env)"."""
+    click.echo("\n".join(export_lines(_running(folder))))
+
+
+def _running(folder: StateFolder) -> Record:
+    record = folder.read()
+    if record is None or not folder.holder():
+        why = f" (the last run ended: {record.reason})" if record and record.reason else ""
+        raise click.ClickException(f"nothing runs in {folder.root}{why}; to start it: workforce local up")
+    return record
+
+
+@local.command()
+@state_dir
+@click.argument("name")
+@click.option("--follow", "-f", is_flag=True, help="Go on with what is printed later, until it has stopped.")
+def logs(folder: StateFolder, name: str, *, follow: bool) -> None:
+    """Print the log of a part, or of the supervisor if it was detached; also after they have ended."""
+    path = _log_file(folder, name)
+    with path.open("rb") as log:
+        for chunk in _chunks(folder, log.read, follow=follow):
+            sys.stdout.buffer.write(chunk)
+            sys.stdout.buffer.flush()
+
+
+def _log_file(folder: StateFolder, name: str) -> Path:
+    record = folder.read()
+    known = {process.name: process.log for process in record.processes} if record else {}
+    known["supervisor"] = folder.supervisor_log
+    there = {part: path for part, path in known.items() if path.exists()}
+    if name not in there:
+        raise click.ClickException(f"no log of {name}; there is: {', '.join(there) or 'none yet'}")
+    return there[name]
+
+
+def _chunks(folder: StateFolder, read: Callable[[], bytes], *, follow: bool) -> Iterator[bytes]:
+    yield read()
+    while follow and folder.holder():
+        chunk = read()
+        if chunk:
+            yield chunk
+        else:
+            time.sleep(_POLL_SECONDS)
+    yield read()
+
+
+def main(launcher: Launcher | None = None) -> None:
+    """Entry point of ``python -m workforce_local.cli``."""
+    local(obj=launcher, prog_name="workforce local")
+
+
+if __name__ == "__main__":
+    main()
