@@ -9,9 +9,7 @@ from jobq.backends.port import QueueBackend
 from jobq.backends.storage import StorageQueue
 from jobq.cloud import PUBLIC_CLOUDS
 from jobq.connect import open_transport, queue_service_client
-from tests.support.storage import ACCOUNT, azurite, queue_name
-
-__all__ = ["azurite", "queue_name"]
+from tests.support.storage import ACCOUNT
 
 
 @pytest.fixture(params=["memory", "storage"])
