@@ -1,0 +1,311 @@
+"""The local Azure as a whole: one HTTPS server, metadata services, Service Bus, and the file that describes them.
+
+Composes the parts and owns the state folder: certificate authority, keys, secrets and ports are made once and kept, so
+that a restart changes nothing that clients were told. ``python -m workforce_local.azure`` runs it until SIGTERM.
+
+Invariants: everything listens on loopback only; `cloud.json` is complete before anybody is told that it is ready; no
+job's process is left when it has stopped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import secrets
+import signal
+import socket
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import click
+from aiohttp import web
+
+from workforce_local.azureml.jobs import JobView
+from workforce_local.azureml.node import Site
+from workforce_local.azureml.request_log import RequestLog
+from workforce_local.azureml.routes import MachineLearningRoutes
+from workforce_local.azureml.server import ArmServer, admin_routes
+from workforce_local.azureml.service import MachineLearning
+from workforce_local.config import ConfigError, LocalConfig
+from workforce_local.identity import Issuer
+from workforce_local.identity.certificates import CertificateAuthority, write_private
+from workforce_local.identity.grants import ADFS
+from workforce_local.identity.routes import IdentityService
+from workforce_local.imds import Machine, MetadataServer
+
+HOST = "127.0.0.1"
+STORAGE_AUDIENCE = "https://storage.azure.com"
+SERVICE_BUS_AUDIENCE = "https://servicebus.azure.net"
+MACHINE_LEARNING_AUDIENCE = "https://ml.azure.com"
+SERVICE_BUS_SUFFIX = "servicebus.windows.net"
+DEFAULT_STORAGE_QUEUE = "https://127.0.0.1:10001/{account}"
+DEFAULT_BLOB = "https://127.0.0.1:10000/{account}"
+_STOP_SECONDS = 2.0
+_MAX_BODY = 16 << 20
+
+
+class LocalAzure:
+    """The Azure of one state folder. An asynchronous context manager.
+
+    Args:
+        state_dir: Where everything is kept; made if it is missing.
+        config: What there is.
+        storage_queue_url: URL template of the queue service with `{account}`.
+        blob_url: URL template of the blob service with `{account}`.
+    """
+
+    def __init__(
+        self,
+        state_dir: Path,
+        config: LocalConfig | None = None,
+        *,
+        storage_queue_url: str | None = None,
+        blob_url: str | None = None,
+    ) -> None:
+        self.state_dir = state_dir.resolve()
+        self.config = config or LocalConfig()
+        self.requests = RequestLog()
+        self.certificates = CertificateAuthority(self.state_dir)
+        self.issuer = Issuer.load(self.state_dir / "identity-key.pem", self.config.tenant_id)
+        self.admin_token = _kept_secret(self.state_dir / "admin.token")
+        self._client_secret = _kept_secret(self.state_dir / "client.secret")
+        self._ports = _Ports(self.state_dir / "ports.json")
+        self._https_port = self._ports.choose("https", self.config.ports.https)
+        self._storage_queue_url = storage_queue_url or DEFAULT_STORAGE_QUEUE
+        self._blob_url = blob_url or DEFAULT_BLOB
+        self.machine_learning = MachineLearning(self.config, Site(self.state_dir, self.base_url), self.issuer)
+        self.imds = MetadataServer(
+            self._host_machine(), self.issuer, host=HOST, port=self._ports.choose("imds", self.config.ports.imds)
+        )
+        self._stack = contextlib.AsyncExitStack()
+
+    # -- what clients need to know
+
+    @property
+    def base_url(self) -> str:
+        """Base URL of the resource manager, the token issuer and the AzureML services."""
+        return f"https://{HOST}:{self._https_port}"
+
+    @property
+    def ca_file(self) -> Path:
+        """What to trust."""
+        return self.certificates.ca_file
+
+    @property
+    def cloud_file(self) -> Path:
+        """The value of `WORKFORCE_CLOUD`."""
+        return self.state_dir / "cloud.json"
+
+    def environment(self) -> dict[str, str]:
+        """Variables with which an unchanged `DefaultAzureCredential` is the operator's service principal here.
+
+        The tenant is written as `adfs`: for any other one MSAL asks a public service about an authority that it does
+        not know, unless the caller switches that off in code.
+        """
+        return {
+            "AZURE_AUTHORITY_HOST": self.base_url,
+            "AZURE_TENANT_ID": ADFS,
+            "AZURE_CLIENT_ID": self.config.client_id,
+            "AZURE_CLIENT_SECRET": self._client_secret,
+            "REQUESTS_CA_BUNDLE": str(self.ca_file),
+            "SSL_CERT_FILE": str(self.ca_file),
+            "WORKFORCE_CLOUD": str(self.cloud_file),
+        }
+
+    def managed_identity_environment(self) -> dict[str, str]:
+        """Variables with which an unchanged `DefaultAzureCredential` is this machine's managed identity."""
+        return {**self.imds.environment(), "WORKFORCE_CLOUD": str(self.cloud_file)}
+
+    def jobs(self) -> list[JobView]:
+        """All jobs, the oldest first, as they really are: not by way of the resource manager."""
+        return self.machine_learning.jobs()
+
+    def cloud(self) -> dict[str, Any]:
+        """The content of `cloud.json`."""
+        return {
+            # Client libraries remember a cloud by its name: another address is another cloud.
+            "name": f"Local{self._https_port}",
+            "resourceManager": self.base_url,
+            "authority": self.base_url,
+            "audiences": {
+                "resourceManager": self.base_url,
+                "machineLearning": MACHINE_LEARNING_AUDIENCE,
+                "storage": STORAGE_AUDIENCE,
+                "serviceBus": SERVICE_BUS_AUDIENCE,
+            },
+            "mlIndex": self.base_url,
+            "storageQueue": self._storage_queue_url,
+            "blob": self._blob_url,
+            "serviceBusSuffix": SERVICE_BUS_SUFFIX,
+            "imds": self.imds.url,
+            "caBundle": str(self.ca_file),
+        }
+
+    # -- life
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self._start()
+        except BaseException:
+            await self._stack.aclose()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._stack.aclose()
+
+    async def _start(self) -> None:
+        await self._stack.enter_async_context(self.imds)
+        runner = web.AppRunner(self._application(), access_log=None, shutdown_timeout=_STOP_SECONDS)
+        await runner.setup()
+        self._stack.push_async_callback(runner.cleanup)
+        context = self.certificates.server_context()
+        await web.TCPSite(runner, HOST, self._https_port, ssl_context=context, backlog=1024).start()
+        _write_json(self.cloud_file, self.cloud())
+        self._stack.push_async_callback(self.machine_learning.close)
+        self.machine_learning.start()
+
+    def _application(self) -> web.Application:
+        timing = self.config.timing
+        arm = ArmServer(
+            MachineLearningRoutes(self.machine_learning).table(), self.issuer, base_url=lambda: self.base_url,
+            log=self.requests, throttle=self.config.arm.throttle, put_latency=timing.put_latency_seconds,
+        )  # fmt: skip
+        identity = IdentityService(
+            self.issuer, {self.config.client_id: self._client_secret}, base_url=lambda: self.base_url
+        )
+        inspection = {
+            "jobs": lambda: [job.document() for job in self.jobs()],
+            "requests": self.requests.document,
+        }
+        app = web.Application(client_max_size=_MAX_BODY)
+        app.add_routes(admin_routes(self.admin_token, inspection))
+        app.add_routes([web.get("/metadata/endpoints", self._endpoints), web.get("/discovery", self._discovery)])
+        app.add_routes(identity.routes())
+        app.router.add_route("*", "/{path:.*}", arm.handle)
+        return app
+
+    async def _endpoints(self, request: web.Request) -> web.Response:
+        """The clouds' metadata document, which names this cloud alone."""
+        authentication = {
+            "loginEndpoint": self.base_url, "audiences": [self.base_url], "tenant": "common", "identityProvider": "AAD",
+        }  # fmt: skip
+        document = {
+            "name": f"Local{self._https_port}",
+            "portal": self.base_url,
+            "resourceManager": f"{self.base_url}/",
+            "authentication": authentication,
+            "suffixes": {"storage": "core.local.test", "keyVaultDns": "vault.local.test"},
+            "graph": "",
+            "media": "",
+        }
+        return web.json_response([document])
+
+    async def _discovery(self, request: web.Request) -> web.Response:
+        """Where a workspace's services are: all of them here."""
+        services = (
+            "api",
+            "catalog",
+            "experimentation",
+            "history",
+            "hyperdrive",
+            "modelmanagement",
+            "pipelines",
+            "studio",
+        )
+        return web.json_response(dict.fromkeys(services, self.base_url))
+
+    def _host_machine(self) -> Machine:
+        return Machine(
+            name="host", location="local", vm_size="local", subscription_id=self.config.subscription_id,
+            resource_group=self.config.resource_groups[0], client_id=self.config.client_id,
+        )  # fmt: skip
+
+
+class _Ports:
+    """Ports that were chosen once and are kept over restarts."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._chosen: dict[str, int] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+    def choose(self, name: str, configured: int) -> int:
+        """The configured port, else the remembered one, else a free one."""
+        port = configured or self._chosen.get(name) or _free_port()
+        if self._chosen.get(name) != port:
+            self._chosen[name] = port
+            _write_json(self._path, self._chosen)
+        return port
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _kept_secret(path: Path) -> str:
+    if not path.exists():
+        write_private(path, secrets.token_urlsafe(32).encode())
+    return path.read_text(encoding="ascii")
+
+
+def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    temporary.replace(path)
+
+
+async def run(azure: LocalAzure, ready_file: Path | None) -> None:
+    """Run until SIGTERM or SIGINT. The ready file appears once everything answers, and goes in the end."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with azure:
+        with _ready(azure, ready_file):
+            click.echo(f"the local Azure is at {azure.base_url}; WORKFORCE_CLOUD={azure.cloud_file}")
+            await stop.wait()
+
+
+@contextlib.contextmanager
+def _ready(azure: LocalAzure, file: Path | None) -> Iterator[None]:
+    if file is None:
+        yield
+        return
+    content = json.dumps({"cloud": str(azure.cloud_file), "environment": azure.environment()}, indent=2)
+    write_private(file, content.encode())
+    try:
+        yield
+    finally:
+        file.unlink(missing_ok=True)
+
+
+@click.command()
+@click.option("--state-dir", type=click.Path(path_type=Path, file_okay=False), required=True)
+@click.option("--config", "config_file", type=click.Path(path_type=Path), help="JSON, see workforce_local.config.")
+@click.option("--storage-queue-url", help="URL template with {account}.")
+@click.option("--blob-url", help="URL template with {account}.")
+@click.option("--ready-file", type=click.Path(path_type=Path), help="Written once everything answers.")
+def main(
+    state_dir: Path, config_file: Path | None, storage_queue_url: str | None, blob_url: str | None,
+    ready_file: Path | None,
+) -> None:  # fmt: skip
+    """Run the local Azure until SIGTERM."""
+    try:
+        config = LocalConfig.load(config_file) if config_file else LocalConfig()
+    except ConfigError as error:
+        raise click.ClickException(str(error)) from error
+    azure = LocalAzure(state_dir, config, storage_queue_url=storage_queue_url, blob_url=blob_url)
+    try:
+        asyncio.run(run(azure, ready_file))
+    except OSError as error:
+        raise click.ClickException(f"the local Azure cannot listen: {error}") from error
+
+
+if __name__ == "__main__":
+    main()

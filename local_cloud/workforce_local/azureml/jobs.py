@@ -1,0 +1,129 @@
+"""The record of one job, and its view for people who inspect the local cloud.
+
+What may follow which status is decided in `states`, what a PUT changes in `submission`; `life` moves the record on.
+Invariant: every status change is a legal transition and is kept with its time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from workforce_local.azureml.ids import WorkspaceId
+from workforce_local.azureml.node import Launch
+from workforce_local.azureml.shapes import job_document
+from workforce_local.azureml.states import TERMINAL, Status, advance
+
+Clock = Callable[[], datetime]
+
+
+def utc_now() -> datetime:
+    """The time."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True)
+class Step:
+    """A status and when it began."""
+
+    status: Status
+    at: datetime
+
+
+@dataclass
+class Job:
+    """The record of one job."""
+
+    workspace: WorkspaceId
+    name: str
+    cluster: str
+    sequence: int
+    submitted: Mapping[str, Any]
+    properties: dict[str, Any]
+    created: datetime
+    created_by: str
+    folder: Path
+    history: list[Step] = field(default_factory=list)
+    pid: int | None = None
+    node: str | None = None
+    exit_code: int | None = None
+    environment: Mapping[str, str] = field(default_factory=dict)
+    cancelled: asyncio.Event = field(default_factory=asyncio.Event)
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def status(self) -> Status:
+        """The status now."""
+        return self.history[-1].status
+
+    @property
+    def terminal(self) -> bool:
+        """Whether the job has ended."""
+        return self.status in TERMINAL
+
+    @property
+    def launch(self) -> Launch:
+        """What a node needs to know."""
+        return Launch(self.workspace, self.cluster, self.name, self.properties, self.folder)
+
+    def document(self) -> dict[str, Any]:
+        """The job as it is answered."""
+        return job_document(self.workspace, self.name, self.properties, created=self.created, by=self.created_by)
+
+    def go(self, status: Status, at: datetime) -> None:
+        """Take the next status."""
+        if self.history:
+            advance(self.status, status)
+        self.history.append(Step(status, at))
+        self.properties["status"] = str(status)
+
+    def note(self, **properties: str) -> None:
+        """Add to the properties of the run."""
+        self.properties["properties"] = {**self.properties["properties"], **properties}
+
+    def view(self) -> JobView:
+        """A copy for inspection."""
+        return JobView(
+            self.workspace.workspace, self.name, self.cluster, str(self.status),
+            tuple((str(step.status), step.at) for step in self.history), self.pid, self.node, self.exit_code,
+            self.launch.stdout, self.launch.stderr, dict(self.environment), dict(self.properties["properties"]),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class JobView:
+    """A job as it was at one moment, known without asking ARM."""
+
+    workspace: str
+    name: str
+    cluster: str
+    status: str
+    history: tuple[tuple[str, datetime], ...]
+    pid: int | None
+    node: str | None
+    exit_code: int | None
+    stdout: Path
+    stderr: Path
+    environment: Mapping[str, str]
+    properties: Mapping[str, str]
+
+    def document(self) -> dict[str, Any]:
+        """As JSON."""
+        return {
+            "workspace": self.workspace,
+            "name": self.name,
+            "cluster": self.cluster,
+            "status": self.status,
+            "history": [{"status": status, "at": at.isoformat()} for status, at in self.history],
+            "pid": self.pid,
+            "node": self.node,
+            "exitCode": self.exit_code,
+            "stdout": str(self.stdout),
+            "stderr": str(self.stderr),
+            "environment": dict(self.environment),
+            "properties": dict(self.properties),
+        }

@@ -1,0 +1,98 @@
+"""Lists of jobs: filters, order and pages.
+
+Pure. A page's continuation names the last job that was given, not a count, so that jobs which are hired between two
+pages neither repeat nor hide others. Invariant: following the links gives each job that matched throughout once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
+
+from workforce_local.azureml.errors import user_error
+
+_VIEWS = ("ActiveOnly", "ArchivedOnly", "All")
+
+
+class Listed(Protocol):
+    """What a list needs to know of a job."""
+
+    @property
+    def sequence(self) -> int:
+        """Position in the order of creation."""
+
+    @property
+    def properties(self) -> Mapping[str, Any]:
+        """The job's properties as they are answered."""
+
+
+T = TypeVar("T", bound=Listed)
+
+
+@dataclass(frozen=True)
+class Filter:
+    """The filters that ARM offers; it has none for status or experiment."""
+
+    view: str = "ActiveOnly"
+    job_type: str | None = None
+    tag: str | None = None
+    properties: str | None = None
+    nothing: bool = False
+    """Asked for jobs of schedules or of assets: none is run here."""
+    before: int | None = None
+
+    @classmethod
+    def read(cls, query: Mapping[str, str]) -> Filter:
+        """Read a request's parameters.
+
+        Raises:
+            ArmError: A view or a continuation that does not exist.
+        """
+        view = query.get("listViewType", "ActiveOnly")
+        if view not in _VIEWS:
+            raise user_error(f"listViewType '{view}' is not one of {', '.join(_VIEWS)}.")
+        skip = query.get("$skip")
+        if skip is not None and not skip.isdecimal():
+            raise user_error(f"$skip '{skip}' is not a continuation of this list.")
+        scheduled = query.get("scheduled", "").lower() == "true" or "scheduleId" in query or "assetName" in query
+        return cls(
+            view, query.get("jobType"), query.get("tag"), query.get("properties"), scheduled,
+            int(skip) if skip else None,
+        )  # fmt: skip
+
+    def admits(self, properties: Mapping[str, Any]) -> bool:
+        """Whether a job is in the list."""
+        archived = bool(properties.get("isArchived"))
+        if self.nothing or (self.view == "ActiveOnly" and archived) or (self.view == "ArchivedOnly" and not archived):
+            return False
+        if self.job_type and str(properties.get("jobType", "")).lower() != self.job_type.lower():
+            return False
+        if self.tag and not _has(properties.get("tags") or {}, self.tag):
+            return False
+        wanted = [pair for pair in (self.properties or "").split(",") if pair.strip()]
+        return all(_has(properties.get("properties") or {}, pair.strip()) for pair in wanted)
+
+
+@dataclass(frozen=True)
+class Page(Generic[T]):
+    """One page, and what to pass as `$skip` for the next one."""
+
+    items: Sequence[T]
+    skip: str | None
+
+
+def page(jobs: Iterable[T], chosen: Filter, size: int) -> Page[T]:
+    """The next page of the jobs, newest first."""
+    matching = [
+        job
+        for job in sorted(jobs, key=lambda job: job.sequence, reverse=True)
+        if (chosen.before is None or job.sequence < chosen.before) and chosen.admits(job.properties)
+    ]
+    items = matching[:size]
+    return Page(items, str(items[-1].sequence) if len(matching) > size else None)
+
+
+def _has(pairs: Mapping[str, str], wanted: str) -> bool:
+    key, separator, value = wanted.partition("=")
+    return key in pairs and (not separator or pairs[key] == value)

@@ -1,0 +1,293 @@
+"""The AzureML of one subscription: workspaces, environments, clusters and jobs, without HTTP.
+
+It owns the records and the tasks of the jobs. Requests are read and answered in `routes`. Invariants: one name is one
+job for ever, also after it was deleted; a job that was accepted runs or is refused by its own status, never forgotten.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from workforce_local.azureml import shapes
+from workforce_local.azureml.cluster import Cluster
+from workforce_local.azureml.errors import (
+    group_not_found,
+    not_found,
+    run_not_found,
+    subscription_not_found,
+    user_error,
+    workspace_not_found,
+)
+from workforce_local.azureml.ids import WorkspaceId, parse
+from workforce_local.azureml.jobs import Clock, Job, JobView, utc_now
+from workforce_local.azureml.life import JobLife
+from workforce_local.azureml.listing import Filter, Page, page
+from workforce_local.azureml.node import Node, Site
+from workforce_local.azureml.states import CANCELLABLE, Status
+from workforce_local.azureml.submission import Create, Existing, Immutable, Update, check, decide
+from workforce_local.config import ComputeConfig, LocalConfig, WorkspaceConfig
+from workforce_local.identity import Issuer
+from workforce_local.imds import Machine, MetadataServer
+
+
+@dataclass
+class EnvironmentVersion:
+    """A registered environment version."""
+
+    name: str
+    version: str
+    properties: Mapping[str, Any]
+    created: datetime
+    by: str
+
+
+@dataclass
+class Workspace:
+    """What a workspace holds."""
+
+    id: WorkspaceId
+    config: WorkspaceConfig
+    clusters: dict[str, Cluster]
+    environments: dict[tuple[str, str], EnvironmentVersion] = field(default_factory=dict)
+    jobs: dict[str, Job] = field(default_factory=dict)
+    deleted: set[str] = field(default_factory=set)
+
+
+class MachineLearning:
+    """The service. Start it before use; closing it ends all jobs."""
+
+    def __init__(self, config: LocalConfig, site: Site, issuer: Issuer, *, clock: Clock = utc_now) -> None:
+        self.config = config
+        self._site = site
+        self._issuer = issuer
+        self._clock = clock
+        self._sequence = 0
+        self._lives: set[asyncio.Task[None]] = set()
+        self._workspaces = {
+            workspace.id.key: workspace
+            for number, settings in enumerate(config.workspaces)
+            for workspace in (self._make_workspace(number, settings),)
+        }
+
+    def start(self) -> None:
+        """Start the nodes that are always there."""
+        for workspace in self._workspaces.values():
+            for cluster in workspace.clusters.values():
+                cluster.start()
+
+    async def close(self) -> None:
+        """End all jobs, then take all nodes down."""
+        for life in self._lives:
+            life.cancel()
+        if self._lives:
+            await asyncio.wait(self._lives)
+        for workspace in self._workspaces.values():
+            for cluster in workspace.clusters.values():
+                await cluster.close()
+
+    def jobs(self) -> list[JobView]:
+        """All jobs, the oldest first."""
+        every = [job for workspace in self._workspaces.values() for job in workspace.jobs.values()]
+        return [job.view() for job in sorted(every, key=lambda job: job.sequence)]
+
+    def workspaces(self, location: str) -> list[Workspace]:
+        """The workspaces of a region."""
+        return [found for found in self._workspaces.values() if found.config.location.lower() == location.lower()]
+
+    def workspace(self, wanted: WorkspaceId) -> Workspace:
+        """Find a workspace.
+
+        Raises:
+            ArmError: ARM's answer for whatever part of the address does not exist.
+        """
+        if wanted.subscription.lower() != self.config.subscription_id.lower():
+            raise subscription_not_found(wanted.subscription)
+        if wanted.group.lower() not in {group.lower() for group in self.config.resource_groups}:
+            raise group_not_found(wanted.group)
+        found = self._workspaces.get(wanted.key)
+        if found is None:
+            raise workspace_not_found(wanted)
+        return found
+
+    # -- environments
+
+    def environment(self, workspace: Workspace, name: str, version: str) -> EnvironmentVersion:
+        """Find an environment version, or raise that it does not exist."""
+        found = workspace.environments.get((name.lower(), version.lower()))
+        if found is None:
+            raise not_found(f"Environment {name} with version {version}")
+        return found
+
+    def environment_versions(self, workspace: Workspace, name: str) -> list[EnvironmentVersion]:
+        """All versions of an environment, the newest first; raises if there is none."""
+        found = [version for (of, _), version in workspace.environments.items() if of == name.lower()]
+        if not found:
+            raise not_found(f"Environment {name}")
+        return list(reversed(found))
+
+    def put_environment(
+        self, workspace: Workspace, name: str, version: str, properties: Mapping[str, Any], by: str
+    ) -> tuple[EnvironmentVersion, bool]:
+        """Register an environment version. Returns it, and whether it is new; an image does not change any more."""
+        key = (name.lower(), version.lower())
+        existing = workspace.environments.get(key)
+        if existing is not None:
+            image = properties.get("image")
+            if image is not None and image != existing.properties.get("image"):
+                raise user_error(f"Environment {name}:{version} exists with another image.", "Immutable", status=409)
+            existing.properties = {**existing.properties, **properties}
+            return existing, False
+        made = EnvironmentVersion(name, version, dict(properties), self._clock(), by)
+        workspace.environments[key] = made
+        return made, True
+
+    # -- jobs
+
+    def put_job(self, workspace: Workspace, name: str, properties: Mapping[str, Any], by: str) -> tuple[Job, bool]:
+        """Make a job, or change what may be changed of one. Returns it, and whether it is new.
+
+        Raises:
+            ArmError: What the service would refuse.
+        """
+        existing = workspace.jobs.get(name)
+        known = Existing(existing.submitted, existing.properties) if existing else None
+        if existing is None:
+            check(name, properties)
+        if name in workspace.deleted:
+            raise user_error(f"A job with the name {name} was deleted; a name cannot be used again.", "Immutable")
+        decision = decide(known, properties, self.config.arm.replay)
+        match decision:
+            case Immutable():
+                raise decision.error()
+            case Update(changes=changes):
+                assert existing is not None
+                existing.properties.update(changes)
+                return existing, False
+            case Create():
+                return self._create(workspace, name, properties, by), True
+
+    def job(self, workspace: Workspace, name: str) -> Job:
+        """Find a job, or raise that it does not exist."""
+        found = workspace.jobs.get(name)
+        if found is None:
+            raise run_not_found(name)
+        return found
+
+    def list_jobs(self, workspace: Workspace, chosen: Filter) -> Page[Job]:
+        """One page of a workspace's jobs."""
+        return page(workspace.jobs.values(), chosen, self.config.arm.page_size)
+
+    def cancel_job(self, workspace: Workspace, name: str) -> bool:
+        """Ask a job to end. Returns whether there is something to wait for."""
+        job = self.job(workspace, name)
+        if job.status in CANCELLABLE:
+            job.cancelled.set()
+        return not job.terminal
+
+    def delete_job(self, workspace: Workspace, name: str) -> None:
+        """Remove the record of a job that has ended; its name stays taken."""
+        job = self.job(workspace, name)
+        if not job.terminal:
+            raise user_error(f"Run {name} is in a non-terminal state and cannot be deleted.", status=409)
+        del workspace.jobs[name]
+        workspace.deleted.add(name)
+
+    def _create(self, workspace: Workspace, name: str, properties: Mapping[str, Any], by: str) -> Job:
+        cluster = self._cluster_of(workspace, properties)
+        self._check_environment(workspace, properties)
+        count = int((properties.get("resources") or {}).get("instanceCount") or 1)
+        if not 1 <= count <= max(cluster.config.max_nodes, 1):
+            raise user_error(f"instanceCount {count} is more than the {cluster.config.max_nodes} nodes of the compute.")
+        self._sequence += 1
+        now = self._clock()
+        document = shapes.job_properties(
+            workspace.id, workspace.config.location, name, properties, str(Status.STARTING)
+        )
+        folder = self._site.state_dir / "jobs" / workspace.config.name / name
+        folder.mkdir(parents=True, exist_ok=True)
+        job = Job(
+            workspace=workspace.id, name=name, cluster=cluster.config.name, sequence=self._sequence,
+            submitted=dict(properties), properties=document, created=now, created_by=by, folder=folder,
+        )  # fmt: skip
+        job.go(Status.STARTING, now)
+        workspace.jobs[name] = job
+        life = asyncio.create_task(
+            JobLife(job, cluster, self.config.timing, clock=self._clock).run(), name=f"job {name}"
+        )
+        self._lives.add(life)
+        life.add_done_callback(self._lives.discard)
+        return job
+
+    def _cluster_of(self, workspace: Workspace, properties: Mapping[str, Any]) -> Cluster:
+        compute_id = str(properties["computeId"])
+        child = parse(compute_id)
+        names = child.named("computes") if child else None
+        if child is None or names is None or child.workspace.key != workspace.id.key:
+            raise user_error(f"computeId '{compute_id}' is not a compute of workspace {workspace.config.name}.")
+        cluster = workspace.clusters.get(names[0].lower())
+        if cluster is None:
+            raise user_error(f"Compute target '{names[0]}' was not found.", "NotFound", "ComputeNotFound")
+        return cluster
+
+    def _check_environment(self, workspace: Workspace, properties: Mapping[str, Any]) -> None:
+        environment_id = str(properties["environmentId"])
+        child = parse(environment_id)
+        names = child.named("environments", "versions") if child else None
+        if child is None or names is None or child.workspace.key != workspace.id.key:
+            raise user_error(f"environmentId '{environment_id}' is not an environment version of this workspace.")
+        if (names[0].lower(), names[1].lower()) not in workspace.environments:
+            raise user_error(
+                f"Environment {names[0]} with version {names[1]} was not found.", "NotFound", "EnvironmentNotFound"
+            )
+
+    # -- nodes
+
+    def _make_workspace(self, number: int, settings: WorkspaceConfig) -> Workspace:
+        address = WorkspaceId(self.config.subscription_id, settings.resource_group, settings.name)
+        clusters = {
+            compute.name.lower(): self._make_cluster(settings, compute, 16 * number + index)
+            for index, compute in enumerate(settings.computes)
+        }
+        now = self._clock()
+        environments = {
+            (given.name.lower(), given.version.lower()): EnvironmentVersion(
+                given.name, given.version, shapes.environment_properties(given), now, "local"
+            )
+            for given in settings.environments
+        }
+        return Workspace(address, settings, clusters, environments)
+
+    def _make_cluster(self, workspace: WorkspaceConfig, compute: ComputeConfig, number: int) -> Cluster:
+        def make_node(position: int) -> Node:
+            digest = hashlib.sha256(f"{workspace.name}/{compute.name}/{position}".encode()).hexdigest()
+            node_id = f"tvmps_{digest}_{'p' if compute.vm_priority == 'LowPriority' else 'd'}"
+            machine = Machine(
+                name=node_id, location=workspace.location, vm_size=compute.vm_size,
+                subscription_id=self.config.subscription_id, resource_group=workspace.resource_group,
+                client_id=self.config.node_client_id,
+                priority="Spot" if compute.vm_priority == "LowPriority" else "Regular",
+            )  # fmt: skip
+            metadata = MetadataServer(machine, self._issuer, host=node_address(number, position))
+            folder = self._site.state_dir / "nodes" / workspace.name / compute.name / str(position)
+            return Node(node_id, folder, metadata, self._site)
+
+        return Cluster(compute, self.config.timing, make_node)
+
+
+def node_address(cluster: int, position: int) -> str:
+    """The loopback address of a node: 127.64.0.0/10 has room for 64 x 16 clusters of 4096 nodes."""
+    number = cluster * 4096 + position + 1
+    return f"127.{64 + (number >> 16) % 64}.{(number >> 8) % 256}.{number % 256}"
+
+
+def usages(workspaces: list[Workspace]) -> tuple[int, int]:
+    """Cores in use, and cores that clusters may have, in a region."""
+    clusters = [cluster for workspace in workspaces for cluster in workspace.clusters.values()]
+    current = sum(cluster.counts().current for cluster in clusters)
+    limit = sum(cluster.config.max_nodes for cluster in clusters)
+    return current * shapes.CORES_PER_NODE, limit * shapes.CORES_PER_NODE

@@ -1,0 +1,27 @@
+"""A local Azure for tests: fast steps, everything in the test's own folder, gone when the test ends."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest_asyncio
+from workforce_local.azure import LocalAzure
+from workforce_local.config import LocalConfig, TimingConfig
+
+FAST = TimingConfig(
+    starting_seconds=0.01,
+    preparing_seconds=0.01,
+    node_start_seconds=0.01,
+    finalizing_seconds=0.01,
+    canceling_seconds=0.01,
+    cancel_grace_seconds=0.5,
+)
+"""Steps that take no noticeable time."""
+
+
+@pytest_asyncio.fixture
+async def local_azure(tmp_path: Path) -> AsyncIterator[LocalAzure]:
+    """The default local Azure with fast steps."""
+    async with LocalAzure(tmp_path / "azure", LocalConfig(timing=FAST)) as azure:
+        yield azure
