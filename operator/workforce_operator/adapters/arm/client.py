@@ -1,0 +1,180 @@
+"""The one pipeline that every ARM request of the operator takes: fence, pace, send once, translate.
+
+Nothing is retried here but what the authentication policy must repeat for a claims challenge: the reconcile loop is
+the retry, and a second send would pass neither the governor nor the lease.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from azure.core.exceptions import (
+    ClientAuthenticationError,
+    HttpResponseError,
+    ServiceRequestError,
+    ServiceResponseError,
+)
+from azure.core.pipeline.policies import HeadersPolicy, RequestIdPolicy, UserAgentPolicy
+from azure.core.rest import AsyncHttpResponse, HttpRequest
+from azure.mgmt.core import AsyncARMPipelineClient
+from azure.mgmt.core.policies import AsyncARMChallengeAuthenticationPolicy
+
+from jobq.cloud import Cloud
+from jobq.connect import USER_AGENT
+from workforce_operator.adapters.arm.errors import DEFAULT_RETRY_AFTER, error_of, retry_after
+from workforce_operator.adapters.arm.governor import Governor, Kind
+from workforce_operator.domain.errors import Denied, Unavailable
+from workforce_operator.ports.azure import WriteGuard
+
+if TYPE_CHECKING:
+    from azure.core.credentials_async import AsyncTokenCredential
+    from azure.core.pipeline.transport import AioHttpTransport
+
+CONNECT_SECONDS = 10
+READ_SECONDS = 30
+WRITE_SECONDS = 60
+"""A job's PUT takes 2-4 s on a good day and stalls for tens of seconds on a bad one."""
+_REMAINING = {
+    Kind.READ: "x-ms-ratelimit-remaining-subscription-reads",
+    Kind.WRITE: "x-ms-ratelimit-remaining-subscription-writes",
+}
+_PAGES = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A successful answer; ``body`` is None where there was no text."""
+
+    status: int
+    body: Any
+
+
+class ArmClient:
+    """ARM for one principal. Paths start with ``/subscriptions/<id>``."""
+
+    def __init__(
+        self,
+        cloud: Cloud,
+        credential: AsyncTokenCredential,
+        transport: AioHttpTransport,
+        governor: Governor,
+        guard: WriteGuard,
+    ) -> None:
+        self._base = cloud.resource_manager
+        self._governor = governor
+        self._guard = guard
+        scope = cloud.audiences.resource_manager.rstrip("/") + "/.default"
+        policies = [
+            RequestIdPolicy(),
+            HeadersPolicy({"Accept": "application/json"}),
+            UserAgentPolicy(USER_AGENT),
+            AsyncARMChallengeAuthenticationPolicy(credential, scope),
+        ]
+        self._client: AsyncARMPipelineClient[HttpRequest, AsyncHttpResponse] = AsyncARMPipelineClient(
+            self._base, policies=policies, transport=transport
+        )
+
+    async def get(
+        self, path: str, *, api_version: str, what: str, turn: str, params: Mapping[str, str] | None = None
+    ) -> Reply:
+        """Read one thing."""
+        request = self._request("GET", path, api_version, params)
+        return await self._send(request, Kind.READ, path, what=what, turn=turn)
+
+    async def pages(
+        self, path: str, *, api_version: str, what: str, turn: str, params: Mapping[str, str] | None = None
+    ) -> AsyncIterator[list[dict[str, Any]]]:
+        """Read a list page by page, following the service's links."""
+        request = self._request("GET", path, api_version, params)
+        seen: set[str] = set()
+        for _ in range(_PAGES):
+            reply = await self._send(request, Kind.READ, path, what=what, turn=turn)
+            items, link = _page(reply.body, what)
+            yield items
+            if link is None:
+                return
+            self._check_link(link, seen, what)
+            request = HttpRequest("GET", link)
+        raise Unavailable(f"{what}: the list does not end")
+
+    async def write(
+        self, method: str, path: str, *, api_version: str, what: str, turn: str, body: Mapping[str, Any] | None = None
+    ) -> Reply:
+        """Send one PUT or POST, if this process holds the lease at the moment of sending.
+
+        Raises:
+            Fenced: It does not.
+        """
+        request = self._request(method, path, api_version, None, body)
+        return await self._send(request, Kind.WRITE, path, what=what, turn=turn)
+
+    def _request(
+        self,
+        method: str,
+        path: str,
+        api_version: str,
+        params: Mapping[str, str] | None,
+        body: Mapping[str, Any] | None = None,
+    ) -> HttpRequest:
+        query = {"api-version": api_version, **(params or {})}
+        return HttpRequest(method, self._base + path, params=query, json=None if body is None else dict(body))
+
+    async def _send(self, request: HttpRequest, kind: Kind, path: str, *, what: str, turn: str) -> Reply:
+        subscription = path.split("/")[2]
+        async with self._governor.slot(subscription, kind, turn=turn):
+            if kind is Kind.WRITE:
+                self._guard.check()
+            status, headers, text = await self._exchange(request, kind, what=what, scope=path)
+        self._learn(subscription, kind, status, headers)
+        if status not in {200, 201, 202, 204}:
+            raise error_of(status, headers, text, what=what, scope=path)
+        return Reply(status, _parsed(text, what))
+
+    async def _exchange(
+        self, request: HttpRequest, kind: Kind, *, what: str, scope: str
+    ) -> tuple[int, Mapping[str, str], str]:
+        seconds = READ_SECONDS if kind is Kind.READ else WRITE_SECONDS
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS + seconds):
+                response = await self._client.send_request(
+                    request, connection_timeout=CONNECT_SECONDS, read_timeout=seconds
+                )
+                return response.status_code, response.headers, response.text()
+        except ClientAuthenticationError as error:
+            raise Denied(f"{what}: no token: {error.message}", scope=scope) from error
+        except (ServiceRequestError, ServiceResponseError, HttpResponseError) as error:
+            raise Unavailable(f"{what}: {error.message or type(error).__name__}") from error
+        except (TimeoutError, OSError, UnicodeDecodeError) as error:
+            raise Unavailable(f"{what}: {error or 'no answer in time'}") from error
+
+    def _learn(self, subscription: str, kind: Kind, status: int, headers: Mapping[str, str]) -> None:
+        left = headers.get(_REMAINING[kind], "")
+        remaining = float(left) if left.isdecimal() else None
+        pause = (retry_after(headers) or DEFAULT_RETRY_AFTER) if status == 429 else None
+        self._governor.report(subscription, kind, remaining=remaining, retry_after=pause)
+
+    def _check_link(self, link: str, seen: set[str], what: str) -> None:
+        """A token goes to ARM only, and a list that turns in a circle ends."""
+        if not link.lower().startswith(self._base.lower() + "/") or link in seen:
+            raise Unavailable(f"{what}: the service answered with a next page that cannot be followed: {link[:200]}")
+        seen.add(link)
+
+
+def _parsed(text: str, what: str) -> Any:
+    if not text.strip():
+        return None
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise Unavailable(f"{what}: the answer is not JSON; is a proxy in between?") from error
+
+
+def _page(body: Any, what: str) -> tuple[list[dict[str, Any]], str | None]:
+    value = body.get("value") if isinstance(body, dict) else None
+    if not isinstance(value, list):
+        raise Unavailable(f"{what}: the answer is not a list")
+    return [item for item in value if isinstance(item, dict)], body.get("nextLink") or None

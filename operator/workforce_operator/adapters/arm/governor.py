@@ -1,0 +1,162 @@
+"""Who may send the next request to ARM: paced by token buckets, bounded in flight, fair between Workforces.
+
+One governor serves one principal. It knows nothing of HTTP. Waiting callers stand in one line per Workforce; the lines
+are served in turn, each first come first served, so that a fleet of thousands does not hold up a fleet of two.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict, deque
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from enum import StrEnum
+
+from workforce_operator.adapters.arm.buckets import READ_LIMITS, WRITE_LIMITS, Bucket, Limits
+from workforce_operator.domain.errors import Throttled
+
+CONCURRENCY = 64
+"""Requests in flight per bucket: hides a PUT's 2-4 s at 10 per second, and bounds what a stalled region can hold."""
+PATIENCE = 5.0
+"""A pause that the service asked for is waited out up to this long; a longer one is told to the caller."""
+
+
+class Kind(StrEnum):
+    """Which of ARM's budgets a request draws from."""
+
+    READ = "reads"
+    WRITE = "writes"
+
+
+class _Gate:
+    """One bucket with its lines of waiting callers."""
+
+    def __init__(self, limits: Limits, concurrency: int, clock: Callable[[], float]) -> None:
+        self.bucket = Bucket(limits, clock())
+        self._clock = clock
+        self._free = concurrency
+        self._lines: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def enter(self, turn: str) -> None:
+        """Wait for a place and a token."""
+        self._refuse_if_blocked()
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._lines.setdefault(turn, deque()).append(future)
+        self.serve()
+        try:
+            await future
+        except asyncio.CancelledError:
+            if future.done() and not future.cancelled() and future.exception() is None:
+                self.leave()
+            raise
+
+    def leave(self) -> None:
+        """Give the place back."""
+        self._free += 1
+        self.serve()
+
+    def block(self, seconds: float) -> None:
+        """The service asked for silence: those who would wait longer than is reasonable are told so."""
+        self.bucket.block(self._clock(), seconds)
+        blocked = self.bucket.blocked(self._clock())
+        if blocked > PATIENCE:
+            for line in self._lines.values():
+                for future in line:
+                    if not future.done():
+                        future.set_exception(_throttled(blocked))
+            self._lines.clear()
+
+    def serve(self) -> None:
+        """Let in as many as may go now, and come back when the next one may."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        while self._free > 0 and (future := self._peek()) is not None:
+            wait = self.bucket.wait(self._clock())
+            if wait > 0:
+                self._timer = asyncio.get_running_loop().call_later(wait, self.serve)
+                return
+            self._advance()
+            self.bucket.take(self._clock())
+            self._free -= 1
+            future.set_result(None)
+
+    def _refuse_if_blocked(self) -> None:
+        blocked = self.bucket.blocked(self._clock())
+        if blocked > PATIENCE:
+            raise _throttled(blocked)
+
+    def _peek(self) -> asyncio.Future[None] | None:
+        """Who is next, dropping those who have given up."""
+        while self._lines:
+            turn, line = next(iter(self._lines.items()))
+            while line and line[0].done():
+                del line[0]
+            if line:
+                return line[0]
+            del self._lines[turn]
+        return None
+
+    def _advance(self) -> None:
+        """Take the next one out of its line, and put the line behind all others."""
+        turn, line = next(iter(self._lines.items()))
+        del line[0]
+        if line:
+            self._lines.move_to_end(turn)
+        else:
+            del self._lines[turn]
+
+
+def _throttled(seconds: float) -> Throttled:
+    return Throttled(f"Azure Resource Manager asks for a pause of {seconds:.0f} s", retry_after=seconds)
+
+
+class Governor:
+    """Paces all requests of one principal."""
+
+    def __init__(
+        self,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        concurrency: int = CONCURRENCY,
+        limits: Mapping[Kind, Limits] | None = None,
+    ) -> None:
+        self._clock = clock
+        self._concurrency = concurrency
+        self._limits = limits or {Kind.READ: READ_LIMITS, Kind.WRITE: WRITE_LIMITS}
+        self._gates: dict[tuple[str, Kind], _Gate] = {}
+
+    @asynccontextmanager
+    async def slot(self, subscription: str, kind: Kind, *, turn: str) -> AsyncIterator[None]:
+        """Hold a place in flight for one request, after waiting for a token.
+
+        Args:
+            subscription: ARM counts for each one by itself.
+            kind: Read or write.
+            turn: Whose turn it takes, usually the Workforce.
+
+        Raises:
+            Throttled: The service has asked for a pause that is too long to wait for here.
+        """
+        gate = self._gate(subscription, kind)
+        await gate.enter(turn)
+        try:
+            yield
+        finally:
+            gate.leave()
+
+    def report(self, subscription: str, kind: Kind, *, remaining: float | None, retry_after: float | None) -> None:
+        """Learn from an answer: how many requests are left, or for how long none will be taken."""
+        gate = self._gate(subscription, kind)
+        if remaining is not None:
+            gate.bucket.correct(self._clock(), remaining)
+        if retry_after is not None:
+            gate.block(retry_after)
+
+    def _gate(self, subscription: str, kind: Kind) -> _Gate:
+        key = (subscription.lower(), kind)
+        if key not in self._gates:
+            self._gates[key] = _Gate(self._limits[kind], self._concurrency, self._clock)
+        return self._gates[key]

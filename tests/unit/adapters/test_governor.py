@@ -1,0 +1,97 @@
+"""Pacing and fairness of ARM requests, in virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from workforce_operator.adapters.arm.buckets import Limits
+from workforce_operator.adapters.arm.governor import Governor, Kind
+from workforce_operator.domain.errors import Throttled
+
+pytestmark = [pytest.mark.looptime, pytest.mark.asyncio]
+SLOW = {Kind.READ: Limits(2, 1), Kind.WRITE: Limits(2, 1)}
+
+
+def governor(**options) -> Governor:
+    options = {"limits": SLOW, **options}
+    return Governor(clock=asyncio.get_running_loop().time, **options)
+
+
+async def run(it: Governor, turn: str, log: list[tuple[str, float]], *, seconds: float = 0, kind: Kind = Kind.WRITE):
+    async with it.slot("sub", kind, turn=turn):
+        log.append((turn, asyncio.get_running_loop().time()))
+        await asyncio.sleep(seconds)
+
+
+async def test_requests_beyond_the_burst_follow_at_the_pace_of_the_refill():
+    it, log = governor(), []
+    await asyncio.gather(*(run(it, "a", log) for _ in range(5)))
+    assert [round(at, 3) for _, at in log] == [0, 0, 1, 2, 3]
+
+
+async def test_a_small_workforce_does_not_wait_behind_a_large_one():
+    it, log = governor(), []
+    await asyncio.gather(*(run(it, "large", log) for _ in range(20)), *(run(it, "small", log) for _ in range(2)))
+    assert [at for turn, at in log if turn == "small"][-1] <= 5
+
+
+async def test_reads_and_writes_have_budgets_of_their_own():
+    it, log = governor(), []
+    await asyncio.gather(
+        *(run(it, "a", log, kind=Kind.WRITE) for _ in range(3)), *(run(it, "a", log, kind=Kind.READ) for _ in range(2))
+    )
+    assert [at for _, at in log].count(0) == 4
+
+
+async def test_no_more_than_the_bound_are_in_flight():
+    it, log = governor(concurrency=2, limits={Kind.READ: Limits(9, 9), Kind.WRITE: Limits(9, 9)}), []
+    await asyncio.gather(*(run(it, "a", log, seconds=10) for _ in range(4)))
+    assert [round(at) for _, at in log] == [0, 0, 10, 10]
+
+
+async def test_a_short_pause_that_the_service_asks_for_is_waited_out():
+    it, log = governor(), []
+    it.report("sub", Kind.WRITE, remaining=None, retry_after=3)
+    await run(it, "a", log)
+    assert log == [("a", 3)]
+
+
+async def test_a_long_pause_is_told_to_everybody_who_waits_and_to_who_comes():
+    it, log = governor(), []
+    waiting = [asyncio.ensure_future(run(it, "a", log)) for _ in range(4)]
+    await asyncio.sleep(0.5)
+    it.report("sub", Kind.WRITE, remaining=None, retry_after=120)
+    results = await asyncio.gather(*waiting, return_exceptions=True)
+    assert [type(result) for result in results] == [type(None), type(None), Throttled, Throttled]
+    with pytest.raises(Throttled) as caught:
+        await run(it, "b", log)
+    assert 119 < caught.value.retry_after <= 120
+    await run(it, "b", log, kind=Kind.READ)
+
+
+async def test_the_service_s_remaining_number_slows_us_down():
+    it, log = governor(), []
+    it.report("sub", Kind.WRITE, remaining=0, retry_after=None)
+    await run(it, "a", log)
+    assert log == [("a", 1)]
+
+
+async def test_who_gives_up_waiting_takes_no_token_and_no_place():
+    it, log = governor(), []
+    await asyncio.gather(*(run(it, "a", log) for _ in range(2)))
+    given_up = asyncio.ensure_future(run(it, "a", log))
+    await asyncio.sleep(0.1)
+    given_up.cancel()
+    await asyncio.gather(given_up, return_exceptions=True)
+    await run(it, "b", log)
+    assert log[-1] == ("b", 1)
+
+
+async def test_a_place_is_given_back_when_the_request_fails():
+    it = governor(concurrency=1)
+    for _ in range(2):
+        with pytest.raises(ValueError, match="broken"):
+            async with it.slot("sub", Kind.READ, turn="a"):
+                raise ValueError("broken")
