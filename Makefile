@@ -30,7 +30,7 @@ help: ## List the targets
 prerequisites:
 	@tools/setup prerequisites
 
-setup: prerequisites $(PYTHON_READY) $(AZURITE_READY) $(KUBERNETES_READY) ## Set up all that demo, test and check need (they do it themselves)
+setup: prerequisites $(PYTHON_READY) $(AZURITE_READY) $(KUBERNETES_READY) ## Set up what demo and test need; they do it by themselves too
 
 demo: setup ## Run the whole story on this machine; KEEP=1 leaves it running
 	@$(BIN)/workforce local demo $(DEMO_FLAGS)
