@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest_asyncio
+
 from workforce_local.azure import LocalAzure
 from workforce_local.config import LocalConfig, TimingConfig
 

@@ -8,6 +8,7 @@ maximum less the locked ones; a node has one job at a time; a job never overtake
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,6 +17,9 @@ from datetime import UTC, datetime
 from workforce_local.azureml.node import Node
 from workforce_local.azureml.shapes import NodeCounts
 from workforce_local.config import ComputeConfig, TimingConfig
+
+_START_AGAIN_SECONDS = 1.0
+_log = logging.getLogger(__name__)
 
 NodeFactory = Callable[[int], Node]
 """Makes the node of a position in the cluster; positions of nodes that went are used again."""
@@ -134,7 +138,13 @@ class Cluster:
     async def _start(self, position: int, place: _Place) -> None:
         await asyncio.sleep(self._timing.node_start_seconds)
         node = self._make_node(position)
-        await node.start()
+        try:
+            await node.start()
+        except OSError as error:
+            _log.warning("node %s/%d does not start, trying again: %s", self.config.name, position, error)
+            del self._places[position]
+            asyncio.get_running_loop().call_later(_START_AGAIN_SECONDS, self._balance)
+            return
         place.node = node
         self._rest(position, place)
         self._balance()

@@ -59,7 +59,8 @@ class JobLife:
             return await self._cancel()
         return await self._finish(ending)
 
-    async def _on(self, nodes: list[Node]) -> Status:
+    async def _on(self, nodes: list[Node]) -> Status | None:
+        """Run on these nodes. Returns how it ends, or None if it was cancelled before it ran."""
         job = self._job
         job.node = nodes[0].node_id
         for node in nodes:
@@ -71,8 +72,13 @@ class JobLife:
             for node in nodes:
                 node.job = None
 
-    async def _while_running(self, running: Running) -> Status:
+    async def _while_running(self, running: Running) -> Status | None:
         job = self._job
+        if job.cancelled.is_set():
+            # Whoever cancelled a job that nobody ever saw running has not cancelled a running one.
+            running.kill()
+            await asyncio.shield(running.ended)
+            return None
         job.pid, job.environment = running.pid, running.environment
         self._go(Status.RUNNING)
         job.note(StartTimeUtc=run_time(self._clock()))

@@ -6,7 +6,7 @@ api-version is accepted. It decides nothing that `service` or a pure module coul
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
@@ -65,7 +65,7 @@ class Reply:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-Handler = Callable[[Call], Awaitable[Reply] | Reply]
+Handler = Callable[[Call], Reply]
 
 
 class MachineLearningRoutes:

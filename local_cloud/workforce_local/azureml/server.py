@@ -8,8 +8,8 @@ without a valid token for this resource manager.
 from __future__ import annotations
 
 import asyncio
+import functools
 import hmac
-import inspect
 import json
 import re
 import time
@@ -23,7 +23,7 @@ from aiohttp import web
 from workforce_local.azureml.errors import ArmError, route_not_found, throttled, unauthorized
 from workforce_local.azureml.ids import pattern
 from workforce_local.azureml.request_log import RequestLog
-from workforce_local.azureml.routes import JOB, Call, Handler, Reply
+from workforce_local.azureml.routes import JOB, Call, Handler
 from workforce_local.azureml.throttle import TokenBuckets
 from workforce_local.identity import Issuer, Principal, TokenError
 
@@ -38,6 +38,14 @@ class _Route:
     template: str
     expression: re.Pattern[str]
     handler: Handler
+
+
+@dataclass(frozen=True)
+class _Target:
+    """Who answers a request, and under which name it is logged."""
+
+    template: str
+    answer: Provider
 
 
 class ArmServer:
@@ -70,55 +78,49 @@ class ArmServer:
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer one request, and log it."""
         started = time.monotonic()
-        template = request.path
+        target = self._find(request)
         try:
-            template, response = await self._answer(request)
+            response = await self._answer(request, target)
         except ArmError as error:
-            template = self._template(request)
             response = web.json_response(error.body(), status=error.status, headers=error.headers)
-        self._log.add(request.method, template, request.path, response.status)
+        self._log.add(request.method, target.template if target else request.path, request.path, response.status)
         self._stamp(request, response, time.monotonic() - started)
         return response
 
-    def _template(self, request: web.Request) -> str:
-        route = self._find(request)
-        return route[0].template if route else request.path
-
-    def _find(self, request: web.Request) -> tuple[_Route, dict[str, str]] | None:
+    def _find(self, request: web.Request) -> _Target | None:
+        for namespace, expression, provider in self._providers:
+            if expression.match(request.path):
+                return _Target(namespace, provider)
         for route in self._routes:
             if route.method == request.method and (match := route.expression.match(request.path)):
-                return route, match.groupdict()
+                return _Target(route.template, functools.partial(self._reply, route, match.groupdict()))
         return None
 
-    async def _answer(self, request: web.Request) -> tuple[str, web.StreamResponse]:
-        provider = next((entry for entry in self._providers if entry[1].match(request.path)), None)
-        found = self._find(request)
-        if provider is None and found is None:
-            self._authenticate(request)
-            raise route_not_found(request.method, request.path)
+    async def _answer(self, request: web.Request, target: _Target | None) -> web.StreamResponse:
+        # Who may not call does not learn what there is.
         principal = self._authenticate(request)
+        if target is None:
+            raise route_not_found(request.method, request.path)
         headers = self._meter(request, principal)
-        if found is None:
-            assert provider is not None
-            response = await provider[2](request, principal)
-            response.headers.update(headers)
-            return f"{provider[0]}", response
-        route, names = found
-        reply = await self._reply(request, route, names, principal)
-        return route.template, _response(reply, headers)
+        response = await target.answer(request, principal)
+        response.headers.update(headers)
+        return response
 
     async def _reply(
-        self, request: web.Request, route: _Route, names: Mapping[str, str], principal: Principal
-    ) -> Reply:
+        self, route: _Route, names: Mapping[str, str], request: web.Request, principal: Principal
+    ) -> web.StreamResponse:
         if request.path.startswith("/subscriptions/") and not request.query.get("api-version"):
             message = "The api-version query parameter (?api-version=) is required for all requests."
             raise ArmError(400, "MissingApiVersionParameter", message)
         body = await _body(request)
         if self._put_latency and (route.method, route.template) == ("PUT", JOB):
             await asyncio.sleep(self._put_latency)
-        call = Call(self._base_url(), request.path, names, dict(request.query), principal.object_id, body)
-        result = route.handler(call)
-        return await result if inspect.isawaitable(result) else result
+        reply = route.handler(
+            Call(self._base_url(), request.path, names, dict(request.query), principal.object_id, body)
+        )
+        if reply.body is None:
+            return web.Response(status=reply.status, headers=reply.headers)
+        return web.json_response(reply.body, status=reply.status, headers=reply.headers)
 
     def _authenticate(self, request: web.Request) -> Principal:
         authority = f"{self._base_url()}/{self._issuer.tenant_id}"
@@ -165,13 +167,6 @@ def admin_routes(token: str, documents: Mapping[str, Callable[[], Any]]) -> list
         return answer
 
     return [web.get(f"/_local/{name}", make(document)) for name, document in documents.items()]
-
-
-def _response(reply: Reply, headers: Mapping[str, str]) -> web.Response:
-    every = {**headers, **reply.headers}
-    if reply.body is None:
-        return web.Response(status=reply.status, headers=every)
-    return web.json_response(reply.body, status=reply.status, headers=every)
 
 
 async def _body(request: web.Request) -> Mapping[str, Any]:
