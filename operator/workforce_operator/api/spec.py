@@ -148,13 +148,13 @@ class Template(Model):
     """Where the command runs."""
     identity: Identity | None = None
     """Who the job acts as; absent = the compute's identity."""
-    environment_variables: Annotated[list[EnvironmentVariable], Field(max_length=100)] = []
+    environment_variables: Annotated[list[EnvironmentVariable], Field(max_length=100)] = Field(default_factory=list)
     """Further variables of the job; they may not replace the ones that the operator sets."""
     shm_size: Annotated[str, Field(pattern=r"^[1-9][0-9]*(Ki|Mi|Gi|k|M|G)?$", max_length=16)] | None = None
     """Shared memory, a Kubernetes quantity."""
     timeout_seconds: Annotated[int, Field(ge=1800, le=2_592_000)] = 1_209_600
     """Longest life of a job; the agent stops pulling early enough to leave by itself."""
-    tags: Annotated[dict[str, str], Field(max_length=30)] = {}
+    tags: Annotated[dict[str, str], Field(max_length=30)] = Field(default_factory=dict)
     """Tags of the jobs."""
 
 
@@ -205,6 +205,6 @@ class WorkforceSpec(Model):
     suspend: Suspend = Suspend.NONE
     """None: nothing is suspended. ScaleUpOnly: nobody is hired. Hold: nothing is touched. Drain: to zero."""
     deletion_policy: DeletionPolicy | None = None
-    """Drain, Cancel or Orphan; unset = Drain with control, else pending jobs are cancelled and running ones reported."""
+    """Drain, Cancel or Orphan; unset = Drain with control, else pending jobs are cancelled, running ones reported."""
     deletion_deadline_seconds: Annotated[int, Field(ge=0, le=2_592_000)] = 86_400
     """Deletion ends at the latest this long after it was asked for."""

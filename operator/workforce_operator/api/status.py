@@ -1,7 +1,8 @@
 """The observed state of a Workforce, and the operator's memory of its intentions.
 
-``next_sequence``, ``open_cohorts``, ``filled`` and ``drains`` are the ledger: they are written with a resourceVersion
-precondition *before* the act that they announce, and read back after a restart. Everything else is output only.
+``next_sequence``, ``open_cohorts``, ``filled``, ``hiring`` and ``drains`` are the ledger: they are written with a
+resourceVersion precondition *before* the act that they announce, and read back after a restart. ``reserved`` and
+``stale_since_time`` are what was last known of a region. Everything else is output only.
 """
 
 from __future__ import annotations
@@ -107,9 +108,13 @@ class RegionStatus(Model):
     """First sequence that is not reserved; absent = nothing is hired until all jobs have been listed."""
     filled: int = 0
     """How many of the desired replicas have been hired at least once; what is missing beyond that is growth."""
-    open_cohorts: list[Range] = []
+    hiring: int = 0
+    """Hires that were decided and whose jobs have not been seen yet."""
+    reserved: int | None = None
+    """At most this many jobs live here; what counts while the region cannot be read."""
+    open_cohorts: list[Range] = Field(default_factory=list)
     """Cohorts that hold a reserved name not seen ended; only these are listed."""
-    drains: list[DrainWave] = []
+    drains: list[DrainWave] = Field(default_factory=list)
     """Drains that were ordered and have not ended, at most 16."""
     stale_since_time: AwareDatetime | None = None
     """Since when the region cannot be read; the counts are from before."""
@@ -142,7 +147,7 @@ class WorkforceStatus(Model):
     """Hash of the template that new jobs are made of."""
     selector: str | None = None
     """Label selector, for the scale subresource."""
-    regions: list[RegionStatus] = []
+    regions: list[RegionStatus] = Field(default_factory=list)
     """One entry per region."""
-    conditions: list[Condition] = []
+    conditions: list[Condition] = Field(default_factory=list)
     """What holds and what does not."""

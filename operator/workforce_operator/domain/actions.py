@@ -30,7 +30,7 @@ class SendOrder:
 
 @dataclass(frozen=True, slots=True)
 class CancelPending:
-    """Lay off a job that never ran: ``order`` first (None without a control channel), then read, cancel only if pending."""
+    """Lay off a job that never ran: ``order`` first (None without control), then read, cancel only if pending."""
 
     region: str
     job: str
@@ -40,7 +40,7 @@ class CancelPending:
 
 @dataclass(frozen=True, slots=True)
 class Cancel:
-    """Cancel a job whatever it does: only after a drain deadline with onDeadline Cancel, or by deletionPolicy Cancel."""
+    """Cancel a job whatever it does: after a drain deadline with onDeadline Cancel, or by deletionPolicy Cancel."""
 
     region: str
     job: str
@@ -61,7 +61,15 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class RegionPlan:
-    """Numbers of one region behind the plan, for the status. ``waiting`` says why a wanted hire is not made now."""
+    """Numbers of one region behind the plan, for the status.
+
+    Attributes:
+        readable: False = the region could not be read; the counts are then those last known, or 0.
+        waiting: Why wanted hires are not made now.
+        held: How many of them.
+        idle: All of them wait for work to be visible in the queue.
+        crash_loop: Jobs fail fast here.
+    """
 
     desired: int
     supply: int
@@ -70,11 +78,13 @@ class RegionPlan:
     paused: int
     draining: int
     live: int
+    readable: bool = True
     hires: int = 0
     lay_offs: int = 0
     waiting: str | None = None
     retry_at: datetime | None = None
     idle: bool = False
+    held: int = 0
     crash_loop: bool = False
 
 

@@ -62,3 +62,22 @@ class Missing(OperatorError):
 
 class Fenced(OperatorError):
     """This process does not hold the lease (any more); it must not write."""
+
+
+def reason_of(error: OperatorError) -> str:
+    """The CamelCase reason that conditions and Events use for an error."""
+    match error:
+        case SpecError():
+            return error.reason
+        case Denied():
+            return "AccessDenied"
+        case Missing():
+            return "NotFound"
+        case Throttled():
+            return "Throttled"
+        case Conflict():
+            return "Conflict"
+        case Fenced():
+            return "NotLeading"
+        case _:
+            return "Unavailable"

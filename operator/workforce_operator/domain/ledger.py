@@ -9,9 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from workforce_operator.api.spec import DrainMode
-from workforce_operator.api.status import DrainState, RegionCoordinates
+from workforce_operator.api.status import (
+    DrainState,
+    DrainWave,
+    Range,
+    RegionCoordinates,
+    RegionStatus,
+    WorkforceStatus,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +38,27 @@ class Wave:
 
 @dataclass(frozen=True, slots=True)
 class RegionLedger:
-    """What is intended for one region. ``next_sequence`` is None until the names in use are known."""
+    """What is intended for one region, and what was last known of it.
+
+    Attributes:
+        next_sequence: First sequence that is not reserved; None until the names in use are known.
+        filled: How many of the desired replicas have been hired at least once.
+        hiring: Hires that were decided and whose jobs have not been seen yet; they go on without being decided again.
+        open_cohorts: Cohorts that must be listed.
+        waves: Drains and recalls under way.
+        reserved: Upper bound of the jobs that may live here, as of the last reading; None = never read. No intention,
+            so a change of it alone is no change of the ledger.
+        unreadable_since: Since when the region cannot be read. No intention either.
+    """
 
     coordinates: RegionCoordinates
     next_sequence: int | None = None
     filled: int = 0
+    hiring: int = 0
     open_cohorts: frozenset[int] = frozenset()
     waves: tuple[Wave, ...] = ()
+    reserved: int | None = field(default=None, compare=False)
+    unreadable_since: datetime | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +66,23 @@ class Ledger:
     """Intentions of all regions, by name; also of regions that were taken out of the spec and are not empty yet."""
 
     regions: Mapping[str, RegionLedger] = field(default_factory=dict)
+
+
+def read_ledger(status: WorkforceStatus) -> Ledger:
+    """The ledger that a status holds."""
+    return Ledger({region.name: _read_region(region) for region in status.regions})
+
+
+def write_ledger(status: WorkforceStatus, ledger: Ledger) -> WorkforceStatus:
+    """The status with this ledger instead of the one it holds; regions that the ledger does not have are gone."""
+    known = {region.name: region for region in status.regions}
+    regions = [
+        (known.get(name) or RegionStatus(name=name, coordinates=region.coordinates)).model_copy(
+            update=_ledger_fields(region)
+        )
+        for name, region in ledger.regions.items()
+    ]
+    return status.model_copy(update={"regions": regions})
 
 
 def to_ranges(numbers: Iterable[int]) -> list[tuple[int, int]]:
@@ -55,3 +94,63 @@ def to_ranges(numbers: Iterable[int]) -> list[tuple[int, int]]:
         else:
             ranges.append((number, number))
     return ranges
+
+
+def _read_region(status: RegionStatus) -> RegionLedger:
+    return RegionLedger(
+        coordinates=status.coordinates,
+        next_sequence=status.next_sequence,
+        filled=status.filled,
+        hiring=status.hiring,
+        open_cohorts=_numbers(status.open_cohorts),
+        waves=tuple(_read_wave(wave) for wave in status.drains),
+        reserved=status.reserved,
+        unreadable_since=status.stale_since_time,
+    )
+
+
+def _read_wave(wave: DrainWave) -> Wave:
+    return Wave(
+        id=wave.id,
+        mode=wave.mode,
+        state=wave.state,
+        revision=wave.revision,
+        jobs=_numbers(wave.jobs),
+        sent=wave.sent_time,
+        deadline=wave.deadline_time,
+        reason=wave.reason,
+    )
+
+
+def _ledger_fields(region: RegionLedger) -> dict[str, Any]:
+    return {
+        "coordinates": region.coordinates,
+        "next_sequence": region.next_sequence,
+        "filled": region.filled,
+        "hiring": region.hiring,
+        "open_cohorts": _ranges(region.open_cohorts),
+        "drains": [_write_wave(wave) for wave in region.waves],
+        "reserved": region.reserved,
+        "stale_since_time": region.unreadable_since,
+    }
+
+
+def _write_wave(wave: Wave) -> DrainWave:
+    return DrainWave(
+        id=wave.id,
+        mode=wave.mode,
+        state=wave.state,
+        revision=wave.revision,
+        jobs=_ranges(wave.jobs),
+        sent_time=wave.sent,
+        deadline_time=wave.deadline,
+        reason=wave.reason,
+    )
+
+
+def _numbers(ranges: Iterable[Range]) -> frozenset[int]:
+    return frozenset(number for each in ranges for number in range(each.first, each.last + 1))
+
+
+def _ranges(numbers: Iterable[int]) -> list[Range]:
+    return [Range(first=first, last=last) for first, last in to_ranges(numbers)]

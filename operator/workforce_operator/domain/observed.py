@@ -1,4 +1,4 @@
-"""Snapshots of the world that the planner decides on. Every reading is known, with its time, or unknown, with its reason."""
+"""Snapshots of the world that the planner decides on. A reading is known with its time, or unknown with its reason."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Generic, TypeVar
 
 from jobq.control import State
+from workforce_operator.domain.errors import OperatorError, reason_of
 
 T = TypeVar("T")
 
@@ -23,9 +24,15 @@ class Known(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """A value that could not be read. Never to be taken for zero."""
+    """A value that could not be read. Never to be taken for zero. ``reason`` is CamelCase, ``message`` for people."""
 
     reason: str
+    message: str = ""
+
+    @classmethod
+    def because(cls, error: OperatorError) -> Unknown:
+        """Unknown because of an error."""
+        return cls(reason_of(error), str(error))
 
 
 class Phase(StrEnum):
@@ -54,7 +61,7 @@ _OUTCOMES = {"completed": Outcome.COMPLETED, "failed": Outcome.FAILED, "canceled
 
 
 def phase_of(state: str) -> Phase:
-    """What an AzureML job state is counted as. A state that we do not know counts as running: never hire in its place."""
+    """What an AzureML job state is counted as. An unknown state counts as running: nobody is hired in its place."""
     key = state.replace(" ", "").lower()
     if key in _PENDING:
         return Phase.PENDING
