@@ -1,0 +1,181 @@
+"""Templates resolved by azure-ai-ml, once per template and region. See ``ports.azure.Templates`` for the contract.
+
+What azure-ai-ml would submit is taken from a child process and kept in memory; the memory is the only copy of the
+secrets among the environment variables, and it is bounded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from azure.core.exceptions import ClientAuthenticationError, ServiceRequestError, ServiceResponseError
+from azure.core.utils import case_insensitive_dict
+
+from jobq.cloud import PUBLIC_CLOUDS, Cloud
+from workforce_operator.adapters.arm.errors import Absent, Refused, error_of
+from workforce_operator.adapters.arm.governor import Governor, Kind
+from workforce_operator.adapters.azureml.child_process import ChildProcess
+from workforce_operator.adapters.azureml.quantity import shm_size
+from workforce_operator.adapters.azureml.worker_jobs import workspace_path
+from workforce_operator.api.spec import Template
+from workforce_operator.domain.errors import Denied, OperatorError, SpecError, Unavailable
+from workforce_operator.ports.azure import JobBody, Workplace, WriteGuard
+
+if TYPE_CHECKING:
+    from azure.core.credentials_async import AsyncTokenCredential
+
+KEPT = 512
+INVALID = "InvalidTemplate"
+
+
+class ChildTemplates:
+    """Asks a child process, and remembers."""
+
+    def __init__(
+        self,
+        cloud: Cloud,
+        credential: AsyncTokenCredential,
+        governor: Governor,
+        guard: WriteGuard,
+        *,
+        child: ChildProcess | None = None,
+    ) -> None:
+        self._cloud = cloud
+        self._credential = credential
+        self._governor = governor
+        self._guard = guard
+        self._child = child or ChildProcess()
+        self._lock = asyncio.Lock()
+        self._known: OrderedDict[str, JobBody] = OrderedDict()
+
+    async def resolve(
+        self, template: Template, place: Workplace, *, environment: Mapping[str, str], template_hash: str
+    ) -> JobBody:
+        """See ``ports.azure.Templates``."""
+        job = job_request(template, place, environment)
+        key = _key(place, job, template_hash)
+        async with self._lock:
+            if key not in self._known:
+                properties = await self._ask(template, place, job)
+                self._known[key] = JobBody(properties=properties, template_hash=template_hash)
+                while len(self._known) > KEPT:
+                    self._known.popitem(last=False)
+            self._known.move_to_end(key)
+            return self._known[key]
+
+    async def close(self) -> None:
+        """End the child process."""
+        await self._child.close()
+
+    async def _ask(self, template: Template, place: Workplace, job: Mapping[str, Any]) -> dict[str, Any]:
+        request = {
+            "cloud": _cloud_request(self._cloud),
+            "token": await self._token(place),
+            "subscriptionId": place.coordinates.subscription_id,
+            "resourceGroup": place.coordinates.resource_group,
+            "workspace": place.coordinates.workspace,
+            "job": job,
+        }
+        async with self._write_slot(template, place):
+            reply = await self._child.ask(request)
+        error = reply.get("error")
+        if error is not None:
+            raise _error(error, place)
+        properties = dict(reply["properties"])
+        properties.pop("displayName", None)
+        return properties
+
+    @asynccontextmanager
+    async def _write_slot(self, template: Template, place: Workplace) -> AsyncIterator[None]:
+        """An image is registered as an anonymous environment: one ARM write, fenced and paced like every other."""
+        if template.environment.type != "Image":
+            yield
+            return
+        async with self._governor.slot(place.coordinates.subscription_id, Kind.WRITE, turn=place.owner):
+            self._guard.check()
+            yield
+
+    async def _token(self, place: Workplace) -> str:
+        scope = self._cloud.audiences.resource_manager.rstrip("/") + "/.default"
+        try:
+            return (await self._credential.get_token(scope)).token
+        except ClientAuthenticationError as error:
+            raise Denied(f"no token for {scope}: {error.message}", scope=workspace_path(place)) from error
+        except (ServiceRequestError, ServiceResponseError) as error:
+            raise Unavailable(f"no token for {scope}: {error.message}") from error
+
+
+def job_request(template: Template, place: Workplace, environment: Mapping[str, str]) -> dict[str, Any]:
+    """The job in the words of azure-ai-ml's ``command()``.
+
+    Raises:
+        SpecError: The template contradicts itself.
+    """
+    job: dict[str, Any] = {
+        "name": f"{place.prefix}-template",
+        "experiment": place.coordinates.experiment,
+        "compute": place.coordinates.compute,
+        "command": template.command,
+        "environment": _environment(template),
+        "environmentVariables": dict(environment),
+        "timeoutSeconds": template.timeout_seconds,
+        "tags": dict(template.tags),
+    }
+    if template.identity is not None:
+        known = {"client_id": template.identity.client_id, "resource_id": template.identity.resource_id}
+        job["identity"] = {name: value for name, value in known.items() if value}
+    if template.shm_size is not None:
+        try:
+            job["shmSize"] = shm_size(template.shm_size)
+        except ValueError as error:
+            raise SpecError(f"template.shmSize: {error}", reason=INVALID) from error
+    return job
+
+
+def _environment(template: Template) -> dict[str, str]:
+    environment = template.environment
+    if environment.type == "Image" and environment.image:
+        return {"image": environment.image}
+    if environment.type == "Registered" and environment.name and environment.version:
+        return {"registered": f"{environment.name}:{environment.version}"}
+    needed = "image" if environment.type == "Image" else "name and version"
+    raise SpecError(f"template.environment: type {environment.type} needs {needed}", reason=INVALID)
+
+
+def _cloud_request(cloud: Cloud) -> dict[str, Any]:
+    public = cloud.name in PUBLIC_CLOUDS
+    return {
+        "public": public,
+        # A name that azure-ai-ml does not know already: for one that it knows, it ignores the metadata.
+        "name": cloud.name if public else f"workforce-{cloud.name}",
+        "resourceManager": cloud.resource_manager,
+        "authority": cloud.authority,
+        "mlIndex": cloud.ml_index,
+        "machineLearningAudience": cloud.audiences.machine_learning,
+        "storageSuffix": (cloud.storage_queue_suffix or "core.invalid").removeprefix("queue."),
+        "caBundle": str(cloud.ca_bundle) if cloud.ca_bundle else None,
+    }
+
+
+def _error(error: Mapping[str, Any], place: Workplace) -> OperatorError:
+    what = f"resolve the template for region {place.region}"
+    if error["kind"] == "http":
+        headers = case_insensitive_dict(error["headers"])
+        found = error_of(error["status"], headers, error["body"], what=what, scope=workspace_path(place))
+        if isinstance(found, Refused) or (isinstance(found, Absent) and not found.parent):
+            return SpecError(str(found), reason=INVALID)
+        return found
+    text = f"{what}: {error['message']}"
+    return SpecError(text, reason=INVALID) if error["kind"] == "spec" else Unavailable(text)
+
+
+def _key(place: Workplace, job: Mapping[str, Any], template_hash: str) -> str:
+    """A hash, so that secrets are not kept a second time as a key."""
+    text = json.dumps([place.coordinates.model_dump(), job, template_hash], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
