@@ -20,9 +20,9 @@ import click
 from typing_extensions import override
 
 from workforce_local.config import ConfigError, LocalConfig
-from workforce_local.console import ConsoleReporter, export_lines, status_lines
+from workforce_local.console import ConsoleReporter, export_lines, program, status_lines
 from workforce_local.health import faults
-from workforce_local.parts import compose
+from workforce_local.parts import Report, compose
 from workforce_local.processes import end
 from workforce_local.state import HOME_VARIABLE, Phase, Record, StateError, StateFolder, default_folder
 from workforce_local.supervisor import LEFTOVER_GRACE_SECONDS, Component, clean_up, supervise
@@ -46,8 +46,8 @@ class Options:
 class Launcher:
     """How the parts are made, and how this program is started again in the background. Tests bring their own."""
 
-    compose: Callable[[StateFolder, Options], Sequence[Sequence[Component]]] = lambda folder, options: compose(
-        folder, options.config, kubernetes=options.kubernetes
+    compose: Callable[[StateFolder, Options, Report], Sequence[Sequence[Component]]] = lambda folder, options, report: (
+        compose(folder, options.config, kubernetes=options.kubernetes, report=report)
     )
     command: Sequence[str] = (sys.executable, "-m", "workforce_local.cli")
 
@@ -114,7 +114,7 @@ def up(launcher: Launcher, folder: StateFolder, *, detach: bool, no_kubernetes: 
     options = Options(kubernetes=not no_kubernetes, config=config)
     reporter = ConsoleReporter(folder, attached=sys.stdout.isatty())
     try:
-        ending = supervise(folder, lambda: launcher.compose(folder, options), reporter)
+        ending = supervise(folder, lambda: launcher.compose(folder, options, reporter.note), reporter)
     except StateError as error:
         raise click.ClickException(str(error)) from error
     finally:
@@ -128,7 +128,7 @@ def up(launcher: Launcher, folder: StateFolder, *, detach: bool, no_kubernetes: 
 def _say_running(folder: StateFolder) -> int:
     holder = folder.holder()
     pid = f" (pid {holder.pid})" if holder else ""
-    click.echo(f"already running in {folder.root}{pid}; to end it: workforce local down", err=True)
+    click.echo(f"already running in {folder.root}{pid}; to end it: {program()} local down", err=True)
     return EXIT_RUNNING
 
 
@@ -212,7 +212,7 @@ def _running(folder: StateFolder) -> Record:
     record = folder.read()
     if record is None or not folder.holder():
         why = f" (the last run ended: {record.reason})" if record and record.reason else ""
-        raise click.ClickException(f"nothing runs in {folder.root}{why}; to start it: workforce local up")
+        raise click.ClickException(f"nothing runs in {folder.root}{why}; to start it: {program()} local up")
     return record
 
 

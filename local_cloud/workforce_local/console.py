@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -36,21 +38,26 @@ def export_lines(record: Record) -> list[str]:
     The tag of our processes is not among it: a shell that carried it would be ended as one of ours.
     """
     lines = [f"export {name}={shlex.quote(value)}" for name, value in record.exports.items()]
-    if record.path_folders:
-        folders = ":".join(str(folder) for folder in record.path_folders)
-        lines.append(f'export PATH="{folders}:$PATH"')
-    return lines
+    # Our own programs come last: they are found, and the shell keeps its own python.
+    path = [*map(str, record.path_folders), "$PATH", str(Path(sys.executable).parent)]
+    return [*lines, f'export PATH="{":".join(path)}"']
+
+
+def program() -> str:
+    """How a person calls this program from here."""
+    return "workforce" if shutil.which("workforce") else shown(Path(sys.executable).with_name("workforce"))
 
 
 def next_steps(folder: StateFolder, record: Record) -> list[tuple[str, str]]:
     """Commands worth trying now, and what they do."""
-    steps = [('eval "$(workforce local env)"', "let this shell use it")]
+    local = f"{program()} local"
+    steps = [(f'eval "$({local} env)"', "let this shell use it")]
     if "KUBECONFIG" in record.exports:
         steps.append(("kubectl get nodes", "a real Kubernetes, without containers"))
-    steps += [("workforce local status", "what runs, and whether it is healthy")]
+    steps += [(f"{local} status", "what runs, and whether it is healthy")]
     if record.processes:
-        steps += [(f"workforce local logs -f {record.processes[-1].name}", "what a part prints")]
-    steps += [("workforce local down", "end everything")]
+        steps += [(f"{local} logs -f {record.processes[-1].name}", "what a part prints")]
+    steps += [(f"{local} down", "end everything")]
     if StateFolder.at(default_folder()) != folder:
         steps.insert(0, (f"export {HOME_VARIABLE}={shlex.quote(str(folder.root))}", ""))
     return steps

@@ -1,12 +1,163 @@
-"""Which parts the local cloud consists of, and in which order they start."""
+"""Which parts the local cloud consists of, where their files are, and in which order they start.
 
-from collections.abc import Sequence
+Each class here is thin: it starts somebody else's part and says what it has brought up. What a part is and how it works
+is in its own package. Storage comes before Azure, because Azure's description of itself names storage's addresses.
+"""
 
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from workforce_local.cluster.api_server import LocalKubernetes
+from workforce_local.cluster.binaries import resolve
 from workforce_local.config import LocalConfig
-from workforce_local.state import StateFolder
-from workforce_local.supervisor import Component
+from workforce_local.identity.certificates import CertificateAuthority
+from workforce_local.processes import Identity
+from workforce_local.program import Program
+from workforce_local.state import Process, StateFolder
+from workforce_local.storage import Azurite, TlsFiles
+from workforce_local.supervisor import Component, PartError, Started
+
+Report = Callable[[str], None]
+"""Gets lines for people; from the main thread only."""
 
 
-def compose(folder: StateFolder, config: LocalConfig, *, kubernetes: bool) -> Sequence[Sequence[Component]]:
-    """The parts, stage by stage."""
-    return []
+class StoragePart:
+    """Azurite over HTTPS, with a certificate of the local authority."""
+
+    name = "storage"
+
+    def __init__(self, folder: Path, authority: Path, config: LocalConfig) -> None:
+        self._folder = folder
+        self._authority = authority
+        self._accounts = config.storage_accounts
+        self._azurite: Azurite | None = None
+
+    @property
+    def azurite(self) -> Azurite:
+        """The running storage."""
+        assert self._azurite is not None, "start it first"
+        return self._azurite
+
+    async def start(self) -> Started:
+        """Install it if need be, and start it."""
+        certificate, key = CertificateAuthority(self._authority).write_server_files(self._folder / "tls")
+        self._azurite = Azurite(self._folder, self._accounts, tls=TlsFiles(certificate, key), guard=True)
+        await self._azurite.start()
+        identity = Identity.of(self._azurite.pid or 0)
+        if identity is None:
+            raise PartError(f"it ended at once; its log: {self._azurite.log_file}")
+        address = self._azurite.queue_url("").rstrip("/")
+        return Started((Process(name=self.name, identity=identity, log=self._azurite.log_file, address=address),))
+
+    async def stop(self) -> None:
+        """End it; it saves its data."""
+        if self._azurite is not None:
+            await self._azurite.stop()
+
+
+class AzurePart:
+    """ARM, AzureML, Service Bus, identity and metadata services: one program."""
+
+    name = "azure"
+
+    def __init__(self, folder: Path, log: Path, config: LocalConfig, storage: StoragePart) -> None:
+        self._folder = folder
+        self._config = config
+        self._storage = storage
+        self._ready_file = folder / "ready.json"
+        self._log = log
+        self._program: Program | None = None
+
+    async def start(self) -> Started:
+        """Start it with the addresses of the storage that runs."""
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        config = self._folder / "config.json"
+        config.write_text(self._config.model_dump_json(by_alias=True, indent=2), encoding="utf-8")
+        options = {
+            "--state-dir": self._folder,
+            "--config": config,
+            "--storage-queue-url": self._storage.azurite.queue_url("{account}"),
+            "--blob-url": self._storage.azurite.blob_url("{account}"),
+            "--ready-file": self._ready_file,
+        }
+        command = [sys.executable, "-m", "workforce_local.azure", *_flags(options)]
+        self._program = Program(self.name, command, ready_file=self._ready_file, log=self._log, describe=self._describe)
+        return await self._program.start()
+
+    async def stop(self) -> None:
+        """End it, and its jobs."""
+        if self._program is not None:
+            await self._program.stop()
+
+    def _describe(self, process: Process) -> Started:
+        ready = json.loads(self._ready_file.read_text(encoding="utf-8"))
+        cloud = json.loads(Path(ready["cloud"]).read_text(encoding="utf-8"))
+        return Started(
+            (process.model_copy(update={"address": cloud["resourceManager"]}),), exports=ready["environment"]
+        )
+
+
+class KubernetesPart:
+    """The control plane; its programs are found, downloaded or built first, which may take minutes."""
+
+    name = "kubernetes"
+
+    def __init__(self, folder: Path, tag: str, report: Report) -> None:
+        self._folder = folder
+        self._tag = tag
+        self._report = report
+        self._cluster: LocalKubernetes | None = None
+
+    @property
+    def kubeconfig(self) -> Path:
+        """The administrator's."""
+        assert self._cluster is not None, "start it first"
+        return self._cluster.kubeconfig
+
+    async def start(self) -> Started:
+        """Find the programs and start the control plane."""
+        loop = asyncio.get_running_loop()
+
+        def report(line: str) -> None:
+            loop.call_soon_threadsafe(self._report, line)
+
+        binaries = await asyncio.to_thread(resolve, report=report)
+        self._cluster = LocalKubernetes(binaries=binaries, state_dir=self._folder, tag=self._tag)
+        await self._cluster.start()
+        return Started(
+            tuple(_with_probe(process) for process in self._cluster.processes),
+            exports={"KUBECONFIG": str(self.kubeconfig)},
+            path_folders=binaries.folders,
+        )
+
+    async def stop(self) -> None:
+        """End the control plane."""
+        if self._cluster is not None:
+            await self._cluster.stop()
+
+
+def _with_probe(process: Process) -> Process:
+    """The API server listens long before it serves, and says at this path which it does."""
+    return process.model_copy(update={"probe": f"{process.address}/readyz"}) if process.address else process
+
+
+def _flags(options: dict[str, object]) -> list[str]:
+    return [str(word) for option in options.items() for word in option]
+
+
+def compose(
+    folder: StateFolder, config: LocalConfig, *, kubernetes: bool, report: Report
+) -> Sequence[Sequence[Component]]:
+    """The parts, stage by stage. They stop in the reverse order: Pods and jobs before what they talk to."""
+    azure = folder.root / "azure"
+    storage = StoragePart(folder.root / "storage", azure, config)
+    jobs = AzurePart(azure, folder.logs / "azure.log", config, storage)
+    if not kubernetes:
+        return [[storage], [jobs]]
+    cluster = KubernetesPart(folder.root / "kubernetes", str(folder.root), report)
+    return [[cluster, storage], [jobs]]

@@ -21,6 +21,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from workforce_local.processes import guarded
+
 __all__ = ["Azurite", "StorageError", "TlsFiles", "account_key", "cache_folder", "install"]
 
 READY_SECONDS = 60.0
@@ -115,6 +117,8 @@ class Azurite:
         blob_port: 0 takes a free port. Ports stay the same over a restart of the same object.
         queue_port: The same for queues.
         script: Azurite's start script, by default from `install`.
+        guard: Let it end, and save, when the thread that calls `start` ends, however that happens; not for a thread
+            that lives shorter than Azurite shall.
     """
 
     def __init__(
@@ -126,6 +130,7 @@ class Azurite:
         blob_port: int = 0,
         queue_port: int = 0,
         script: Path | None = None,
+        guard: bool = False,
     ) -> None:
         self.state_dir = state_dir
         self.accounts = (
@@ -135,6 +140,7 @@ class Azurite:
         self.queue_port = queue_port
         self._tls = tls
         self._script = script
+        self._guard = guard
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -218,7 +224,7 @@ class Azurite:
         accounts = ";".join(f"{name}:{key}" for name, key in self.accounts.items())
         with self.log_file.open("wb") as log:
             self._process = subprocess.Popen(
-                arguments,
+                guarded(arguments) if self._guard else arguments,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

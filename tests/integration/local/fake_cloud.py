@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from workforce_local.cli import Launcher, Options, main
+from workforce_local.parts import Report
 from workforce_local.program import Program
 from workforce_local.state import Process, StateFolder
 from workforce_local.supervisor import Component, Started
@@ -57,7 +58,7 @@ def describe_web(ready: Path) -> object:
     return describe
 
 
-def compose(folder: StateFolder, options: Options) -> Sequence[Sequence[Component]]:
+def compose(folder: StateFolder, options: Options, report: Report) -> Sequence[Sequence[Component]]:
     """A server with a child, then a program that needs it."""
     ready = folder.root / "web.ready"
     web = Program(

@@ -198,7 +198,7 @@ def test_env_where_nothing_runs_fails_and_exports_nothing(cloud: FakeCloud) -> N
     done = cloud.run("env")
     assert done.returncode == 1
     assert done.stdout == ""
-    assert "to start it: workforce local up" in done.stderr
+    assert "workforce local up" in done.stderr
 
 
 def test_logs_are_readable_while_it_runs_and_afterwards(cloud: FakeCloud) -> None:
