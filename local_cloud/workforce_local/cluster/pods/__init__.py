@@ -1,0 +1,1 @@
+"""How Pods become local processes: the parts of the pod runner."""
