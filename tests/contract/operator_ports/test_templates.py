@@ -1,0 +1,260 @@
+"""A hire's body is what azure-ai-ml would have sent; and the program that asks azure-ai-ml fails in our words."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+import pytest_asyncio
+
+from jobq.connect import open_transport
+from tests.contract.operator_ports.conftest import name_of, place, real_arm
+from tests.contract.operator_ports.scripted_arm import ScriptedArm, StaticCredential, answer, drop, scripted_arm
+from workforce_operator.adapters.arm.client import ArmClient
+from workforce_operator.adapters.arm.governor import Governor
+from workforce_operator.adapters.azureml.child_process import ChildProcess
+from workforce_operator.adapters.azureml.templates import ChildTemplates
+from workforce_operator.adapters.azureml.worker_jobs import ArmWorkerJobs
+from workforce_operator.adapters.memory import MemoryGuard, MemoryTemplates
+from workforce_operator.api.spec import Environment, Identity, Template
+from workforce_operator.domain.errors import Denied, Fenced, SpecError, Throttled, Unavailable
+
+HERE = place()
+SECONDS = 60
+IMAGE = Environment(type="Image", image="ghcr.io/x/worker:1")
+REGISTERED = Environment(type="Registered", name="worker", version="3")
+PLAIN = Template(environment=REGISTERED, timeout_seconds=3600)
+FULL = Template(
+    command="workforce-agent run --heartbeat",
+    environment=IMAGE,
+    identity=Identity(
+        type="Managed", resource_id="/subscriptions/s/identities/u", client_id="1b0d0000-0000-0000-0000-0"
+    ),
+    shm_size="256Mi",
+    timeout_seconds=1_209_600,
+    tags={"ProjectID": "p1", "team": "chem"},
+)
+VARIABLES = {"A": "1", "SECRET": "ünïcode", "JOBQ_TIME_LIMIT": "3600s"}
+SDK_WORDS = {
+    "plain": {"command": "workforce-agent run", "environment": "worker:3", "timeout": 3600, "tags": {}},
+    "full": {
+        "command": "workforce-agent run --heartbeat",
+        "image": "ghcr.io/x/worker:1",
+        "identity": {
+            "resource_id": "/subscriptions/s/identities/u",
+            "client_id": "1b0d0000-0000-0000-0000-0",
+        },
+        "shm_size": "256m",
+        "timeout": 1_209_600,
+        "tags": {"ProjectID": "p1", "team": "chem"},
+    },
+}
+
+
+@pytest_asyncio.fixture
+async def arm(tmp_path):
+    async with scripted_arm(tmp_path) as server:
+        yield server
+
+
+@pytest_asyncio.fixture
+async def templates(arm):
+    it = ChildTemplates(arm.cloud(), StaticCredential(), Governor(), MemoryGuard())
+    yield it
+    await it.close()
+
+
+async def submitted_by_the_sdk(arm: ScriptedArm, tmp_path: Path, job: dict) -> dict:
+    """The body that azure-ai-ml sends for a job when a person submits it."""
+    at = HERE.coordinates
+    given = {
+        "url": arm.url,
+        "ca": str(arm.ca_file),
+        "subscription": at.subscription_id,
+        "group": at.resource_group,
+        "workspace": at.workspace,
+        "job": {
+            "name": "reference-job",
+            "compute": at.compute,
+            "experiment_name": at.experiment,
+            "environment_variables": VARIABLES,
+            "instance_count": 1,
+            **job,
+        },
+    }
+    program = Path(__file__).with_name("sdk_reference.py")
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, str(program), stdin=-1, stdout=-1, stderr=-1, cwd="/", env={"PATH": os.environ["PATH"]}
+    )
+    _, said = await asyncio.wait_for(process.communicate(json.dumps(given).encode()), SECONDS)
+    assert process.returncode == 0, said.decode()[-2000:]
+    (call,) = arm.calls("PUT", "/jobs/reference-job")
+    return call.body["properties"]
+
+
+@pytest.mark.parametrize(("template", "words"), [(PLAIN, "plain"), (FULL, "full")])
+async def test_a_hire_sends_field_by_field_what_azure_ai_ml_would_have_sent(arm, templates, tmp_path, template, words):
+    expected = await submitted_by_the_sdk(arm, tmp_path, SDK_WORDS[words])
+    body = await templates.resolve(template, HERE, environment=VARIABLES, template_hash="v1:test")
+    async with open_transport(arm.cloud()) as transport:
+        jobs = ArmWorkerJobs(ArmClient(arm.cloud(), StaticCredential(), transport, Governor(), MemoryGuard()))
+        await jobs.hire(HERE, name_of(HERE, 0), 0, body)
+    (call,) = arm.calls("PUT", f"/jobs/{name_of(HERE, 0)}")
+    sent = call.body["properties"]
+
+    assert sent.pop("displayName") == name_of(HERE, 0)
+    assert expected.pop("displayName") == "reference-job"
+    assert set(sent.pop("properties")) - set(expected.pop("properties")) == {
+        "workforce-owner",
+        "workforce-installation",
+        "workforce-cohort",
+        "workforce-template",
+    }
+    assert sent["environmentVariables"].pop("JOBQ_TIME_LIMIT") == "3240s"
+    assert expected["environmentVariables"].pop("JOBQ_TIME_LIMIT") == "3600s"
+    assert sent == expected
+    assert {"command", "computeId", "environmentId", "environmentVariables", "limits", "tags"} <= set(sent)
+
+
+async def test_resolving_submits_no_job_and_registers_an_image_once(arm: ScriptedArm, templates: ChildTemplates):
+    await templates.resolve(FULL, HERE, environment=VARIABLES, template_hash="v1:test")
+    await templates.resolve(FULL, HERE, environment=VARIABLES, template_hash="v1:test")
+    assert arm.calls("PUT", "/jobs/") == []
+    assert len(arm.calls("PUT", "/environments/")) == 1
+
+
+async def test_a_registered_environment_costs_no_call_at_all(arm: ScriptedArm, templates: ChildTemplates):
+    await templates.resolve(PLAIN, HERE, environment=VARIABLES, template_hash="v1:test")
+    assert arm.seen == []
+
+
+@pytest.mark.parametrize("make", [MemoryTemplates, None])
+async def test_every_input_that_differs_is_resolved_anew(templates: ChildTemplates, make):
+    it = make() if make else templates
+    elsewhere = place("west", workspace="ws-westeurope")
+    first = await it.resolve(PLAIN, HERE, environment=VARIABLES, template_hash="v1:a")
+    region = await it.resolve(PLAIN, elsewhere, environment=VARIABLES, template_hash="v1:a")
+    variables = await it.resolve(PLAIN, HERE, environment={"A": "2"}, template_hash="v1:a")
+    hashed = await it.resolve(PLAIN, HERE, environment=VARIABLES, template_hash="v1:b")
+    assert first.properties["experimentName"] != region.properties["experimentName"]
+    assert variables.properties["environmentVariables"] == {"A": "2"}
+    assert (first.template_hash, hashed.template_hash) == ("v1:a", "v1:b")
+    assert first.properties["command"] == "workforce-agent run"
+
+
+@pytest.mark.parametrize("environment", [Environment(type="Image"), Environment(type="Registered", name="worker")])
+async def test_a_template_that_is_incomplete_is_the_user_s_to_mend(templates: ChildTemplates, environment):
+    with pytest.raises(SpecError) as caught:
+        await templates.resolve(Template(environment=environment), HERE, environment={}, template_hash="v1:a")
+    assert caught.value.reason == "InvalidTemplate"
+
+
+async def test_a_template_that_azure_ai_ml_refuses_is_the_user_s_to_mend(templates: ChildTemplates):
+    broken = PLAIN.model_copy(update={"command": "run ${{inputs.nothing}}"})
+    with pytest.raises(SpecError) as caught:
+        await templates.resolve(broken, HERE, environment={}, template_hash="v1:a")
+    assert caught.value.reason == "InvalidTemplate"
+
+
+@pytest.mark.parametrize(
+    ("reply", "expected"),
+    [
+        (answer(503, "<html>busy</html>"), Unavailable),
+        (answer(429, {"error": {"code": "TooManyRequests", "message": "x"}}), Throttled),
+        (answer(403, {"error": {"code": "AuthorizationFailed", "message": "x"}}), Denied),
+        (answer(400, {"error": {"code": "UserError", "message": "no such image"}}), SpecError),
+        (drop, Unavailable),
+    ],
+)
+async def test_what_azure_says_to_azure_ai_ml_reaches_us_in_our_words(arm, templates, reply, expected):
+    arm.script.append(reply)
+    with pytest.raises(expected):
+        await templates.resolve(FULL, HERE, environment={}, template_hash="v1:a")
+    arm.script.clear()
+    await templates.resolve(FULL, HERE, environment={}, template_hash="v1:a")
+
+
+async def test_an_image_is_not_registered_without_the_lease(arm: ScriptedArm):
+    templates = ChildTemplates(arm.cloud(), StaticCredential(), Governor(), MemoryGuard(held=False))
+    with pytest.raises(Fenced):
+        await templates.resolve(FULL, HERE, environment={}, template_hash="v1:a")
+    assert arm.seen == []
+    await templates.close()
+
+
+async def test_azure_ai_ml_never_calls_another_host_than_the_one_configured(arm, monkeypatch):
+    monkeypatch.setenv("AZUREML_DEV_URL_MFE", "https://127.0.0.1:1/")
+    monkeypatch.setenv("ARM_CLOUD_METADATA_URL", "https://127.0.0.1:1/metadata")
+    templates = ChildTemplates(arm.cloud(), StaticCredential(), Governor(), MemoryGuard())
+    await templates.resolve(FULL, HERE, environment={}, template_hash="v1:a")
+    assert len(arm.seen) == 1
+    await templates.close()
+
+
+async def test_a_program_that_dies_is_started_again(templates: ChildTemplates):
+    broken = ChildProcess((sys.executable, "-c", "import sys; sys.stderr.write('out of memory'); sys.exit(3)"))
+    with pytest.raises(Unavailable, match="out of memory"):
+        await broken.ask({})
+    with pytest.raises(Unavailable, match="out of memory"):
+        await broken.ask({})
+
+
+async def test_a_program_that_hangs_is_ended():
+    hanging = ChildProcess((sys.executable, "-c", "import time; time.sleep(600)"), answer_seconds=0.5)
+    with pytest.raises(Unavailable, match="did not answer"):
+        await hanging.ask({})
+
+
+async def test_a_program_that_cannot_be_started_is_told():
+    with pytest.raises(Unavailable, match="cannot start"):
+        await ChildProcess(("/nonexistent/python",)).ask({})
+
+
+async def ended(pid: int) -> None:
+    deadline = asyncio.get_running_loop().time() + SECONDS
+    while psutil.pid_exists(pid):
+        assert asyncio.get_running_loop().time() < deadline
+        await asyncio.sleep(0.05)
+
+
+async def test_an_idle_program_ends_by_itself_and_comes_back_when_needed():
+    echo = "import sys, os, json\nfor line in sys.stdin: print(json.dumps({'pid': os.getpid()}), flush=True)"
+    child = ChildProcess((sys.executable, "-c", echo), idle_seconds=0.2)
+    first = (await child.ask({}))["pid"]
+    await ended(first)
+    second = (await child.ask({}))["pid"]
+    again = (await child.ask({}))["pid"]
+    await child.close()
+    assert second == again != first
+
+
+async def test_the_daemon_never_imports_azure_ai_ml():
+    program = (
+        "import sys, importlib, pkgutil, workforce_operator.adapters as package\n"
+        "for module in pkgutil.walk_packages(package.__path__, package.__name__ + '.'):\n"
+        "    if not module.name.endswith('resolve_child'): importlib.import_module(module.name)\n"
+        "found = sorted(name for name in sys.modules if name.startswith('azure.ai'))\n"
+        "print(found)"
+    )
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", program, stdout=-1)
+    said, _ = await asyncio.wait_for(process.communicate(), SECONDS)
+    assert process.returncode == 0
+    assert said.decode().strip() == "[]"
+
+
+async def test_a_resolved_template_is_hired_on_the_local_azure(tmp_path, monkeypatch):
+    async with real_arm(tmp_path, monkeypatch) as real:
+        templates = ChildTemplates(real.cloud, real.credential, real.governor, real.guard)
+        try:
+            template = FULL.model_copy(update={"command": "sleep 60"})
+            body = await templates.resolve(template, HERE, environment=VARIABLES, template_hash="v1:test")
+        finally:
+            await templates.close()
+        job = await ArmWorkerJobs(real.arm).hire(HERE, name_of(HERE, 0), 0, body)
+        assert job.template_hash == "v1:test"
+        assert [view.name for view in real.azure.jobs()] == [job.name]
