@@ -96,11 +96,11 @@ class WorkQueue(Generic[K]):
             timer.cancel()
         self._timers[key] = loop.call_at(deadline, self._fire, key)
 
-    def retry(self, key: K) -> float:
-        """Add the key again after its back-off, and return that delay."""
+    def retry(self, key: K, *, at_least: float = 0.0) -> float:
+        """Add the key again after its back-off, but not before ``at_least`` seconds, and return that delay."""
         failures = self._failures[key] = self._failures.get(key, 0) + 1
         delay = min(self._max, self._base * 2.0 ** min(failures - 1, MAX_EXPONENT))
-        delay *= 1 + self._jitter * self._rng()
+        delay = max(delay * (1 + self._jitter * self._rng()), at_least)
         self.add_after(key, delay)
         return delay
 

@@ -1,0 +1,259 @@
+"""Carries out a plan's actions: lay-offs first, then hires, each action once, each failure kept to itself.
+
+It decides nothing. Hires go out in batches of 1, 2, 4, … per region and stop at the first batch with a failure: a
+region without quota is asked once, not a thousand times. Whatever is not begun when the time is up is left to the next
+pass, which sees the world anew.
+
+Invariants: an order is confirmed before its job is cancelled, and the job is read in between and cancelled only if it
+still waits; one process never sends the same message id twice; nothing here sleeps to see its own writes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from jobq.control import Operation
+from workforce_operator.api.spec import Control
+from workforce_operator.domain.actions import Action, Cancel, CancelPending, Hire, SendOrder
+from workforce_operator.domain.errors import Fenced, OperatorError, Throttled, Unavailable
+from workforce_operator.domain.observed import Phase
+from workforce_operator.ports.azure import ControlChannel, JobBody, WorkerJobs, Workplace
+from workforce_operator.reconcile.observe import Absences
+from workforce_operator.reconcile.telemetry import ActionKind, ActionResult, Telemetry
+from workforce_operator.reconcile.together import together
+
+log = structlog.stdlib.get_logger(__name__)
+
+LAY_OFFS_AT_ONCE = 16
+MAX_BATCH = 64
+"""Largest batch of hires of one region."""
+
+BEGIN_SECONDS = 30.0
+"""Nothing is begun later than this into the execution, so that an edit is never far from being seen."""
+
+REMEMBERED_MESSAGES = 50_000
+"""Message ids kept in memory. A forgotten one is sent again, which the receiver's duplicate detection swallows."""
+
+_WAITING = frozenset({Phase.PENDING, Phase.PAUSED})
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What is to be done for one Workforce.
+
+    Attributes:
+        installation_id: Whose queues the orders go to.
+        places: By region name.
+        control: The control channel, or None.
+        body: Gives the job of a region, resolved at the first hire there.
+    """
+
+    actions: Sequence[Action]
+    installation_id: str
+    places: Mapping[str, Workplace]
+    control: Control | None
+    body: Callable[[Workplace], Awaitable[JobBody]]
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What came of one action.
+
+    Attributes:
+        error: Set exactly if the result is FAILED.
+        of_control: The order could not be sent; otherwise it was the region that failed.
+    """
+
+    action: Action
+    result: ActionResult
+    error: OperatorError | None = None
+    of_control: bool = False
+
+
+class Executor:
+    """Executes plans; one for all Workforces, because it remembers what this process has sent."""
+
+    def __init__(
+        self,
+        *,
+        jobs: WorkerJobs,
+        control: ControlChannel,
+        telemetry: Telemetry,
+        absences: Absences,
+        begin_seconds: float = BEGIN_SECONDS,
+    ) -> None:
+        self._jobs, self._control, self._telemetry, self._absences = jobs, control, telemetry, absences
+        self._seconds = begin_seconds
+        self._sent: OrderedDict[tuple[str, str], None] = OrderedDict()
+
+    async def execute(self, work: Work) -> list[Done]:
+        """Execute all actions. Raises only `Fenced`: every other failure is in what is returned."""
+        deadline = asyncio.get_running_loop().time() + self._seconds
+        done = await self._lay_off(work, deadline)
+        done += await self._hire(work, deadline)
+        for each in done:
+            self._telemetry.acted(kind_of(each.action), each.result)
+        return done
+
+    async def _lay_off(self, work: Work, deadline: float) -> list[Done]:
+        # Several actions on one job keep their order; different jobs wait for nobody.
+        by_job: dict[tuple[str, str], list[SendOrder | CancelPending | Cancel]] = {}
+        for action in work.actions:
+            if not isinstance(action, Hire):
+                by_job.setdefault((action.region, action.job), []).append(action)
+
+        async def one_job(actions: list[SendOrder | CancelPending | Cancel]) -> list[Done]:
+            if asyncio.get_running_loop().time() > deadline:
+                return [Done(action, ActionResult.PUT_OFF) for action in actions]
+            return [await self._attempt(work, action) for action in actions]
+
+        groups = await together((one_job(actions) for actions in by_job.values()), at_once=LAY_OFFS_AT_ONCE)
+        return [each for group in groups for each in group]
+
+    async def _hire(self, work: Work, deadline: float) -> list[Done]:
+        by_region: dict[str, list[Hire]] = {}
+        for action in work.actions:
+            if isinstance(action, Hire):
+                by_region.setdefault(action.region, []).append(action)
+        regions = await together(self._hire_in(work, hires, deadline) for hires in by_region.values())
+        return [each for region in regions for each in region]
+
+    async def _hire_in(self, work: Work, hires: list[Hire], deadline: float) -> list[Done]:
+        """Hire in one region, slowly at first."""
+        done: list[Done] = []
+        size, clock = 1, asyncio.get_running_loop().time
+        while len(done) < len(hires) and clock() <= deadline:
+            batch = hires[len(done) : len(done) + size]
+            done += await together(self._attempt(work, hire) for hire in batch)
+            if any(each.result is ActionResult.FAILED for each in done[-len(batch) :]):
+                break
+            size = min(size * 2, MAX_BATCH)
+        left = hires[len(done) :]
+        for hire in left:
+            # Its name is reserved and nothing was sent under it: the next pass need not ask whether it exists.
+            self._absences.note(work.places[hire.region].prefix, hire.sequence)
+        return done + [Done(hire, ActionResult.PUT_OFF) for hire in left]
+
+    async def _attempt(self, work: Work, action: Action) -> Done:
+        kind, ordering = kind_of(action), True
+        with structlog.contextvars.bound_contextvars(region=action.region, job=action.job):
+            try:
+                result = await self._order(work, action)
+                ordering = False
+                if not isinstance(action, SendOrder):
+                    result = await self._act(work, action)
+            except Fenced:
+                raise
+            except OperatorError as error:
+                log.warning("an action failed", action=kind.value, reason=str(error))
+                return Done(action, ActionResult.FAILED, error, of_control=ordering)
+            if result is ActionResult.DONE:
+                log.info(_TOLD[kind], **_details(action))
+            return Done(action, result)
+
+    async def _order(self, work: Work, action: Action) -> ActionResult:
+        """Send the order that the action is, or that comes before it."""
+        order = action if isinstance(action, SendOrder) else action.order if isinstance(action, CancelPending) else None
+        return ActionResult.NOT_NEEDED if order is None else await self._send(work, order)
+
+    async def _act(self, work: Work, action: Hire | CancelPending | Cancel) -> ActionResult:
+        place = work.places[action.region]
+        match action:
+            case Hire():
+                return await self._hire_one(work, place, action)
+            case CancelPending():
+                return await self._cancel_if_waiting(place, action.job)
+            case Cancel():
+                await self._jobs.cancel(place, action.job)
+                return ActionResult.DONE
+
+    async def _hire_one(self, work: Work, place: Workplace, action: Hire) -> ActionResult:
+        body = await work.body(place)
+        self._absences.forget(place.prefix, action.sequence)
+        await self._jobs.hire(place, action.job, action.sequence, body)
+        return ActionResult.DONE
+
+    async def _send(self, work: Work, action: SendOrder) -> ActionResult:
+        if work.control is None:
+            raise Unavailable("there is no control channel to send the order to")
+        key = (work.control.service_bus.namespace, action.message_id)
+        if key in self._sent:
+            return ActionResult.NOT_NEEDED
+        await self._control.send(work.control, work.installation_id, action.job, action.order, action.message_id)
+        self._sent[key] = None
+        while len(self._sent) > REMEMBERED_MESSAGES:
+            self._sent.popitem(last=False)
+        return ActionResult.DONE
+
+    async def _cancel_if_waiting(self, place: Workplace, name: str) -> ActionResult:
+        job = await self._jobs.get(place, name)
+        if job is None or job.phase not in _WAITING:
+            # It has started: the order reaches it before its first task. Or it has ended.
+            return ActionResult.NOT_NEEDED
+        await self._jobs.cancel(place, name)
+        return ActionResult.DONE
+
+
+class OncePerRegion:
+    """Gives each region's body, resolved once however many hires ask at the same time; a failure is told to all."""
+
+    def __init__(self, resolve: Callable[[Workplace], Awaitable[JobBody]]) -> None:
+        self._resolve = resolve
+        self._locks: dict[str, asyncio.Lock] = {}
+        self._bodies: dict[str, JobBody | OperatorError] = {}
+
+    async def __call__(self, place: Workplace) -> JobBody:
+        """The region's body. Raises what resolving raised."""
+        async with self._locks.setdefault(place.region, asyncio.Lock()):
+            if place.region not in self._bodies:
+                try:
+                    self._bodies[place.region] = await self._resolve(place)
+                except OperatorError as error:
+                    self._bodies[place.region] = error
+        body = self._bodies[place.region]
+        if isinstance(body, OperatorError):
+            raise body
+        return body
+
+
+def kind_of(action: Action) -> ActionKind:
+    """What an action is counted as."""
+    match action:
+        case Hire():
+            return ActionKind.HIRE
+        case SendOrder():
+            taken_back = action.order.operation is Operation.ACCEPT_NEW_TASKS
+            return ActionKind.RECALL if taken_back else ActionKind.ORDER
+        case CancelPending():
+            return ActionKind.CANCEL_PENDING
+        case Cancel():
+            return ActionKind.CANCEL
+
+
+def retry_after(done: Sequence[Done]) -> float:
+    """The longest pause that a service asked for, in seconds."""
+    return max((each.error.retry_after for each in done if isinstance(each.error, Throttled)), default=0.0)
+
+
+_TOLD = {
+    ActionKind.HIRE: "hired",
+    ActionKind.ORDER: "told to leave",
+    ActionKind.RECALL: "told to stay",
+    ActionKind.CANCEL_PENDING: "cancelled before it ran",
+    ActionKind.CANCEL: "cancelled",
+}
+
+
+def _details(action: Action) -> dict[str, object]:
+    match action:
+        case SendOrder():
+            return {"order": action.message_id, "revision": action.order.revision}
+        case CancelPending() | Cancel():
+            return {"reason": action.reason}
+        case Hire():
+            return {}

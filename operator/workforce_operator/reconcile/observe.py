@@ -1,0 +1,231 @@
+"""Reads the world for one pass: every region, the queue and the control channel in parallel, each with its own timeout.
+
+It decides nothing: what could not be read becomes an `Unknown` with its reason and never an empty list. Only open
+cohorts are listed, and lists may lag; so every reserved name that a list does not show is read by itself.
+
+Invariant: a sequence counts as absent only if its name was read and did not exist, or if this process has reserved it
+and knows that it never sent anything under it. The memory of that is short and only spares reads: a name that was
+taken since is found by the hire itself, which is idempotent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+import structlog
+
+from jobq.control import State
+from jobq.names import COHORT_SIZE
+from workforce_operator.api.spec import Control, Queue
+from workforce_operator.domain.errors import Fenced, Missing, OperatorError, SpecError
+from workforce_operator.domain.ledger import RegionLedger
+from workforce_operator.domain.observed import Job, Known, Observed, QueueDepth, RegionJobs, Unknown
+from workforce_operator.ports.azure import ControlChannel, TaskQueueDepth, WorkerJobs, Workplace
+from workforce_operator.ports.kubernetes import Clock
+from workforce_operator.reconcile.telemetry import Telemetry
+from workforce_operator.reconcile.together import flat_group, together
+
+log = structlog.stdlib.get_logger(__name__)
+T = TypeVar("T")
+
+MAX_READS = 50
+"""Names read one by one in each pass and region; the others wait for a later pass."""
+
+READS_AT_ONCE = 8
+ABSENT_SECONDS = 300.0
+"""How long an answer "there is no such job" is remembered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What is to be read for one Workforce.
+
+    Attributes:
+        installation_id: Whose jobs are ours.
+        places: By region name, for every region of the spec and of the ledger.
+        ledger: By region name; a region without an entry has no reserved names that we know of.
+        queue: The task queue, or None if it is not known any more.
+        control: The control channel, or None if there is none.
+        hold: Nothing may be made: the control channel is not looked after.
+    """
+
+    installation_id: str
+    places: Mapping[str, Workplace]
+    ledger: Mapping[str, RegionLedger]
+    queue: Queue | None
+    control: Control | None
+    hold: bool = False
+
+
+class Absences:
+    """Names that do not exist, as known for a short time, and when each missing name was last asked for."""
+
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic, seconds: float = ABSENT_SECONDS) -> None:
+        self._clock, self._seconds = clock, seconds
+        self._known: dict[str, dict[int, float]] = {}
+
+    def note(self, prefix: str, sequence: int) -> None:
+        """The name does not exist now."""
+        self._known.setdefault(prefix, {})[sequence] = self._clock()
+
+    def forget(self, prefix: str, sequence: int) -> None:
+        """Something is about to be sent under the name."""
+        self._known.get(prefix, {}).pop(sequence, None)
+
+    def recent(self, prefix: str, missing: frozenset[int]) -> frozenset[int]:
+        """Which of the missing names are known not to exist; all others, and old answers, are dropped."""
+        now = self._clock()
+        known = self._known.get(prefix, {})
+        kept = {number: at for number, at in known.items() if number in missing and now - at < self._seconds}
+        if kept:
+            self._known[prefix] = kept
+        else:
+            self._known.pop(prefix, None)
+        return frozenset(kept)
+
+
+class Observer:
+    """Reads through the ports.
+
+    Args:
+        jobs: The worker jobs.
+        depth: The task queue.
+        control: The control channel.
+        clock: The time of readings.
+        telemetry: Told about readings that were not possible.
+        absences: Memory of names that do not exist, shared with the executor.
+        source_seconds: Longest time for one reading.
+    """
+
+    def __init__(
+        self,
+        *,
+        jobs: WorkerJobs,
+        depth: TaskQueueDepth,
+        control: ControlChannel,
+        clock: Clock,
+        telemetry: Telemetry,
+        absences: Absences,
+        source_seconds: float = 60.0,
+    ) -> None:
+        self._jobs, self._depth, self._control = jobs, depth, control
+        self._clock, self._telemetry, self._absences = clock, telemetry, absences
+        self._seconds = source_seconds
+        self._reasons: dict[tuple[str, str], str] = {}
+
+    async def observe(self, subject: Subject) -> Observed:
+        """Read everything. Raises only `Fenced`; every other failure is a reading that is unknown."""
+        async with flat_group() as group:
+            regions = {
+                name: group.create_task(self._region(subject, name), name=f"observe {name}") for name in subject.places
+            }
+            queue = group.create_task(self._queue(subject), name="observe queue")
+            control = group.create_task(self._channel(subject), name="observe control")
+        return Observed(
+            now=self._clock.now(),
+            regions={name: task.result() for name, task in regions.items()},
+            queue=queue.result(),
+            control=control.result(),
+            reports=self._reports(subject),
+        )
+
+    def forget(self, prefix: str) -> None:
+        """Drop what is remembered of a Workforce that is gone, for the log's "once per change"."""
+        self._reasons = {key: why for key, why in self._reasons.items() if not key[0].startswith(prefix)}
+
+    async def _region(self, subject: Subject, name: str) -> Known[RegionJobs] | Unknown:
+        place, ledger = subject.places[name], subject.ledger.get(name)
+        with structlog.contextvars.bound_contextvars(region=name):
+            return await self._read("region", place.prefix, lambda: self._jobs_of(place, ledger))
+
+    async def _queue(self, subject: Subject) -> Known[QueueDepth] | Unknown:
+        queue = subject.queue
+        if queue is None:
+            return Unknown("the queue is not known")
+        return await self._read("queue", queue.model_dump_json(), lambda: self._depth.read(queue))
+
+    async def _channel(self, subject: Subject) -> Known[bool] | Unknown:
+        control = subject.control
+        if control is None:
+            return Known(value=False, at=self._clock.now())
+        if subject.hold:
+            return Unknown("not looked at while the Workforce is suspended (Hold)")
+        topics = frozenset(place.coordinates.topic for place in subject.places.values())
+
+        async def ensure() -> bool:
+            await self._control.ensure(control, topics, subject.installation_id)
+            return True
+
+        return await self._read("control", control.service_bus.namespace, ensure)
+
+    def _reports(self, subject: Subject) -> Mapping[str, State]:
+        return {} if subject.control is None else self._control.reports(subject.control)
+
+    async def _read(self, source: str, what: str, read: Callable[[], Awaitable[T]]) -> Known[T] | Unknown:
+        try:
+            async with asyncio.timeout(self._seconds):
+                value = await read()
+        except Fenced:
+            raise
+        except TimeoutError:
+            reason = f"no answer within {self._seconds:g} s"
+        except OperatorError as error:
+            reason = str(error)
+        else:
+            if self._reasons.pop((what, source), None) is not None:
+                log.info("readable again", source=source)
+            return Known(value, self._clock.now())
+        self._telemetry.read_failed(source)
+        if self._reasons.get((what, source)) != reason:
+            # Once per change: an outage of hours is one line, not one per pass.
+            log.warning("cannot be read", source=source, reason=reason)
+            self._reasons[what, source] = reason
+        return Unknown(reason)
+
+    async def _jobs_of(self, place: Workplace, ledger: RegionLedger | None) -> RegionJobs:
+        if ledger is None or ledger.next_sequence is None:
+            return RegionJobs(jobs=await self._jobs.list_owned(place))
+        reserved = _reserved(ledger.open_cohorts, ledger.next_sequence)
+        listed = await self._jobs.list_cohorts(place, ledger.open_cohorts) if ledger.open_cohorts else ()
+        missing = reserved - {job.sequence for job in listed}
+        absent = self._absences.recent(place.prefix, missing)
+        asked = sorted(missing - absent)[:MAX_READS]
+        found, gone = await self._read_names(place, asked)
+        return RegionJobs(
+            jobs=(*listed, *found),
+            absent=absent | gone,
+            unread=missing - absent - gone - {job.sequence for job in found},
+        )
+
+    async def _read_names(self, place: Workplace, sequences: list[int]) -> tuple[tuple[Job, ...], frozenset[int]]:
+        """Read names one by one; gives the jobs found and the sequences that do not exist. Others stay unread."""
+        answers = await together((self._get(place, sequence) for sequence in sequences), at_once=READS_AT_ONCE)
+        gone = frozenset(number for number, answer in zip(sequences, answers, strict=True) if answer is None)
+        for number in gone:
+            self._absences.note(place.prefix, number)
+        return tuple(answer for answer in answers if isinstance(answer, Job)), gone
+
+    async def _get(self, place: Workplace, sequence: int) -> Job | Unknown | None:
+        name = f"{place.prefix}-{sequence}"
+        try:
+            return await self._jobs.get(place, name)
+        except SpecError as error:
+            # Somebody else's job has our name. The name is burnt: as good as one of ours that was cancelled.
+            return Job(name, sequence, "Canceled", error=str(error))
+        except (Fenced, Missing):
+            raise
+        except OperatorError as error:
+            return Unknown(str(error))
+
+
+def _reserved(cohorts: frozenset[int], next_sequence: int) -> frozenset[int]:
+    """Every reserved sequence of these cohorts."""
+    return frozenset(
+        sequence
+        for number in cohorts
+        for sequence in range(number * COHORT_SIZE, min((number + 1) * COHORT_SIZE, next_sequence))
+    )

@@ -1,0 +1,319 @@
+"""One pass over one Workforce: read, decide, announce, act, tell. Everything is read anew; nothing is remembered.
+
+The order is what makes a crash between any two lines harmless:
+
+1. the finalizer, before any side effect;
+2. the ledger into the status under a resourceVersion precondition, before the acts that it announces;
+3. the acts, each idempotent;
+4. the status and the Events, which no decision is made from.
+
+It decides nothing itself: that is `domain.plan`. What is kept in memory between passes only spares writes and reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import structlog
+
+from jobq.cloud import DEFAULT_CLOUD, Cloud
+from workforce_operator.api.base import FINALIZER
+from workforce_operator.api.spec import DeletionPolicy, Suspend, WorkforceSpec
+from workforce_operator.api.status import WorkforceStatus
+from workforce_operator.domain.actions import Note, Plan
+from workforce_operator.domain.desired import Desired, region_places
+from workforce_operator.domain.errors import Missing, SpecError
+from workforce_operator.domain.job_environment import job_environment, secret_refs
+from workforce_operator.domain.ledger import Ledger, read_ledger
+from workforce_operator.domain.observed import Observed, Unknown
+from workforce_operator.domain.outcomes import Failure, Outcomes
+from workforce_operator.domain.plan import plan as decide
+from workforce_operator.domain.status import announce, build_status, refused_status, worth_writing
+from workforce_operator.domain.template_hash import template_hash
+from workforce_operator.domain.validate import read_spec, spec_for_deletion
+from workforce_operator.ports.azure import JobBody, Templates, Workplace, WriteGuard
+from workforce_operator.ports.kubernetes import Clock, EventSink, Key, StoredWorkforce, WorkforceStore
+from workforce_operator.reconcile.execute import Done, Executor, OncePerRegion, Work, retry_after
+from workforce_operator.reconcile.observe import Observer, Subject
+from workforce_operator.reconcile.telemetry import ActionResult
+
+log = structlog.stdlib.get_logger(__name__)
+
+LIVELY = timedelta(minutes=2)
+"""A Workforce in which nothing has changed for so long is looked at at the regular interval, even if it is not done."""
+
+NAME_TAKEN = "NameTaken"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """When to look again.
+
+    Attributes:
+        gone: Never; the object is gone, or none of our business any more.
+        delay: After so many seconds.
+        failed: Something did not work that may work later: also back off.
+    """
+
+    gone: bool = False
+    delay: float = 0.0
+    failed: bool = False
+
+
+@dataclass(slots=True)
+class _Memory:
+    """What spares work in the next pass over the same object; losing it does no harm."""
+
+    last_written: datetime | None = None
+    last_status: WorkforceStatus | None = None
+    changed: datetime | None = None
+
+
+class Reconciler:
+    """Makes passes. One instance serves all Workforces; the caller never runs two passes over one at a time.
+
+    Args:
+        store: The objects.
+        events: Where notes go.
+        observer: Reads the world.
+        executor: Changes it.
+        templates: Turns templates into job bodies.
+        clock: The time.
+        guard: Tells whether this process leads.
+        cloud: Where the workers find Service Bus.
+        installation_id: Whose jobs are ours.
+        cloud_setting: The operator's own cloud setting, for its workers.
+        poll_seconds: Until the next pass while something changes.
+        resync_seconds: Until the next pass otherwise.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: WorkforceStore,
+        events: EventSink,
+        observer: Observer,
+        executor: Executor,
+        templates: Templates,
+        clock: Clock,
+        guard: WriteGuard,
+        cloud: Cloud,
+        installation_id: str,
+        cloud_setting: str = DEFAULT_CLOUD,
+        poll_seconds: float = 5.0,
+        resync_seconds: float = 30.0,
+    ) -> None:
+        self._store, self._events, self._observer, self._executor = store, events, observer, executor
+        self._templates, self._clock, self._guard = templates, clock, guard
+        self._cloud, self._cloud_setting, self._installation_id = cloud, cloud_setting, installation_id
+        self._poll, self._resync = poll_seconds, resync_seconds
+        self._memory: dict[Key, _Memory] = {}
+
+    async def reconcile(self, key: Key) -> Verdict:
+        """Make one pass.
+
+        Raises:
+            OperatorError: Kubernetes could not be read or written, or this process does not lead any more. Failures of
+                Azure are not raised: they are unknown readings and failed actions, and show in the status.
+        """
+        self._guard.check()
+        stored = await self._store.get(key)
+        if stored is None or (stored.deletion_time is not None and FINALIZER not in stored.finalizers):
+            self._forget(key)
+            return Verdict(gone=True)
+        try:
+            desired = await self._desired(stored)
+        except SpecError as error:
+            return await self._refuse(stored, Failure.of(error))
+        if FINALIZER not in stored.finalizers:
+            stored = await self._store.add_finalizer(stored)
+        return await self._pass(stored, desired)
+
+    async def _desired(self, stored: StoredWorkforce) -> Desired:
+        going = stored.deletion_time is not None and await self._store.definition_is_going()
+        owner = stored.status.installation_id
+        if owner is not None and owner != self._installation_id and not self._may_leave(stored):
+            raise SpecError(
+                f"the worker jobs belong to the operator installation {owner}, and this one is "
+                f"{self._installation_id}: nothing is done. Run the operator with the installation id {owner}",
+                reason="OtherInstallation",
+            )
+        return Desired(
+            namespace=stored.key.namespace,
+            name=stored.key.name,
+            installation_id=self._installation_id,
+            generation=stored.generation,
+            spec=_spec(stored),
+            deletion_time=stored.deletion_time,
+            definition_going=going,
+        )
+
+    def _may_leave(self, stored: StoredWorkforce) -> bool:
+        """Whether an object of another installation may go, with its jobs left: a deletion always ends."""
+        if stored.deletion_time is None:
+            return False
+        spec = spec_for_deletion(stored.spec)
+        deadline = stored.deletion_time + timedelta(seconds=spec.deletion_deadline_seconds)
+        return spec.deletion_policy is DeletionPolicy.ORPHAN or self._clock.now() >= deadline
+
+    async def _refuse(self, stored: StoredWorkforce, failure: Failure) -> Verdict:
+        now = self._clock.now()
+        await self._write(stored, refused_status(stored.generation, failure, stored.status, now), now)
+        await self._events.emit(stored, Note(failure.reason, failure.message, warning=True))
+        return Verdict(delay=self._resync)
+
+    async def _pass(self, stored: StoredWorkforce, desired: Desired) -> Verdict:
+        ledger = read_ledger(stored.status)
+        places = workplaces(desired, ledger)
+        observed = await self._observer.observe(_subject(desired, ledger, places))
+        plan = decide(desired, observed, ledger)
+        if plan.ledger != ledger or stored.status.installation_id != desired.installation_id:
+            status = announce(desired, plan, stored.status, observed.now)
+            stored = await self._store.write_status(stored, status)
+        done = await self._executor.execute(self._work(desired, plan, places))
+        outcomes = outcomes_of(done)
+        if plan.finished:
+            return await self._finish(stored, plan)
+        status = build_status(desired, observed, plan, outcomes, stored.status)
+        stored = await self._write(stored, status, observed.now)
+        await self._tell(stored, plan, outcomes)
+        return self._verdict(stored.key, observed, plan, done, status)
+
+    def _work(self, desired: Desired, plan: Plan, places: dict[str, Workplace]) -> Work:
+        async def resolve(place: Workplace) -> JobBody:
+            return await self._body(desired, place)
+
+        return Work(
+            actions=plan.actions,
+            installation_id=desired.installation_id,
+            places=places,
+            control=desired.spec.control,
+            body=OncePerRegion(resolve),
+        )
+
+    async def _body(self, desired: Desired, place: Workplace) -> JobBody:
+        """The job of a region, with the Secrets as they are now."""
+        template = desired.spec.template
+        secrets: dict[tuple[str, str], str] = {}
+        for ref in secret_refs(template):
+            try:
+                secrets[ref.name, ref.key] = await self._store.secret_value(desired.namespace, ref.name, ref.key)
+            except Missing as error:
+                raise SpecError(f"spec.template.environmentVariables: {error}", reason="SecretNotFound") from error
+        environment = job_environment(
+            desired, place.coordinates, cloud=self._cloud, cloud_setting=self._cloud_setting, secrets=secrets
+        )
+        digest = template_hash(template, desired.spec.queue)
+        return await self._templates.resolve(template, place, environment=environment, template_hash=digest)
+
+    async def _finish(self, stored: StoredWorkforce, plan: Plan) -> Verdict:
+        """The resource is being deleted and nothing is left to do for it."""
+        for note in plan.notes:
+            await self._events.emit(stored, note)
+        if plan.left_behind:
+            log.warning("worker jobs are left behind", jobs=list(plan.left_behind))
+        await self._store.remove_finalizer(stored)
+        log.info("finished")
+        self._forget(stored.key)
+        return Verdict(gone=True)
+
+    async def _write(self, stored: StoredWorkforce, status: WorkforceStatus, now: datetime) -> StoredWorkforce:
+        """Write the status if it says something new; numbers alone not too often."""
+        memory = self._memory.setdefault(stored.key, _Memory())
+        if not worth_writing(stored.status, status, now, memory.last_written):
+            return stored
+        written = await self._store.write_status(stored, status)
+        memory.last_written = now
+        return written
+
+    async def _tell(self, stored: StoredWorkforce, plan: Plan, outcomes: Outcomes) -> None:
+        failures = [outcomes.spec, outcomes.control, *outcomes.regions.values()]
+        notes = [Note(each.reason, each.message, warning=True) for each in failures if each is not None]
+        for note in (*plan.notes, *notes):
+            await self._events.emit(stored, note)
+
+    def _verdict(
+        self, key: Key, observed: Observed, plan: Plan, done: Sequence[Done], status: WorkforceStatus
+    ) -> Verdict:
+        memory, now = self._memory.setdefault(key, _Memory()), observed.now
+        if status != memory.last_status or memory.changed is None:
+            memory.last_status, memory.changed = status, now
+        if any(each.result is ActionResult.FAILED for each in done):
+            return Verdict(delay=max(self._poll, retry_after(done)), failed=True)
+        if any(each.result is ActionResult.PUT_OFF for each in done):
+            return Verdict()
+        lively = changing(plan, observed) and now - memory.changed < LIVELY
+        delay = self._poll if lively else self._resync
+        if plan.retry_at is not None:
+            delay = min(delay, max(0.0, (plan.retry_at - now).total_seconds()))
+        return Verdict(delay=delay)
+
+    def _forget(self, key: Key) -> None:
+        self._memory.pop(key, None)
+
+
+def workplaces(desired: Desired, ledger: Ledger) -> dict[str, Workplace]:
+    """Where to look for this Workforce's jobs, as the adapters need it."""
+    return {
+        name: Workplace(
+            region=name,
+            owner=desired.owner,
+            installation_id=desired.installation_id,
+            hash10=desired.hash10(name),
+            prefix=desired.job_prefix(name),
+            coordinates=coordinates,
+        )
+        for name, coordinates in region_places(desired, ledger).items()
+    }
+
+
+def outcomes_of(done: Sequence[Done]) -> Outcomes:
+    """The failures of a pass, sorted by what they say something about: the template, the control channel, a region."""
+    regions: dict[str, Failure] = {}
+    spec: Failure | None = None
+    control: Failure | None = None
+    for each in done:
+        if each.error is None:
+            continue
+        failure = Failure.of(each.error)
+        if each.of_control:
+            control = control or failure
+        elif isinstance(each.error, SpecError) and each.error.reason != NAME_TAKEN:
+            spec = spec or failure
+        else:
+            regions.setdefault(each.action.region, failure)
+    return Outcomes(regions=regions, spec=spec, control=control)
+
+
+def changing(plan: Plan, observed: Observed) -> bool:
+    """Whether the numbers are on their way, or something could not be read: the next look should be soon."""
+    unread = any(isinstance(reading, Unknown) for reading in observed.regions.values())
+    moving = any(
+        region.hires or region.lay_offs or region.pending or region.draining or region.supply != region.desired
+        for region in plan.regions.values()
+    )
+    return unread or moving or isinstance(observed.queue, Unknown) or isinstance(observed.control, Unknown)
+
+
+def _spec(stored: StoredWorkforce) -> WorkforceSpec:
+    """The spec; while the object is being deleted, at least as much of it as can be read."""
+    try:
+        return read_spec(stored.key.namespace, stored.key.name, stored.spec)
+    except SpecError:
+        if stored.deletion_time is None:
+            raise
+        return spec_for_deletion(stored.spec)
+
+
+def _subject(desired: Desired, ledger: Ledger, places: dict[str, Workplace]) -> Subject:
+    spec = desired.spec
+    return Subject(
+        installation_id=desired.installation_id,
+        places=places,
+        ledger=ledger.regions,
+        queue=spec.queue if spec.queue.storage is not None else None,
+        control=spec.control,
+        hold=spec.suspend is Suspend.HOLD and not desired.deleting,
+    )

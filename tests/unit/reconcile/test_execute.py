@@ -1,0 +1,223 @@
+"""Actions are carried out once, in the safe order, and a failure stays where it is."""
+
+import asyncio
+from datetime import UTC, datetime
+
+import pytest
+
+from jobq.control import Operation, Order
+from workforce_operator.domain.actions import Cancel, CancelPending, Hire, SendOrder
+from workforce_operator.domain.errors import Fenced, SpecError, Throttled, Unavailable
+from workforce_operator.ports.azure import JobBody
+from workforce_operator.reconcile.execute import OncePerRegion, Work, retry_after
+from workforce_operator.reconcile.telemetry import ActionResult
+
+BODY = JobBody(properties={}, template_hash="v1:0")
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+async def execute(world, bus):
+    await world.control.ensure(bus, frozenset({"t"}), "k3v9x2ab")
+    world.control.faults.reset()
+
+    async def body(place):
+        return BODY
+
+    async def run(*actions, control=bus, body=body):
+        places = {name: world.place(name) for name in ("uksouth", "westeurope")}
+        return await world.executor.execute(Work(actions, "k3v9x2ab", places, control, body))
+
+    return run
+
+
+def name_of(world, sequence, region="uksouth"):
+    return f"{world.place(region).prefix}-{sequence}"
+
+
+def hire(world, sequence, region="uksouth"):
+    return Hire(region, name_of(world, sequence, region), sequence)
+
+
+def order(world, sequence, number=0, operation=Operation.GRACEFUL_DOWNSCALE):
+    message = f"w1-{sequence}"
+    return SendOrder(
+        "uksouth", name_of(world, sequence), Order(operation=operation, id=message, revision=7), f"{message}-{number}"
+    )
+
+
+def results(done):
+    return [each.result.value for each in done]
+
+
+async def run_job(world, sequence, state):
+    await world.jobs.hire(world.place(), name_of(world, sequence), sequence, BODY)
+    world.jobs.set_state(name_of(world, sequence), state)
+
+
+async def test_each_hire_is_one_call_under_its_reserved_name(world, execute):
+    done = await execute(*(hire(world, number) for number in range(10)))
+    assert results(done) == ["done"] * 10
+    assert sorted(job.sequence for job in world.jobs.live()) == list(range(10))
+    assert world.telemetry.actions["hire", "done"] == 10
+
+
+async def test_hires_of_a_region_stop_at_the_first_batch_with_a_failure(world, execute):
+    world.jobs.faults.next_error("hire", Unavailable("no quota"), matches=lambda args: args[2] == 1)
+    done = await execute(*(hire(world, number) for number in range(100)))
+    assert results(done) == ["done", "failed", "done"] + ["put_off"] * 97
+    assert len(world.jobs.faults.made("hire")) == 3
+
+
+async def test_a_failing_region_does_not_hold_up_another(world, execute):
+    world.jobs.faults.next_error("hire", Unavailable("out"), matches=lambda args: args[0].region == "uksouth")
+    actions = [hire(world, number, region) for region in ("uksouth", "westeurope") for number in range(5)]
+    done = await execute(*actions)
+    assert results(done) == ["failed"] + ["put_off"] * 4 + ["done"] * 5
+
+
+async def test_hires_that_were_not_begun_are_known_to_be_absent(world, execute):
+    world.jobs.faults.next_error("hire", Unavailable("no answer"))
+    await execute(*(hire(world, number) for number in range(3)))
+    assert world.absences.recent(world.place().prefix, frozenset(range(3))) == {1, 2}
+
+
+async def test_nothing_is_begun_when_the_time_is_up(world, execute):
+    world.restart(begin_seconds=-1)
+    done = await execute(hire(world, 0), order(world, 1), CancelPending("uksouth", name_of(world, 2), None, "shrink"))
+    assert sorted(results(done)) == ["put_off"] * 3
+    assert world.jobs.faults.calls == []
+    assert world.control.faults.calls == []
+
+
+async def test_the_body_of_a_region_is_resolved_once(world, execute):
+    asked = []
+
+    async def resolve(place):
+        asked.append(place.region)
+        await asyncio.sleep(0)
+        return BODY
+
+    await execute(*(hire(world, number) for number in range(20)), body=OncePerRegion(resolve))
+    assert asked == ["uksouth"]
+
+
+async def test_a_template_that_is_refused_hires_nobody(world, execute):
+    async def resolve(place):
+        raise SpecError("image: not found", reason="InvalidTemplate")
+
+    done = await execute(hire(world, 0), hire(world, 1), body=OncePerRegion(resolve))
+    assert results(done) == ["failed", "put_off"]
+    assert done[0].error.reason == "InvalidTemplate"
+    assert world.jobs.live() == []
+
+
+async def test_one_process_sends_a_message_id_once(world, execute):
+    assert results(await execute(order(world, 1))) == ["done"]
+    assert results(await execute(order(world, 1))) == ["not_needed"]
+    assert results(await execute(order(world, 1, number=1))) == ["done"]
+    assert len(world.control.faults.made("send")) == 2
+
+
+async def test_an_order_that_failed_is_sent_again(world, execute):
+    world.control.faults.next_error("send", Unavailable("link lost"))
+    (done,) = await execute(order(world, 1))
+    assert (done.result, done.of_control) == (ActionResult.FAILED, True)
+    assert results(await execute(order(world, 1))) == ["done"]
+
+
+async def test_memory_of_sent_messages_is_bounded(world, execute, monkeypatch):
+    monkeypatch.setattr("workforce_operator.reconcile.execute.REMEMBERED_MESSAGES", 2)
+    for number in range(3):
+        await execute(order(world, 1, number=number))
+    assert results(await execute(order(world, 1, number=2))) == ["not_needed"]
+    assert results(await execute(order(world, 1, number=0))) == ["done"]
+
+
+@pytest.mark.parametrize("state", ["Queued", "Paused"])
+async def test_a_waiting_job_gets_its_order_before_it_is_cancelled(world, execute, state):
+    await run_job(world, 1, state)
+    world.jobs.faults.reset()
+    calls = []
+    send, cancel, get = world.control.send, world.jobs.cancel, world.jobs.get
+
+    async def noted(name, call, *args):
+        calls.append(name)
+        return await call(*args)
+
+    world.control.send = lambda *args: noted("send", send, *args)
+    world.jobs.get = lambda *args: noted("get", get, *args)
+    world.jobs.cancel = lambda *args: noted("cancel", cancel, *args)
+    done = await execute(CancelPending("uksouth", name_of(world, 1), order(world, 1), "shrink"))
+    assert results(done) == ["done"]
+    assert calls == ["send", "get", "cancel"]
+
+
+@pytest.mark.parametrize("state", ["Running", "Completed", "CancelRequested"])
+async def test_a_job_that_does_not_wait_any_more_is_not_cancelled(world, execute, state):
+    await run_job(world, 1, state)
+    done = await execute(CancelPending("uksouth", name_of(world, 1), order(world, 1), "shrink"))
+    assert results(done) == ["not_needed"]
+    assert world.jobs.faults.made("cancel") == []
+    assert len(world.control.orders) == 1
+
+
+async def test_a_waiting_job_is_not_cancelled_if_its_order_could_not_be_sent(world, execute):
+    await run_job(world, 1, "Queued")
+    world.control.faults.next_error("send", Unavailable("link lost"))
+    (done,) = await execute(CancelPending("uksouth", name_of(world, 1), order(world, 1), "shrink"))
+    assert (done.result, done.of_control) == (ActionResult.FAILED, True)
+    assert world.jobs.faults.made("cancel") == []
+
+
+async def test_without_a_control_channel_a_waiting_job_is_read_and_cancelled(world, execute):
+    await run_job(world, 1, "Queued")
+    action = CancelPending("uksouth", name_of(world, 1), None, "shrink")
+    assert results(await execute(action, control=None)) == ["done"]
+    assert world.control.orders == []
+
+
+async def test_an_unread_job_is_not_cancelled(world, execute):
+    await run_job(world, 1, "Queued")
+    world.jobs.faults.next_error("get", Unavailable("no answer"))
+    (done,) = await execute(CancelPending("uksouth", name_of(world, 1), order(world, 1), "shrink"))
+    assert (done.result, done.of_control) == (ActionResult.FAILED, False)
+    assert world.jobs.faults.made("cancel") == []
+
+
+async def test_a_cancel_cancels_whatever_the_job_does(world, execute):
+    await run_job(world, 1, "Running")
+    assert results(await execute(Cancel("uksouth", name_of(world, 1), "deadline"))) == ["done"]
+    assert world.jobs.live()[0].state == "CancelRequested"
+
+
+async def test_lay_offs_come_before_hires(world, execute):
+    await run_job(world, 1, "Running")
+    world.jobs.faults.reset()
+    await execute(hire(world, 2), Cancel("uksouth", name_of(world, 1), "deadline"))
+    assert [call.method for call in world.jobs.faults.calls] == ["cancel", "hire"]
+
+
+async def test_a_failed_lay_off_keeps_no_other_from_being_carried_out(world, execute):
+    for number in (1, 2):
+        await run_job(world, number, "Running")
+    world.jobs.faults.next_error("cancel", Unavailable("no answer"))
+    done = await execute(*(Cancel("uksouth", name_of(world, number), "deadline") for number in (1, 2)))
+    assert sorted(results(done)) == ["done", "failed"]
+
+
+async def test_a_process_that_lost_the_lease_stops_at_once(world, execute):
+    world.guard.held = False
+    with pytest.raises(Fenced):
+        await execute(hire(world, 0), hire(world, 1))
+    assert world.jobs.jobs == {}
+
+
+async def test_a_recall_is_counted_as_one(world, execute):
+    await execute(order(world, 1, operation=Operation.ACCEPT_NEW_TASKS))
+    assert world.telemetry.actions["recall", "done"] == 1
+
+
+async def test_the_longest_pause_that_was_asked_for_is_told(world, execute):
+    world.jobs.faults.next_error("hire", Throttled("later", retry_after=17))
+    assert retry_after(await execute(hire(world, 0))) == 17
