@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from workforce_local.cluster.api_server import LocalKubernetes
@@ -24,6 +24,9 @@ from workforce_local.supervisor import Component, PartError, Started
 
 Report = Callable[[str], None]
 """Gets lines for people; from the main thread only."""
+
+_NODE = "local"
+"""Name of the cluster's only node."""
 
 
 class StoragePart:
@@ -141,12 +144,36 @@ class KubernetesPart:
             await self._cluster.stop()
 
 
+class PodsPart:
+    """The node that runs the cluster's Pods as local processes."""
+
+    name = "pods"
+
+    def __init__(self, folder: Path, log: Path, cluster: KubernetesPart) -> None:
+        self._folder = folder
+        self._log = log
+        self._cluster = cluster
+        self._program: Program | None = None
+
+    async def start(self) -> Started:
+        """Start it for the cluster that runs."""
+        options = {"--kubeconfig": self._cluster.kubeconfig, "--state-dir": self._folder, "--node-name": _NODE}
+        command = [sys.executable, "-m", "workforce_local.cluster.pod_runner", *_flags(options)]
+        self._program = Program(self.name, command, log=self._log, ready_words=f"node {_NODE} is ready")
+        return await self._program.start()
+
+    async def stop(self) -> None:
+        """End it, and the Pods' processes."""
+        if self._program is not None:
+            await self._program.stop()
+
+
 def _with_probe(process: Process) -> Process:
     """The API server listens long before it serves, and says at this path which it does."""
     return process.model_copy(update={"probe": f"{process.address}/readyz"}) if process.address else process
 
 
-def _flags(options: dict[str, object]) -> list[str]:
+def _flags(options: Mapping[str, object]) -> list[str]:
     return [str(word) for option in options.items() for word in option]
 
 
@@ -160,4 +187,5 @@ def compose(
     if not kubernetes:
         return [[storage], [jobs]]
     cluster = KubernetesPart(folder.root / "kubernetes", str(folder.root), report)
-    return [[cluster, storage], [jobs]]
+    pods = PodsPart(folder.root / "kubernetes", folder.logs / "pods.log", cluster)
+    return [[cluster, storage], [jobs, pods]]

@@ -1,9 +1,9 @@
 """A part of the local cloud that is one program: started under the guard, ready when it says so, ended by SIGTERM.
 
-The program says that it is ready by writing a file that its command names; what the file says is for the caller to
-read. It is not for programs that answer instead of writing: those have parts of their own.
+The program says that it is ready by writing a file that its command names, or by a line of its log; what else the file
+says is for the caller to read. It is not for programs that answer instead of writing: those have parts of their own.
 
-Invariant: no start returns before this very process, not an earlier one, has written the file.
+Invariant: no start returns before this very process, not an earlier one, has said so.
 """
 
 from __future__ import annotations
@@ -34,8 +34,9 @@ class Program:
     Args:
         name: Its name for people; also that of its log.
         command: What to run.
+        log: Where its output goes; what an earlier run left there is lost.
         ready_file: The file that it writes when it is ready.
-        log: Where its output goes.
+        ready_words: What it prints when it is ready, if it writes no file.
         environment: Variables added to ours.
         describe: What to tell of it; by default that it runs.
         ready_seconds: How long it may take to be ready.
@@ -46,8 +47,9 @@ class Program:
         name: str,
         command: Sequence[str],
         *,
-        ready_file: Path,
         log: Path,
+        ready_file: Path | None = None,
+        ready_words: str = "",
         environment: Mapping[str, str] | None = None,
         describe: Describe = lambda process: Started((process,)),
         ready_seconds: float = READY_SECONDS,
@@ -55,6 +57,7 @@ class Program:
         self.name = name
         self._command = command
         self._ready_file = ready_file
+        self._ready_words = ready_words
         self._log = log
         self._environment = environment or {}
         self._describe = describe
@@ -62,13 +65,14 @@ class Program:
         self._process: subprocess.Popen[bytes] | None = None
 
     async def start(self) -> Started:
-        """Start it and wait for its file.
+        """Start it and wait until it says that it is ready.
 
         Raises:
             PartError: It ended, or was not ready in time; the message holds its last words.
         """
-        self._ready_file.unlink(missing_ok=True)
-        self._ready_file.parent.mkdir(parents=True, exist_ok=True)
+        if self._ready_file:
+            self._ready_file.unlink(missing_ok=True)
+            self._ready_file.parent.mkdir(parents=True, exist_ok=True)
         self._log.parent.mkdir(parents=True, exist_ok=True)
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(  # noqa: ASYNC220 - the guard needs this thread, and it takes 2 ms
@@ -80,7 +84,7 @@ class Program:
                 start_new_session=True,  # a Ctrl-C of the terminal is the supervisor's to handle
             )
         deadline = time.monotonic() + self._ready_seconds
-        while not self._ready_file.exists():
+        while not self._is_ready():
             code = self._process.poll()
             if code is not None:
                 raise PartError(f"it ended with {code}; its log: {self._log}\n{self._last_words()}")
@@ -103,6 +107,11 @@ class Program:
         except subprocess.TimeoutExpired:
             process.kill()
             await asyncio.to_thread(process.wait)
+
+    def _is_ready(self) -> bool:
+        if self._ready_file:
+            return self._ready_file.exists()
+        return self._ready_words in self._log.read_text(encoding="utf-8", errors="replace")
 
     def _last_words(self) -> str:
         return self._log.read_text(encoding="utf-8", errors="replace")[-_LAST_WORDS:].rstrip()

@@ -82,6 +82,7 @@ def test_everything_starts_serves_a_shell_and_leaves_nothing(real: RealCloud) ->
     assert status.returncode == 0, status.stdout
 
     assert real.shell("kubectl get --raw /readyz") == "ok"
+    assert real.shell("kubectl get nodes --output name").split() == ["node/local"]
     assert real.shell("helm list --output json").strip() == "[]"
     assert "workforce" in real.shell("command -v workforce-agent")
     # The right kubectl comes first, whatever else this machine has.
