@@ -69,6 +69,8 @@ class RegionPlan:
         held: How many of them.
         idle: All of them wait for work to be visible in the queue.
         crash_loop: Jobs fail fast here.
+        error: The error of the last job that did.
+        overdue: Jobs that should have left by their drain deadline.
     """
 
     desired: int
@@ -86,6 +88,8 @@ class RegionPlan:
     idle: bool = False
     held: int = 0
     crash_loop: bool = False
+    error: str | None = None
+    overdue: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,14 +1,30 @@
 """The one entry of all decisions: what to do about one Workforce, from what is wanted, observed and intended.
 
-Pure: the same input gives the same plan, and planning again on the result of a plan does nothing.
+Pure: the same input gives the same plan, and planning again on the result of a plan does nothing. Regions are decided
+one by one; only their shares depend on each other. An unreadable region is left exactly as it is.
 """
 
 from __future__ import annotations
 
-from workforce_operator.domain.actions import Plan
-from workforce_operator.domain.desired import Desired
-from workforce_operator.domain.ledger import Ledger
-from workforce_operator.domain.observed import Observed
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from workforce_operator.api.spec import DeletionPolicy, Suspend
+from workforce_operator.domain.actions import Action, Hire, Note, Plan, RegionPlan
+from workforce_operator.domain.deletion import GRACE, end_of_deletion, last_actions
+from workforce_operator.domain.desired import Desired, moved_regions
+from workforce_operator.domain.ledger import Ledger, RegionLedger
+from workforce_operator.domain.observed import Known, Observed, RegionJobs, Unknown
+from workforce_operator.domain.placement import Limits, distribute, with_unreadable
+from workforce_operator.domain.region import Decision, decide, only_counted
+from workforce_operator.domain.situation import Situation, assess
+from workforce_operator.domain.waves import next_revision
+
+UNREADABLE_GRACE = timedelta(minutes=2)
+"""An outage shorter than this moves nothing: what is hired elsewhere would have to be drained again soon."""
+
+_NOT_READ = Unknown("NotRead", "the region was not read")
 
 
 def plan(desired: Desired, observed: Observed, ledger: Ledger) -> Plan:
@@ -22,4 +38,180 @@ def plan(desired: Desired, observed: Observed, ledger: Ledger) -> Plan:
     Returns:
         The new ledger, to be written before anything else, and the actions that it announces.
     """
-    return Plan(ledger=ledger, desired=desired.spec.replicas)
+    work = _work(desired, observed, ledger)
+    if desired.deleting:
+        return _deletion(work)
+    if desired.spec.suspend is Suspend.HOLD:
+        # Numbers only: nothing is touched, and nothing is intended that was not intended before.
+        return Plan(ledger, desired=wanted_replicas(desired), regions=work.numbers(work.count()))
+    return work.plan(work.decide())
+
+
+def wanted_replicas(desired: Desired) -> int:
+    """Worker jobs wanted now: what was asked for, as far as the regions allow it."""
+    if desired.deleting or desired.spec.suspend is Suspend.DRAIN:
+        return 0
+    return min(desired.spec.replicas, sum(region.max_replicas for region in desired.spec.regions))
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """One pass over all regions; ``gone`` are those that the spec does not have, or has elsewhere by now."""
+
+    desired: Desired
+    observed: Observed
+    ledger: Ledger
+    shares: Mapping[str, int]
+    gone: frozenset[str]
+
+    def decide(self) -> dict[str, Decision]:
+        """Decisions about all readable regions."""
+        return {name: decide(situation) for name, situation in self._situations().items()}
+
+    def count(self) -> dict[str, Decision]:
+        """The numbers of all readable regions, and no decision."""
+        return {name: only_counted(situation) for name, situation in self._situations().items()}
+
+    def plan(self, decisions: Mapping[str, Decision]) -> Plan:
+        """The plan that follows from the regions' decisions."""
+        emptied = frozenset(name for name in decisions if name in self.gone and decisions[name].count.is_empty)
+        numbers = {name: each for name, each in self.numbers(decisions).items() if name not in emptied}
+        retries = [each.retry_at for each in numbers.values() if each.retry_at]
+        # The place of a region that has just been emptied is free for what the spec says about it now.
+        retries += [self.observed.now] if emptied else []
+        return Plan(
+            ledger=Ledger(
+                {name: self._ledger_of(name, decisions) for name in self.ledger.regions if name not in emptied}
+            ),
+            actions=_in_order(action for decision in decisions.values() for action in decision.actions),
+            desired=wanted_replicas(self.desired),
+            regions=numbers,
+            notes=(
+                *(note for decision in decisions.values() for note in decision.notes),
+                *(Note("RegionEmptied", f"{name}: no jobs are left") for name in sorted(emptied)),
+            ),
+            retry_at=min(retries, default=None),
+        )
+
+    def numbers(self, decisions: Mapping[str, Decision]) -> dict[str, RegionPlan]:
+        """Numbers of all regions."""
+        return {
+            name: decisions[name].numbers if name in decisions else replace(_UNREADABLE, desired=self._share(name))
+            for name in self.ledger.regions
+        }
+
+    def unreadable(self) -> dict[str, str]:
+        """Why, for all regions that could not be read."""
+        readings = {name: self.observed.regions.get(name, _NOT_READ) for name in self.ledger.regions}
+        return {
+            name: reading.message or reading.reason
+            for name, reading in readings.items()
+            if isinstance(reading, Unknown)
+        }
+
+    def _situations(self) -> dict[str, Situation]:
+        revision = next_revision(self.ledger, self.observed.now)
+        readings = {name: self.observed.regions.get(name, _NOT_READ) for name in self.ledger.regions}
+        return {
+            name: self._situation(name, reading.value, revision + index)
+            for index, (name, reading) in enumerate(readings.items())
+            if isinstance(reading, Known)
+        }
+
+    def _situation(self, name: str, listed: RegionJobs, revision: int) -> Situation:
+        limits = {region.name: region.max_replicas for region in self.desired.spec.regions}
+        return assess(
+            self.desired,
+            self.observed,
+            name,
+            listed,
+            self.ledger.regions[name],
+            share=self._share(name),
+            most=0 if name in self.gone else limits[name],
+            revision=revision,
+            reason=self._reason(name),
+        )
+
+    def _share(self, name: str) -> int:
+        return 0 if name in self.gone else self.shares[name]
+
+    def _reason(self, name: str) -> str:
+        if self.desired.deleting:
+            return "Deletion"
+        if name in self.gone:
+            return "RegionRemoved"
+        return "Suspended" if self.desired.spec.suspend is Suspend.DRAIN else "ScaleDown"
+
+    def _ledger_of(self, name: str, decisions: Mapping[str, Decision]) -> RegionLedger:
+        if name in decisions:
+            return decisions[name].ledger
+        before = self.ledger.regions[name]
+        return replace(before, unreadable_since=before.unreadable_since or self.observed.now)
+
+
+_UNREADABLE = RegionPlan(desired=0, supply=0, pending=0, running=0, paused=0, draining=0, live=0, readable=False)
+
+
+def _work(desired: Desired, observed: Observed, ledger: Ledger) -> _Work:
+    known = _with_regions(desired, ledger)
+    named = {region.name for region in desired.spec.regions}
+    gone = frozenset(name for name in known.regions if name not in named) | frozenset(moved_regions(desired, known))
+    return _Work(desired, observed, known, _shares(desired, observed, known), gone)
+
+
+def _with_regions(desired: Desired, ledger: Ledger) -> Ledger:
+    """The ledger in the spec's order, with an entry for every region of the spec."""
+    regions = {
+        region.name: ledger.regions.get(region.name) or RegionLedger(desired.coordinates(region))
+        for region in desired.spec.regions
+    }
+    return Ledger(regions | {name: region for name, region in ledger.regions.items() if name not in regions})
+
+
+def _shares(desired: Desired, observed: Observed, ledger: Ledger) -> dict[str, int]:
+    limits = [Limits(region.name, region.min_replicas, region.max_replicas) for region in desired.spec.regions]
+    shares = distribute(wanted_replicas(desired), limits)
+    held = {}
+    for region in limits:
+        known = ledger.regions[region.name]
+        if not isinstance(observed.regions.get(region.name), Known) and _long_unreadable(known, observed.now):
+            held[region.name] = region.most if known.reserved is None else known.reserved
+    return with_unreadable(shares, limits, held)
+
+
+def _long_unreadable(region: RegionLedger, now: datetime) -> bool:
+    return region.unreadable_since is not None and now - region.unreadable_since >= UNREADABLE_GRACE
+
+
+def _deletion(work: _Work) -> Plan:
+    """The plan of a Workforce that is being deleted: like any other with nothing desired, and an end to it."""
+    desired, now = work.desired, work.observed.now
+    orphan = desired.deletion_policy is DeletionPolicy.ORPHAN
+    decisions = work.count() if orphan else work.decide()
+    for name, decision in decisions.items():
+        last = () if orphan else last_actions(desired, name, decision.count, now)
+        if last is not None:
+            decisions[name] = replace(decision, actions=last)
+    regular = work.plan(decisions)
+    counts = {name: decision.count for name, decision in decisions.items()}
+    end = end_of_deletion(desired, counts, work.unreadable(), now)
+    return replace(
+        regular,
+        ledger=work.ledger if orphan else regular.ledger,
+        notes=regular.notes + end.notes,
+        finished=end.finished,
+        left_behind=end.left_behind,
+        retry_at=_earliest_after(now, regular.retry_at, desired.deletion_deadline),
+    )
+
+
+def _earliest_after(now: datetime, regular: datetime | None, deadline: datetime | None) -> datetime | None:
+    times = [] if regular is None else [regular]
+    if deadline is not None:
+        times += [time for time in (deadline, deadline + GRACE) if time > now]
+    return min(times, default=None)
+
+
+def _in_order(actions: Iterable[Action]) -> tuple[Action, ...]:
+    """Orders and cancels first, then hires."""
+    return tuple(sorted(actions, key=lambda action: isinstance(action, Hire)))

@@ -1,0 +1,32 @@
+"""Which cohorts of sequences must be listed: those in which something may still happen, whatever the history."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from jobq.names import COHORT_SIZE, cohort
+from workforce_operator.domain.counting import Count
+from workforce_operator.domain.observed import Job
+
+
+def open_cohorts(
+    before: Iterable[int], next_sequence: int, count: Count, *, evidence: Iterable[Job], desired: int
+) -> frozenset[int]:
+    """Cohorts to be listed from now on.
+
+    A cohort is open as long as it holds a reserved name that was not seen ended. While something is desired, so is the
+    newest cohort, and those of the jobs whose end decides about their replacement: closed, they would be forgotten.
+    """
+    ended = frozenset(job.sequence for job in count.ended)
+    newest = {cohort(next_sequence - 1)} if next_sequence else set()
+    seen = {cohort(job.sequence) for job in (*count.live_jobs, *count.ended)}
+    candidates = frozenset(before) | newest | seen
+    unresolved = frozenset(number for number in candidates if _has_unresolved(number, next_sequence, ended))
+    if desired == 0:
+        return unresolved
+    return unresolved | newest | {cohort(job.sequence) for job in evidence}
+
+
+def _has_unresolved(number: int, next_sequence: int, ended: frozenset[int]) -> bool:
+    first = number * COHORT_SIZE
+    return any(sequence not in ended for sequence in range(first, min(first + COHORT_SIZE, next_sequence)))

@@ -1,0 +1,75 @@
+"""What a region's jobs count as: supply, live, draining, ended. Words and numbers only, no decision."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from workforce_operator.api.status import DrainState
+from workforce_operator.domain.ledger import Wave
+from workforce_operator.domain.observed import Job, Phase, RegionJobs
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """A region's jobs, each in exactly one place.
+
+    Attributes:
+        pending: Supply that waits for a node.
+        running: Supply that has a process.
+        paused: Supply that is paused.
+        draining: Live jobs of a wave that was sent; not supply.
+        ending: Live jobs whose cancellation was accepted; not supply.
+        ended: Jobs that are gone.
+        absent: Reserved sequences without a job: not supply, but caps count them.
+        unread: Reserved sequences that are perhaps live.
+    """
+
+    pending: tuple[Job, ...] = ()
+    running: tuple[Job, ...] = ()
+    paused: tuple[Job, ...] = ()
+    draining: tuple[Job, ...] = ()
+    ending: tuple[Job, ...] = ()
+    ended: tuple[Job, ...] = ()
+    absent: frozenset[int] = frozenset()
+    unread: frozenset[int] = frozenset()
+
+    @property
+    def supply(self) -> int:
+        """Jobs that count towards desired."""
+        return len(self.pending) + len(self.running) + len(self.paused)
+
+    @property
+    def leaving(self) -> int:
+        """Jobs that were told to leave and have not left."""
+        return len(self.draining) + len(self.ending)
+
+    @property
+    def live(self) -> int:
+        """Jobs that exist and have not ended: what caps count, with the reserved names."""
+        return self.supply + self.leaving
+
+    @property
+    def possibly_live(self) -> int:
+        """Jobs that exist, or perhaps exist."""
+        return self.live + len(self.unread)
+
+    @property
+    def is_empty(self) -> bool:
+        """Nothing lives here, for sure. Names that were read and do not exist do not count."""
+        return self.possibly_live == 0
+
+    @property
+    def live_jobs(self) -> tuple[Job, ...]:
+        """All jobs that exist and have not ended."""
+        return (*self.pending, *self.running, *self.paused, *self.draining, *self.ending)
+
+
+def count_jobs(region: RegionJobs, waves: Sequence[Wave]) -> Count:
+    """Put each job where it counts."""
+    told_to_leave = frozenset(job for wave in waves if wave.state is DrainState.SENT for job in wave.jobs)
+    places: dict[str, list[Job]] = {"draining": [], **{phase.value: [] for phase in Phase}}
+    for job in sorted({job.sequence: job for job in region.jobs}.values(), key=lambda job: job.sequence):
+        draining = job.sequence in told_to_leave and job.phase not in (Phase.ENDING, Phase.ENDED)
+        places["draining" if draining else job.phase.value].append(job)
+    return Count(**{place: tuple(jobs) for place, jobs in places.items()}, absent=region.absent, unread=region.unread)

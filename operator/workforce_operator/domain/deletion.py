@@ -1,0 +1,104 @@
+"""How deletion ends: what is done at last, when the object may go, and whose jobs it leaves. It always ends.
+
+Workers of a Workforce that is being deleted are laid off like any others (its desired number is zero). This module adds
+what is particular: ``deletionPolicy: Cancel``, the deadline, and the proof that nothing is left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from workforce_operator.api.spec import DeadlineAction, DeletionPolicy
+from workforce_operator.domain.actions import Action, Cancel, CancelPending, Note
+from workforce_operator.domain.counting import Count
+from workforce_operator.domain.desired import Desired
+from workforce_operator.domain.observed import Job, Phase
+
+GRACE = timedelta(seconds=60)
+"""How long after its deadline deletion still waits for cancels to be accepted."""
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """Whether the object may go, and what it leaves."""
+
+    finished: bool
+    left_behind: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
+
+
+def last_actions(desired: Desired, region: str, count: Count, now: datetime) -> tuple[Action, ...] | None:
+    """What deletion does instead of the region's usual actions, or None if those are right."""
+    jobs = [job for job in count.live_jobs if job.phase is not Phase.ENDING]
+    if desired.deletion_policy is DeletionPolicy.CANCEL:
+        return tuple(Cancel(region, job.name, "deletionPolicy is Cancel") for job in jobs)
+    if not _is_overdue(desired, now):
+        return None
+    return tuple(action for job in jobs for action in _at_deadline(desired, region, job))
+
+
+def end_of_deletion(desired: Desired, counts: Mapping[str, Count], unreadable: Mapping[str, str], now: datetime) -> End:
+    """Decide whether deletion is over.
+
+    Args:
+        desired: The Workforce that is being deleted.
+        counts: Jobs of every region that could be read.
+        unreadable: Why, for every region that could not be read.
+        now: The time of this pass.
+    """
+    live = [job for count in counts.values() for job in count.live_jobs]
+    if desired.deletion_policy is DeletionPolicy.ORPHAN:
+        return _finished(desired, live, unreadable)
+    unread = any(count.unread for count in counts.values())
+    if not unreadable and not unread and all(_may_stay(desired, job) for job in live):
+        return _finished(desired, live, unreadable)
+    if not _is_overdue(desired, now):
+        return End(finished=False)
+    outstanding = unreadable or unread or any(_is_cancelled_now(desired, job) for job in live)
+    patience = desired.deletion_deadline is not None and now < desired.deletion_deadline + GRACE
+    return End(finished=False) if outstanding and patience else _finished(desired, live, unreadable)
+
+
+def _is_overdue(desired: Desired, now: datetime) -> bool:
+    return desired.deletion_deadline is not None and now >= desired.deletion_deadline
+
+
+def _at_deadline(desired: Desired, region: str, job: Job) -> list[Action]:
+    if job.phase in (Phase.PENDING, Phase.PAUSED):
+        return [CancelPending(region, job.name, None, "the deletion deadline has passed")]
+    if _cancels_running(desired):
+        return [Cancel(region, job.name, "the deletion deadline has passed")]
+    return []
+
+
+def _cancels_running(desired: Desired) -> bool:
+    return desired.spec.control is not None and desired.spec.drain.on_deadline is DeadlineAction.CANCEL
+
+
+def _may_stay(desired: Desired, job: Job) -> bool:
+    """Without a policy and a control channel, running jobs are reported and stay."""
+    return desired.deletion_policy is None and job.phase is Phase.RUNNING
+
+
+def _is_cancelled_now(desired: Desired, job: Job) -> bool:
+    return job.phase is not Phase.RUNNING or _cancels_running(desired)
+
+
+def _finished(desired: Desired, live: list[Job], unreadable: Mapping[str, str]) -> End:
+    left = tuple(sorted(job.name for job in live if job.phase is not Phase.ENDING))
+    notes = []
+    if left:
+        names = ", ".join(left[:20]) + (f" and {len(left) - 20} more" if len(left) > 20 else "")
+        notes.append(
+            Note(
+                "JobsLeftBehind", f"left running: {names}", warning=desired.deletion_policy is not DeletionPolicy.ORPHAN
+            )
+        )
+    if unreadable:
+        why = "; ".join(f"{region}: {reason}" for region, reason in sorted(unreadable.items()))
+        notes.append(
+            Note("RegionsUnreadable", f"jobs may be left, because regions could not be read: {why}", warning=True)
+        )
+    return End(finished=True, left_behind=left, notes=tuple(notes))

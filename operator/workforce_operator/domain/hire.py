@@ -1,0 +1,79 @@
+"""Hiring: how many workers, under which reserved names, and who is not replaced yet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from workforce_operator.domain.replace import Gate, gate
+from workforce_operator.domain.situation import Situation
+
+
+@dataclass(frozen=True, slots=True)
+class Hiring:
+    """What hiring changes.
+
+    Attributes:
+        sequences: Names to submit jobs under: first those that were reserved before and do not exist.
+        next_sequence: The region's from now on.
+        filled: The region's from now on.
+        hiring: The region's from now on.
+        gate: What holds replacements back.
+        room: False = maxReplicas leaves no room for all that is wanted.
+        fresh: How many of the hires were not decided in an earlier pass.
+    """
+
+    sequences: tuple[int, ...]
+    next_sequence: int
+    filled: int
+    hiring: int
+    gate: Gate
+    room: bool = True
+    fresh: int = 0
+
+
+def no_hiring(situation: Situation) -> Hiring:
+    """Nobody is hired now; decided hires are remembered as long as they are wanted and may still come about."""
+    ledger = situation.ledger
+    missing = max(0, situation.share - situation.count.supply)
+    undecided = ledger.hiring if not situation.may_hire else min(ledger.hiring, len(situation.count.unread))
+    return Hiring((), ledger.next_sequence or 0, ledger.filled, min(missing, undecided), Gate(0))
+
+
+def hire(situation: Situation, deficit: int) -> Hiring:
+    """Decide hires for what is missing after everybody who can be taken back was.
+
+    Hires of an earlier pass whose jobs do not exist yet go on; growth beyond what was ever filled is hired at once;
+    the rest are replacements, which ``replace.gate`` decides about.
+    """
+    ledger, count = situation.ledger, situation.count
+    going_on = min(ledger.hiring, len(count.absent), deficit)
+    growth = min(situation.share - ledger.filled, deficit - going_on)
+    replacements = deficit - going_on - growth
+    allowed = gate(
+        replacements,
+        count.ended,
+        drained=situation.drained,
+        desired=situation.share,
+        queue=situation.queue,
+        now=situation.now,
+    )
+    wanted = going_on + growth + allowed.allowed
+    sequences, next_sequence = _names(situation, wanted)
+    return Hiring(
+        sequences=sequences,
+        next_sequence=next_sequence,
+        filled=ledger.filled + min(growth, max(0, len(sequences) - going_on)),
+        hiring=len(sequences) + min(ledger.hiring - going_on, len(count.unread)),
+        gate=allowed,
+        room=len(sequences) == wanted,
+        fresh=max(0, len(sequences) - going_on),
+    )
+
+
+def _names(situation: Situation, wanted: int) -> tuple[tuple[int, ...], int]:
+    """Names for the hires. Caps count every name that may have a job, so that no late or repeated PUT exceeds them."""
+    count, first_new = situation.count, situation.ledger.next_sequence or 0
+    reused = sorted(count.absent)[: max(0, min(wanted, situation.most - count.possibly_live))]
+    room = max(0, situation.most - count.possibly_live - len(count.absent))
+    new = min(wanted - len(reused), room)
+    return (*reused, *range(first_new, first_new + new)), first_new + new

@@ -1,0 +1,56 @@
+"""Whom to lay off first, and whom to take back first: those whose leaving loses least.
+
+Jobs that never ran go first. Among running ones reports decide, if there are any: whoever takes no tasks anyway, then
+idle ones, then those that have not reported, then those whose longest-running task is youngest. All ties go to
+the highest sequence, so that the order is total and a repeated pass chooses the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+
+from jobq.control import State
+from workforce_operator.domain.counting import Count
+from workforce_operator.domain.ledger import Wave
+from workforce_operator.domain.observed import Job, Phase
+
+_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+
+_NEVER_RAN, _PAUSED, _REFUSES, _IDLE, _SILENT, _BUSY = range(6)
+
+
+def lay_off_order(count: Count, reports: Mapping[str, State], *, running: bool) -> tuple[Job, ...]:
+    """All supply in the order in which it is laid off.
+
+    Args:
+        count: The region's jobs.
+        reports: What workers said, by job name.
+        running: Whether running jobs may be laid off at all; without a control channel they may not.
+    """
+    jobs = (*count.pending, *count.paused, *count.running) if running else count.pending
+    return tuple(sorted(jobs, key=lambda job: _lay_off_key(job, reports.get(job.name))))
+
+
+def take_back_order(jobs: Iterable[Job], waves: Iterable[Wave], reports: Mapping[str, State]) -> tuple[Job, ...]:
+    """Draining jobs in the order in which they are taken back: running ones of the youngest wave first.
+
+    Within a wave it is the reverse of laying off: who has most to finish is most surely still there.
+    """
+    revisions = {job: wave.revision for wave in waves for job in wave.jobs}
+    ordered = sorted(jobs, key=lambda job: _lay_off_key(job, reports.get(job.name)), reverse=True)
+    return tuple(sorted(ordered, key=lambda job: (job.phase is not Phase.RUNNING, -revisions.get(job.sequence, 0))))
+
+
+def _lay_off_key(job: Job, report: State | None) -> tuple[int, float, int]:
+    if job.phase is Phase.PENDING:
+        return _NEVER_RAN, -(job.created or _LONG_AGO).timestamp(), -job.sequence
+    if job.phase is Phase.PAUSED:
+        return _PAUSED, 0.0, -job.sequence
+    if report is None:
+        return _SILENT, 0.0, -job.sequence
+    if not report.accepting:
+        return _REFUSES, 0.0, -job.sequence
+    if report.busy_slots == 0:
+        return _IDLE, 0.0, -job.sequence
+    return _BUSY, -(report.oldest_task_start or _LONG_AGO).timestamp(), -job.sequence

@@ -1,0 +1,162 @@
+"""All decisions about one readable region: restore what was forgotten, lay off, take back, hire, what to list next."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from workforce_operator.api.spec import DeadlineAction
+from workforce_operator.api.status import DrainState
+from workforce_operator.domain.actions import Action, Hire, Note, RegionPlan
+from workforce_operator.domain.cohorts import open_cohorts
+from workforce_operator.domain.counting import Count, count_jobs
+from workforce_operator.domain.hire import Hiring, hire, no_hiring
+from workforce_operator.domain.ledger import RegionLedger, Wave
+from workforce_operator.domain.orders import wave_actions
+from workforce_operator.domain.replace import evidence
+from workforce_operator.domain.shrink import Shrunk, lay_off, take_back
+from workforce_operator.domain.situation import Situation
+from workforce_operator.domain.waves import RECALL_ENDS_AFTER
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What one pass decided about one region."""
+
+    ledger: RegionLedger
+    numbers: RegionPlan
+    count: Count
+    actions: tuple[Action, ...] = ()
+    notes: tuple[Note, ...] = ()
+
+
+def decide(situation: Situation) -> Decision:
+    """Decide about a region that could be read."""
+    if situation.ledger.next_sequence is None:
+        return _restore(situation)
+    missing = situation.share - situation.count.supply
+    if missing < 0:
+        return _finish(situation, lay_off(situation, -missing), no_hiring(situation))
+    if missing == 0 or not situation.may_hire:
+        return _finish(situation, Shrunk(situation.ledger.waves), no_hiring(situation))
+    back = take_back(situation, missing)
+    # A reserved name that could not be read is perhaps one of those that are missing.
+    deficit = max(0, missing - len(back.jobs) - len(situation.count.unread))
+    return _finish(situation, back, hire(situation, deficit) if deficit else no_hiring(situation))
+
+
+def only_counted(situation: Situation) -> Decision:
+    """Numbers of a region about which nothing is decided."""
+    return Decision(situation.ledger, _numbers(situation, situation.ledger.waves), situation.count)
+
+
+def _restore(situation: Situation) -> Decision:
+    """The names in use were forgotten and have now all been listed: remember them, and decide in the next pass."""
+    count = situation.count
+    next_sequence = max((job.sequence + 1 for job in situation.listed.jobs), default=0)
+    ledger = replace(
+        situation.ledger,
+        next_sequence=next_sequence,
+        filled=min(situation.share, max(count.supply, len(situation.listed.jobs))),
+        hiring=0,
+    )
+    numbers = replace(_numbers(situation, ledger.waves), retry_at=situation.now)
+    return Decision(_remembered(situation, ledger), numbers, count)
+
+
+def _finish(situation: Situation, shrunk: Shrunk, hiring: Hiring) -> Decision:
+    ledger = replace(
+        situation.ledger,
+        next_sequence=hiring.next_sequence,
+        filled=hiring.filled,
+        hiring=hiring.hiring,
+        waves=shrunk.waves,
+    )
+    after = replace(situation, count=count_jobs(situation.listed, shrunk.waves))
+    hires = tuple(
+        Hire(situation.name, situation.desired.job_name(situation.name, sequence), sequence)
+        for sequence in hiring.sequences
+    )
+    orders = wave_actions(situation.desired, situation.name, shrunk.waves, after.count, situation.now)
+    numbers = _numbers(after, shrunk.waves)
+    numbers = replace(
+        numbers,
+        hires=len(hires),
+        lay_offs=len(shrunk.jobs) if situation.count.supply > situation.share else 0,
+        waiting=_waiting(after, shrunk, hiring),
+        retry_at=_earliest(numbers.retry_at, hiring.gate.retry_at),
+        held=hiring.gate.held,
+        idle=hiring.gate.idle,
+        crash_loop=hiring.gate.crash_loop,
+        error=hiring.gate.error,
+    )
+    actions = (*shrunk.direct, *orders, *hires)
+    return Decision(_remembered(after, ledger), numbers, after.count, actions, _notes(situation, shrunk, hiring))
+
+
+def _remembered(situation: Situation, ledger: RegionLedger) -> RegionLedger:
+    """The ledger with what must be listed from now on, and how many jobs may live."""
+    count, next_sequence = situation.count, ledger.next_sequence or 0
+    new = max(0, next_sequence - (situation.ledger.next_sequence or next_sequence))
+    why_missing = evidence(count.ended, situation.drained, max(0, situation.share - count.supply))
+    cohorts = open_cohorts(ledger.open_cohorts, next_sequence, count, evidence=why_missing, desired=situation.share)
+    return replace(ledger, open_cohorts=cohorts, reserved=count.possibly_live + len(count.absent) + new)
+
+
+def _numbers(situation: Situation, waves: Sequence[Wave]) -> RegionPlan:
+    count, now = situation.count, situation.now
+    leaving = {job.sequence for job in (*count.draining, *count.ending)}
+    sent = [wave for wave in waves if wave.state is DrainState.SENT]
+    return RegionPlan(
+        desired=situation.share,
+        supply=count.supply,
+        pending=len(count.pending),
+        running=len(count.running),
+        paused=len(count.paused),
+        draining=count.leaving,
+        live=count.live,
+        overdue=sum(len(leaving & wave.jobs) for wave in sent if now >= wave.deadline),
+        retry_at=_next_wave_event(situation, waves),
+    )
+
+
+def _next_wave_event(situation: Situation, waves: Sequence[Wave]) -> datetime | None:
+    """When a recall is given up or a drain deadline calls for a cancel."""
+    cancels = situation.desired.spec.drain.on_deadline is DeadlineAction.CANCEL
+    times = [
+        wave.sent + RECALL_ENDS_AFTER if wave.state is DrainState.RECALLED else wave.deadline
+        for wave in waves
+        if wave.state is DrainState.RECALLED or cancels
+    ]
+    return min((time for time in times if time > situation.now), default=None)
+
+
+def _waiting(situation: Situation, shrunk: Shrunk, hiring: Hiring) -> str | None:
+    count = situation.count
+    if shrunk.waiting:
+        return shrunk.waiting
+    if count.supply < situation.share and not situation.may_hire:
+        return "hiring is suspended"
+    if not hiring.room:
+        return f"maxReplicas {situation.most} leaves no room until jobs that still live have ended"
+    if hiring.gate.waiting:
+        return hiring.gate.waiting
+    if count.unread:
+        return f"{len(count.unread)} reserved names have not been read yet"
+    return None
+
+
+def _notes(situation: Situation, shrunk: Shrunk, hiring: Hiring) -> tuple[Note, ...]:
+    notes = []
+    if shrunk.jobs and situation.count.supply > situation.share:
+        notes.append(Note("LayingOff", f"{situation.name}: laying off {len(shrunk.jobs)} ({situation.reason})"))
+    elif shrunk.jobs:
+        notes.append(Note("TakingBack", f"{situation.name}: taking back {len(shrunk.jobs)} that were to leave"))
+    if hiring.fresh:
+        notes.append(Note("Hiring", f"{situation.name}: hiring {hiring.fresh}"))
+    return tuple(notes)
+
+
+def _earliest(*times: datetime | None) -> datetime | None:
+    return min((time for time in times if time is not None), default=None)

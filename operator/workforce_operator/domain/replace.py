@@ -1,0 +1,157 @@
+"""When an ended worker is replaced: at once, when work is visible, or after a back-off.
+
+Everything is computed from the list of ended jobs at each pass; there is no counter to lose. Jobs that were drained and
+have left the ledger look like any other; that costs at most one wait too many.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from workforce_operator.domain.observed import Job, Known, Outcome, QueueDepth, Unknown
+
+FAST = timedelta(minutes=10)
+"""A job that ended sooner than this after its start did not do what it was hired for."""
+FAILED_BASE, FAILED_MOST = timedelta(seconds=10), timedelta(seconds=600)
+COMPLETED_BASE, COMPLETED_MOST = timedelta(seconds=30), timedelta(seconds=3600)
+
+_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+_MOST_DOUBLINGS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """How many replacements may be hired now, and why not the others.
+
+    Attributes:
+        allowed: Replacements that may be hired now.
+        held: Replacements that wait.
+        waiting: Why, for people.
+        retry_at: When a back-off ends.
+        idle: All that wait do so because there is no work to do.
+        crash_loop: Jobs fail fast.
+        error: The error of the last failed one.
+    """
+
+    allowed: int
+    held: int = 0
+    waiting: str | None = None
+    retry_at: datetime | None = None
+    idle: bool = False
+    crash_loop: bool = False
+    error: str | None = None
+
+
+def evidence(ended: Sequence[Job], drained: frozenset[int], replacements: int) -> tuple[Job, ...]:
+    """The jobs whose end decides about the replacements: the most recently ended ones that were not drained."""
+    return _recent(ended, drained)[:replacements]
+
+
+def gate(
+    replacements: int,
+    ended: Sequence[Job],
+    *,
+    drained: frozenset[int],
+    desired: int,
+    queue: Known[QueueDepth] | Unknown,
+    now: datetime,
+) -> Gate:
+    """Decide about replacements.
+
+    Args:
+        replacements: How many are missing that were hired before.
+        ended: All ended jobs that are known.
+        drained: Sequences of jobs that were told to leave: their end says nothing.
+        desired: The region's desired number: so many jobs failing are one round of failures.
+        queue: The task queue.
+        now: The time of this pass.
+    """
+    recent = _recent(ended, drained)
+    outcomes = [job.outcome for job in recent[:replacements]]
+    failed, completed = outcomes.count(Outcome.FAILED), outcomes.count(Outcome.COMPLETED)
+    failing, idling = _failing(recent, desired, failed, now), _idling(recent, desired, completed, queue, now)
+    waits = [wait for wait in (failing, idling) if wait.held]
+    held = sum(wait.held for wait in waits)
+    return Gate(
+        allowed=replacements - held,
+        held=held,
+        waiting="; ".join(wait.waiting for wait in waits if wait.waiting) or None,
+        retry_at=min((wait.retry_at for wait in waits if wait.retry_at), default=None),
+        idle=bool(waits) and all(wait.idle for wait in waits),
+        crash_loop=failing.crash_loop,
+        error=failing.error,
+    )
+
+
+def _failing(recent: tuple[Job, ...], desired: int, failed: int, now: datetime) -> Gate:
+    run = _fast_run(recent, Outcome.FAILED)
+    if not run:
+        return Gate(allowed=failed)
+    rounds = _rounds(run, desired)
+    last = _ended(run[0])
+    retry_at = last + _delay(rounds, FAILED_BASE, FAILED_MOST)
+    error = next((job.error for job in run if job.error), None)
+    if failed == 0 or now >= retry_at:
+        return Gate(allowed=failed, crash_loop=rounds > 1 and now < last + FAST, error=error)
+    text = f"workers fail within {_minutes(FAST)} minutes: trying again at {_clock(retry_at)}"
+    return Gate(0, failed, text, retry_at, crash_loop=True, error=error)
+
+
+def _idling(
+    recent: tuple[Job, ...], desired: int, completed: int, queue: Known[QueueDepth] | Unknown, now: datetime
+) -> Gate:
+    if completed == 0:
+        return Gate(allowed=0)
+    if isinstance(queue, Unknown):
+        return Gate(0, completed, "workers completed and the queue cannot be read: not replaced until it can")
+    if not queue.value.has_visible:
+        return Gate(0, completed, "workers completed and no task waits in the queue", idle=True)
+    run = _fast_run(recent, Outcome.COMPLETED)
+    retry_at = _ended(run[0]) + _delay(_rounds(run, desired), COMPLETED_BASE, COMPLETED_MOST) if run else now
+    if now >= retry_at:
+        return Gate(allowed=completed)
+    text = f"workers complete within {_minutes(FAST)} minutes: replaced at {_clock(retry_at)}"
+    return Gate(0, completed, text, retry_at, idle=True)
+
+
+def _recent(ended: Sequence[Job], drained: frozenset[int]) -> tuple[Job, ...]:
+    own = (job for job in ended if job.sequence not in drained)
+    return tuple(sorted(own, key=lambda job: (_ended(job), job.sequence), reverse=True))
+
+
+def _fast_run(recent: Sequence[Job], outcome: Outcome) -> list[Job]:
+    """The most recent jobs with this outcome in a row that ended fast; cancelled jobs say nothing and are skipped."""
+    run: list[Job] = []
+    for job in recent:
+        if job.outcome is Outcome.CANCELED:
+            continue
+        if job.outcome is not outcome or not _was_fast(job):
+            break
+        run.append(job)
+    return run
+
+
+def _was_fast(job: Job) -> bool:
+    return job.started is None or job.ended is None or job.ended - job.started < FAST
+
+
+def _ended(job: Job) -> datetime:
+    return job.ended or job.created or _LONG_AGO
+
+
+def _rounds(run: Sequence[Job], desired: int) -> int:
+    return -(-len(run) // max(1, desired))
+
+
+def _delay(rounds: int, base: timedelta, most: timedelta) -> timedelta:
+    return min(most, base * (1 << min(rounds - 1, _MOST_DOUBLINGS)))
+
+
+def _minutes(time: timedelta) -> int:
+    return int(time.total_seconds() // 60)
+
+
+def _clock(time: datetime) -> str:
+    return time.astimezone(UTC).strftime("%H:%M:%SZ")

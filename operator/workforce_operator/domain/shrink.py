@@ -1,0 +1,110 @@
+"""Laying off and taking back: which jobs enter a wave in this pass. The orders follow from the ledger (``orders``)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from workforce_operator.api.spec import DeadlineAction, DrainMode
+from workforce_operator.api.status import DrainState
+from workforce_operator.domain.actions import Action, CancelPending
+from workforce_operator.domain.ledger import Wave
+from workforce_operator.domain.observed import Job
+from workforce_operator.domain.ranking import lay_off_order, take_back_order
+from workforce_operator.domain.situation import Situation
+from workforce_operator.domain.waves import add, wave_id
+
+
+@dataclass(frozen=True, slots=True)
+class Shrunk:
+    """What laying off or taking back changes.
+
+    Attributes:
+        waves: The region's waves from now on.
+        jobs: Jobs that were chosen in this pass.
+        direct: Cancels that no wave announces, because there is no control channel.
+        waiting: Why more is not done, for people.
+    """
+
+    waves: tuple[Wave, ...]
+    jobs: tuple[Job, ...] = ()
+    direct: tuple[Action, ...] = ()
+    waiting: str | None = None
+
+
+def lay_off(situation: Situation, excess: int) -> Shrunk:
+    """Choose the jobs that leave: never-run ones first, and all of them into a wave before anything is sent.
+
+    Without a control channel only pending jobs go, and a repeated pass chooses the same ones until they are gone.
+    With one that does not work now, nobody goes: a job that starts between its cancel and a missing order would be
+    killed at work.
+    """
+    waves = situation.ledger.waves
+    if situation.desired.spec.control is None:
+        return _without_control(situation, excess)
+    if not situation.can_order:
+        return Shrunk(waves, waiting=f"{_workers(excess)} cannot be told to leave: the control channel is not ready")
+    victims = lay_off_order(situation.count, situation.reports, running=True)[:excess]
+    wave = Wave(
+        id=wave_id(situation.revision),
+        mode=situation.desired.spec.drain.mode,
+        state=DrainState.SENT,
+        revision=situation.revision,
+        jobs=frozenset(job.sequence for job in victims),
+        sent=situation.now,
+        deadline=_deadline(situation),
+        reason=situation.reason,
+    )
+    return Shrunk(add(waves, wave), victims)
+
+
+def take_back(situation: Situation, deficit: int) -> Shrunk:
+    """Choose draining jobs that stay after all: they count as supply at once, and are told until they confirm."""
+    waves = situation.ledger.waves
+    if not situation.can_order:
+        return Shrunk(waves)
+    recallable = {job for wave in waves if _recallable(situation, wave) for job in wave.jobs}
+    candidates = [job for job in situation.count.draining if job.sequence in recallable]
+    chosen = take_back_order(candidates, waves, situation.reports)[:deficit]
+    if not chosen:
+        return Shrunk(waves)
+    deadlines = [wave.deadline for wave in waves if not wave.jobs.isdisjoint({job.sequence for job in chosen})]
+    wave = Wave(
+        id=wave_id(situation.revision),
+        mode=DrainMode.FINISH,
+        state=DrainState.RECALLED,
+        revision=situation.revision,
+        jobs=frozenset(job.sequence for job in chosen),
+        sent=situation.now,
+        deadline=max(deadlines),
+        reason="ScaleUp",
+    )
+    return Shrunk(add(waves, wave), chosen)
+
+
+def _without_control(situation: Situation, excess: int) -> Shrunk:
+    order = lay_off_order(situation.count, situation.reports, running=False)
+    victims = order[:excess]
+    cancels = tuple(CancelPending(situation.name, job.name, None, situation.reason) for job in victims)
+    left = excess - len(victims)
+    waiting = (
+        f"{_workers(left)} running too many, and without spec.control they cannot be told to leave" if left else None
+    )
+    return Shrunk(situation.ledger.waves, victims, cancels, waiting)
+
+
+def _recallable(situation: Situation, wave: Wave) -> bool:
+    """A drain that has turned into a checkpoint or a cancel at its deadline is not taken back."""
+    if wave.state is not DrainState.SENT or wave.mode is not DrainMode.FINISH:
+        return False
+    return situation.now < wave.deadline or situation.desired.spec.drain.on_deadline is DeadlineAction.WAIT
+
+
+def _deadline(situation: Situation) -> datetime:
+    own = situation.now + timedelta(seconds=situation.desired.spec.drain.deadline_seconds)
+    last = situation.desired.deletion_deadline
+    return own if last is None else min(own, max(last, situation.now))
+
+
+def _workers(number: int) -> str:
+    return "1 worker" if number == 1 else f"{number} workers"

@@ -1,0 +1,109 @@
+"""One readable region in the midst of a pass: all that the decisions about it need, and nothing of other regions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from jobq.control import State
+from workforce_operator.api.spec import Suspend
+from workforce_operator.domain.counting import Count, count_jobs
+from workforce_operator.domain.desired import Desired
+from workforce_operator.domain.ledger import RegionLedger
+from workforce_operator.domain.observed import Known, Observed, QueueDepth, RegionJobs, Unknown
+from workforce_operator.domain.waves import settle
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """What is known about one region that could be read.
+
+    Attributes:
+        name: The region.
+        share: Replicas wanted here.
+        most: Live jobs are never more than this.
+        listed: Everything that was read.
+        count: The jobs by what they count as, under the ledger's waves.
+        ledger: What is intended, less what has come to an end.
+        revision: For a wave that this pass makes.
+        reason: CamelCase: why jobs would be laid off.
+    """
+
+    desired: Desired
+    name: str
+    share: int
+    most: int
+    listed: RegionJobs
+    count: Count
+    ledger: RegionLedger
+    revision: int
+    reason: str
+    now: datetime
+    queue: Known[QueueDepth] | Unknown
+    control: Known[bool] | Unknown
+    reports: Mapping[str, State]
+
+    @property
+    def may_hire(self) -> bool:
+        """Whether anybody may be hired or taken back."""
+        return not self.desired.deleting and self.desired.spec.suspend is not Suspend.SCALE_UP_ONLY
+
+    @property
+    def can_order(self) -> bool:
+        """Whether workers can be told something now."""
+        return self.desired.spec.control is not None and isinstance(self.control, Known) and self.control.value
+
+    @property
+    def drained(self) -> frozenset[int]:
+        """Sequences of all jobs that a wave knows."""
+        return frozenset(job for wave in self.ledger.waves for job in wave.jobs)
+
+
+def assess(
+    desired: Desired,
+    observed: Observed,
+    name: str,
+    listed: RegionJobs,
+    ledger: RegionLedger,
+    *,
+    share: int,
+    most: int,
+    revision: int,
+    reason: str,
+) -> Situation:
+    """Settle the waves of a region and count its jobs."""
+
+    def confirmed(sequence: int, revision: int) -> bool:
+        report = observed.reports.get(desired.job_name(name, sequence))
+        return report is not None and report.accepting and report.revision >= revision
+
+    raised = max((job.sequence + 1 for job in listed.jobs), default=0)
+    count = count_jobs(listed, ledger.waves)
+    gone = frozenset(job.sequence for job in count.ended) | listed.absent
+    waves = settle(ledger.waves, gone, confirmed, observed.now)
+    # A job under a name that was never reserved (a lost status, an operator of another time) is counted, and its
+    # name is not given out again.
+    next_sequence = None if ledger.next_sequence is None else max(ledger.next_sequence, raised)
+    return Situation(
+        desired=desired,
+        name=name,
+        share=share,
+        most=most,
+        listed=listed,
+        count=count_jobs(listed, waves),
+        ledger=RegionLedger(
+            coordinates=ledger.coordinates,
+            next_sequence=next_sequence,
+            filled=min(ledger.filled, share),
+            hiring=ledger.hiring,
+            open_cohorts=ledger.open_cohorts,
+            waves=waves,
+        ),
+        revision=revision,
+        reason=reason,
+        now=observed.now,
+        queue=observed.queue,
+        control=observed.control,
+        reports=observed.reports,
+    )

@@ -1,0 +1,98 @@
+"""Book-keeping of drain waves in the ledger: new ones, moves between them, and how they end. Decides nothing.
+
+A region holds at most 16 waves; a further one is merged, so that the status stays bounded whatever people do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import replace
+from datetime import datetime
+
+from jobq.control import ORDER_TTL
+from workforce_operator.api.status import DrainState
+from workforce_operator.domain.ledger import Ledger, Wave
+
+MAX_WAVES = 16
+RECALL_ENDS_AFTER = 2 * ORDER_TTL
+"""A recall that nobody confirmed is given up after this: the job counts as supply either way."""
+
+_DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
+
+
+def next_revision(ledger: Ledger, now: datetime) -> int:
+    """A revision higher than any that was ever given out, also by a ledger that was lost: the clock is the floor."""
+    used = (wave.revision for region in ledger.regions.values() for wave in region.waves)
+    return max(max(used, default=0) + 1, int(now.timestamp()))
+
+
+def wave_id(revision: int) -> str:
+    """Id of the wave that was made with this revision."""
+    digits = ""
+    while revision:
+        revision, digit = divmod(revision, 36)
+        digits = _DIGITS[digit] + digits
+    return f"w{digits or '0'}"
+
+
+def jobs_in(waves: Iterable[Wave], state: DrainState) -> frozenset[int]:
+    """Sequences of all jobs in waves of a state."""
+    return frozenset(job for wave in waves if wave.state is state for job in wave.jobs)
+
+
+def without(waves: Iterable[Wave], jobs: Collection[int]) -> tuple[Wave, ...]:
+    """The waves less these jobs; empty waves go, waves that keep all their jobs stay as they are."""
+    gone = frozenset(jobs)
+    kept = (wave if gone.isdisjoint(wave.jobs) else replace(wave, jobs=wave.jobs - gone) for wave in waves)
+    return tuple(wave for wave in kept if wave.jobs)
+
+
+def add(waves: Iterable[Wave], new: Wave) -> tuple[Wave, ...]:
+    """The waves with the new one's jobs moved into it, merged if they would be too many."""
+    waves = (*without(waves, new.jobs), new)
+    while len(waves) > MAX_WAVES:
+        waves = _merge_youngest(waves)
+    return waves
+
+
+def settle(
+    waves: Iterable[Wave], gone: Collection[int], confirmed: Callable[[int, int], bool], now: datetime
+) -> tuple[Wave, ...]:
+    """The waves less what has come to an end.
+
+    Args:
+        waves: As they were.
+        gone: Sequences of jobs that have ended or do not exist.
+        confirmed: Whether the job (by sequence) has said that it accepts tasks under this revision or a later one.
+        now: The time of this pass.
+    """
+    return tuple(
+        wave
+        for wave in (_settle_recall(wave, confirmed) for wave in without(waves, gone))
+        if wave.jobs and not _recall_is_over(wave, now)
+    )
+
+
+def _settle_recall(wave: Wave, confirmed: Callable[[int, int], bool]) -> Wave:
+    if wave.state is not DrainState.RECALLED:
+        return wave
+    return replace(wave, jobs=frozenset(job for job in wave.jobs if not confirmed(job, wave.revision)))
+
+
+def _recall_is_over(wave: Wave, now: datetime) -> bool:
+    return wave.state is DrainState.RECALLED and now >= wave.sent + RECALL_ENDS_AFTER
+
+
+def _merge_youngest(waves: tuple[Wave, ...]) -> tuple[Wave, ...]:
+    """Merge the two youngest waves of one mode and state, of the kind that has most waves."""
+    kinds: dict[tuple[str, str], list[Wave]] = {}
+    for wave in sorted(waves, key=lambda wave: wave.revision):
+        kinds.setdefault((wave.mode, wave.state), []).append(wave)
+    older, youngest = max(kinds.values(), key=len)[-2:]
+    merged = replace(
+        youngest,
+        jobs=older.jobs | youngest.jobs,
+        deadline=max(older.deadline, youngest.deadline),
+        sent=max(older.sent, youngest.sent),
+    )
+    return (*(wave for wave in waves if wave not in (older, youngest)), merged)
