@@ -1,0 +1,46 @@
+"""What workers reported, kept in memory: bounded, the latest state per job. Pure but for its memory.
+
+Nothing depends on a report: the oldest are forgotten first, and a worker's last words end its entry.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+
+from jobq.control import DrainAccepted, DrainFinished, Exit, Hello, State
+
+KEPT = 20_000
+
+
+class Reports:
+    """The latest ``state`` of each job of one Service Bus namespace."""
+
+    def __init__(self, *, kept: int = KEPT) -> None:
+        self._kept = kept
+        self._states: OrderedDict[str, State] = OrderedDict()
+
+    def add(self, report: Hello | State | DrainAccepted | DrainFinished | Exit) -> None:
+        """Learn from a report. They may come late, twice and in any order."""
+        match report:
+            case State():
+                known = self._states.get(report.job)
+                if known is None or known.time <= report.time:
+                    self._states[report.job] = report
+                    self._states.move_to_end(report.job)
+            case Exit():
+                # Another agent of the same job, as after a preemption, reports its own state when it starts.
+                self._states.pop(report.job, None)
+            case Hello() | DrainAccepted() | DrainFinished():
+                pass
+        while len(self._states) > self._kept:
+            self._states.popitem(last=False)
+
+    def states(self) -> Mapping[str, State]:
+        """A copy, by job name."""
+        return dict(self._states)
+
+    def recall_confirmed(self, job: str, revision: int) -> bool:
+        """Whether the job said that it accepts tasks under this or a later revision."""
+        state = self._states.get(job)
+        return state is not None and state.accepting and state.revision >= revision
