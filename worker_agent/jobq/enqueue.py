@@ -7,7 +7,7 @@ which are not, and which nobody knows about.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable
 from dataclasses import dataclass
 
 from jobq.errors import JobQError, MaybeStored
@@ -38,22 +38,42 @@ class Pushed:
         return isinstance(self.error, MaybeStored)
 
 
-async def enqueue(queue: JobQ, tasks: Iterable[Task], *, concurrency: int = 10) -> AsyncGenerator[Pushed, None]:
+async def enqueue(
+    queue: JobQ, tasks: Iterable[Task] | AsyncIterable[Task], *, concurrency: int = 10
+) -> AsyncGenerator[Pushed, None]:
     """Push tasks, `concurrency` at a time, and yield each result as it comes. The source is read as far as needed."""
-    source = iter(tasks)
-    running: set[asyncio.Task[Pushed]] = set()
-    try:
+    source = aiter(tasks) if isinstance(tasks, AsyncIterable) else _asynchronous(tasks)
+    turn = asyncio.Lock()
+    results: asyncio.Queue[Pushed | None] = asyncio.Queue(concurrency)
+
+    async def push_until_the_end() -> None:
         while True:
-            while len(running) < concurrency and (task := next(source, None)) is not None:
-                running.add(asyncio.create_task(_push(queue, task)))
-            if not running:
+            async with turn:
+                task = await anext(source, None)
+            if task is None:
                 return
-            done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-            for finished in done:
-                yield finished.result()
+            await results.put(await _push(queue, task))
+
+    async def push_all() -> None:
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(concurrency):
+                    group.create_task(push_until_the_end())
+        finally:
+            await results.put(None)
+
+    pushing = asyncio.create_task(push_all())
+    try:
+        while (pushed := await results.get()) is not None:
+            yield pushed
+        await pushing
     finally:
-        for task_running in running:
-            task_running.cancel()
+        pushing.cancel()
+
+
+async def _asynchronous(tasks: Iterable[Task]) -> AsyncGenerator[Task, None]:
+    for task in tasks:
+        yield task
 
 
 async def _push(queue: JobQ, task: Task) -> Pushed:

@@ -1,0 +1,74 @@
+"""What the verbs share: the queue's address, durations, and errors that end a command in one line."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import click
+from typing_extensions import override
+
+from jobq.cloud import CloudError, load_cloud
+from jobq.durations import DurationError, parse_duration
+from jobq.errors import JobQError
+from workforce_agent.settings import QueueAddress, SettingsError
+
+if TYPE_CHECKING:
+    from jobq.queue import JobQ
+
+
+class Duration(click.ParamType[timedelta]):
+    """A duration option: `90s`, `14d`."""
+
+    name = "duration"
+
+    @override
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
+        if isinstance(value, timedelta):
+            return value
+        try:
+            return parse_duration(str(value))
+        except DurationError as error:
+            self.fail(str(error), param, ctx)
+
+
+def resolve(queue: str | None) -> QueueAddress:
+    """The queue that a command is about; wrong usage if there is none."""
+    try:
+        return QueueAddress.resolve(queue, os.environ)
+    except SettingsError as error:
+        raise click.UsageError(str(error)) from error
+
+
+@asynccontextmanager
+async def open_queue(queue: str | None, *, create: bool = False) -> AsyncIterator[JobQ]:
+    """Open the queue that a command is about."""
+    # Imported here: the SDK costs a quarter of a second that wrong usage need not wait for.
+    from jobq.queue import JobQ  # noqa: PLC0415 - see above
+
+    address = resolve(queue)
+    try:
+        cloud = load_cloud()
+    except CloudError as error:
+        raise click.UsageError(str(error)) from error
+    if address.connection_string is not None:
+        opened = JobQ.from_connection_string(
+            address.queue, connection_string=address.connection_string, cloud=cloud, create=create
+        )
+    else:
+        opened = JobQ.from_storage_queue(address.queue, storage_account=address.account, cloud=cloud, create=create)
+    async with opened as jobq:
+        yield jobq
+
+
+def run_async(work: Callable[[], Coroutine[Any, Any, int]]) -> None:
+    """Run a command to its exit code; an error of the queue is one line."""
+    try:
+        code = asyncio.run(work())
+    except JobQError as error:
+        raise click.ClickException(str(error)) from error
+    raise SystemExit(code)

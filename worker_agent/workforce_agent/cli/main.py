@@ -1,0 +1,48 @@
+"""The group of verbs, and where each of them lives.
+
+Exit codes: 0 done (for `run`: drained, interrupted, time limit, or an empty queue where that ends it); 1 something was
+not done (a task not stored, an id not found, too many failures in a row, an unreachable service); 2 wrong usage.
+"""
+
+from __future__ import annotations
+
+import importlib
+
+import click
+from typing_extensions import override
+
+from jobq.version import __version__
+
+_VERBS = {
+    "run": ("run", "Pull tasks and run them."),
+    "push": ("push", "Enqueue tasks."),
+    "size": ("queue", "Say how many tasks there are."),
+    "peek": ("queue", "Look at tasks without taking them."),
+    "clear": ("queue", "Remove every task."),
+    "failed": ("failed", "List, show, retry or drop dead letters."),
+}
+
+
+class _Verbs(click.Group):
+    @override
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_VERBS)
+
+    @override
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _VERBS:
+            return None
+        module = importlib.import_module(f"workforce_agent.cli.{_VERBS[cmd_name][0]}")
+        command: click.Command = getattr(module, cmd_name)
+        return command
+
+    @override
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in _VERBS.items()])
+
+
+@click.command(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="workforce-agent")
+def main() -> None:
+    """Run tasks of a JobQ queue on this node, or look after the queue."""

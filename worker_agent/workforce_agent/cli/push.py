@@ -1,0 +1,94 @@
+"""`workforce-agent push`: enqueue tasks from the command line or from standard input.
+
+A line of standard input is a shell command, or the arguments of a task where it is a JSON object. Unlike in the
+ancestor the line's end is no part of the command, and blank lines are no tasks. Exit code 0 means that every task is in
+the queue; every other one is named.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import aclosing
+from typing import Any
+
+import click
+
+from jobq.task import Task, shell_kwargs
+from workforce_agent.cli.common import open_queue, run_async
+
+
+@click.command()
+@click.argument("queue", required=False)
+@click.option("-c", "--command", "commands", multiple=True, help="A shell command; may be repeated.")
+@click.option("-e", "--env", "variables", multiple=True, metavar="K=V", help="For the commands; may be repeated.")
+@click.option("--num-retries", type=click.IntRange(0), default=0, show_default=True, help="After a failure.")
+@click.option("--num-workers", type=click.IntRange(1, 256), default=10, show_default=True, help="Pushes at a time.")
+def push(
+    queue: str | None, commands: Sequence[str], variables: Sequence[str], num_retries: int, num_workers: int
+) -> None:
+    """Enqueue commands, or the lines of standard input, into QUEUE (ACCOUNT/QUEUE)."""
+    env = _environment(variables)
+
+    async def work() -> int:
+        stored = failed = 0
+        async with open_queue(queue, create=True) as jobq:
+            # Imported here: it brings the queue library, which wrong usage need not wait for.
+            from jobq.enqueue import enqueue  # noqa: PLC0415 - see above
+
+            tasks = _tasks(commands, env, num_retries)
+            async with aclosing(enqueue(jobq, tasks, concurrency=num_workers)) as results:
+                async for pushed in results:
+                    stored += pushed.stored
+                    if pushed.error is not None:
+                        failed += 1
+                        click.echo(f"{pushed.error}: {_excerpt(pushed.task)}", err=True)
+        click.echo(f"{stored} stored" + (f", {failed} not" if failed else ""), err=True)
+        return 1 if failed else 0
+
+    run_async(work)
+
+
+def line_kwargs(line: str, env: Mapping[str, str]) -> dict[str, Any]:
+    """The arguments that a line of input stands for."""
+    if line.startswith("{"):
+        try:
+            given = json.loads(line)
+        except (ValueError, RecursionError):
+            given = None  # `{ echo a; }` is shell
+        if isinstance(given, dict) and (given.get("env") is None or isinstance(given["env"], dict)):
+            kwargs = {**given, "env": {**(given.get("env") or {}), **env}}
+            kwargs.setdefault("bg_dirsync_to", None)
+            return kwargs
+    return shell_kwargs(line, env)
+
+
+async def _tasks(commands: Sequence[str], env: Mapping[str, str], num_retries: int) -> AsyncIterator[Task]:
+    for command in commands:
+        yield Task.new(shell_kwargs(command, env), num_retries=num_retries)
+    if commands:
+        return
+    if sys.stdin.isatty():
+        click.echo("reading one command per line, end with Ctrl-D", err=True)
+    # In a thread: pushes go on while the next line is waited for.
+    while line := await asyncio.to_thread(sys.stdin.readline):
+        if line.strip():
+            yield Task.new(line_kwargs(line.rstrip("\r\n"), env), num_retries=num_retries)
+
+
+def _environment(variables: Sequence[str]) -> dict[str, str]:
+    env = {}
+    for variable in variables:
+        name, equals, value = variable.partition("=")
+        if not (name and equals):
+            raise click.BadParameter(f"{variable!r} is not K=V", param_hint="-e")
+        env[name] = value
+    return env
+
+
+def _excerpt(task: Task) -> str:
+    command = task.kwargs.get("cmd", "")
+    text = command if isinstance(command, str) else ""
+    return text if len(text) <= 80 else f"{text[:77]}..."

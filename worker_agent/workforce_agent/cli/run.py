@@ -1,0 +1,143 @@
+"""`workforce-agent run`: be a worker."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from datetime import timedelta
+
+import click
+
+from jobq import names
+from jobq.cloud import CloudError, load_cloud
+from workforce_agent.cli.common import Duration, resolve
+from workforce_agent.locks import SHORTEST
+from workforce_agent.settings import ControlSettings, RunSettings, WhenEmpty
+
+WITHOUT_HEARTBEAT = timedelta(minutes=10)
+
+
+@click.command()
+@click.argument("queue", required=False)
+@click.option(
+    "-n",
+    "--num-workers",
+    type=click.IntRange(1, 10_000),
+    default=1,
+    envvar=names.NUM_WORKERS_VARIABLE,
+    show_default=True,
+    show_envvar=True,
+    help="Tasks at a time.",
+)
+@click.option(
+    "--visibility-timeout",
+    type=Duration(),
+    envvar="JOBQ_VISIBILITY_TIMEOUT",
+    show_envvar=True,
+    help="How long a task is hidden at first: 60s, or 10m without heartbeat; grows with its age.",
+)
+@click.option(
+    "--heartbeat/--no-heartbeat",
+    default=True,
+    envvar="JOBQ_HEARTBEAT",
+    show_default=True,
+    show_envvar=True,
+    help="Renew the locks of running tasks.",
+)
+@click.option(
+    "--time-limit",
+    type=Duration(),
+    default="14d",
+    envvar=names.TIME_LIMIT_VARIABLE,
+    show_default=True,
+    show_envvar=True,
+    help="After this, return what runs and exit; 0 means never.",
+)
+@click.option(
+    "--max-consecutive-failures",
+    type=click.IntRange(0),
+    default=2,
+    envvar="JOBQ_MAX_CONSECUTIVE_FAILURES",
+    show_default=True,
+    show_envvar=True,
+    help="More failures in a row in one slot end the worker.",
+)
+@click.option(
+    "--when-empty",
+    type=click.Choice([choice.value for choice in WhenEmpty]),
+    default=WhenEmpty.WAIT.value,
+    envvar="JOBQ_WHEN_EMPTY",
+    show_default=True,
+    show_envvar=True,
+    help="What an empty queue means.",
+)
+@click.option(
+    "--idle-timeout",
+    type=Duration(),
+    envvar="JOBQ_IDLE_TIMEOUT",
+    show_envvar=True,
+    help="Exit after so long without a task; never by default.",
+)
+@click.option(
+    "--kill-timeout",
+    type=Duration(),
+    default="600s",
+    envvar=names.KILL_TIMEOUT_VARIABLE,
+    show_default=True,
+    show_envvar=True,
+    help="From SIGTERM to SIGKILL of a task; 0 means never.",
+)
+@click.option(
+    "--eviction-timeout",
+    type=Duration(),
+    default="120s",
+    envvar="JOBQ_PREEMPTION_TIMEOUT",
+    show_default=True,
+    show_envvar=True,
+    help="After a SIGTERM of the platform, resume work if it has not killed us by then.",
+)
+@click.option("-v", "--verbose", count=True, help="Log more.")
+@click.option("-q", "--quiet", count=True, help="Log less.")
+def run(
+    *,
+    queue: str | None,
+    num_workers: int,
+    visibility_timeout: timedelta | None,
+    heartbeat: bool,
+    time_limit: timedelta,
+    max_consecutive_failures: int,
+    when_empty: str,
+    idle_timeout: timedelta | None,
+    kill_timeout: timedelta,
+    eviction_timeout: timedelta,
+    verbose: int,
+    quiet: int,
+) -> None:
+    """Pull tasks of QUEUE (ACCOUNT/QUEUE, or JOBQ_STORAGE and JOBQ_QUEUE) and run them until told to leave."""
+    address = resolve(queue)
+    if visibility_timeout is None:
+        visibility_timeout = SHORTEST if heartbeat else WITHOUT_HEARTBEAT
+    if visibility_timeout < timedelta(seconds=2):
+        raise click.BadParameter("must be at least 2s", param_hint="--visibility-timeout")
+    try:
+        cloud = load_cloud()
+    except CloudError as error:
+        raise click.UsageError(str(error)) from error
+    settings = RunSettings(
+        slots=num_workers,
+        visibility_timeout=visibility_timeout,
+        heartbeat=heartbeat,
+        time_limit=time_limit or None,
+        max_consecutive_failures=max_consecutive_failures,
+        when_empty=WhenEmpty(when_empty),
+        idle_timeout=idle_timeout,
+        kill_timeout=kill_timeout or None,
+        eviction_timeout=eviction_timeout,
+    )
+    # Imported here: what makes a worker costs a quarter of a second that wrong usage need not wait for.
+    from workforce_agent.compose import run_worker  # noqa: PLC0415 - see above
+    from workforce_agent.logs import configure  # noqa: PLC0415 - see above
+
+    configure(verbose=verbose - quiet)
+    control = ControlSettings.from_environment(os.environ, cloud)
+    raise SystemExit(asyncio.run(run_worker(address, settings, control, cloud)))

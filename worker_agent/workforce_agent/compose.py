@@ -1,0 +1,197 @@
+"""Puts a worker together: the one place that knows every part, from the queue to the control channel.
+
+Side tasks (listeners, reports) are started under a watch that logs what goes wrong and starts them again: whatever
+happens to them, task work goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import uuid
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from jobq.backends.storage import StorageQueue
+from jobq.cloud import Cloud
+from jobq.connect import open_credential, open_transport, queue_service_client, service_bus_client
+from jobq.version import __version__
+from workforce_agent.control import Bus, TargetedListener, UntargetedListener
+from workforce_agent.execution import Surroundings
+from workforce_agent.lifecycle import Trigger
+from workforce_agent.output import Writer
+from workforce_agent.pid_file import PidFile, pid_folder, pid_root
+from workforce_agent.process import become_subreaper
+from workforce_agent.report import OpenSender, Reporter
+from workforce_agent.settings import ControlSettings, QueueAddress, RunSettings, job_name
+from workforce_agent.supervisor import Worker
+
+if TYPE_CHECKING:
+    from azure.core.credentials_async import AsyncTokenCredential
+
+CLOSE_SECONDS = 3.0
+RESTART_SECONDS = (1.0, 60.0)
+
+_log = structlog.get_logger()
+
+
+async def run_worker(
+    address: QueueAddress, settings: RunSettings, control: ControlSettings | None, cloud: Cloud
+) -> int:
+    """Run a worker to its end. Returns the exit code."""
+    worker_id = uuid.uuid4().hex
+    writer = Writer()
+    try:
+        async with AsyncExitStack() as stack:
+            credential = None
+            if control is not None or address.connection_string is None:
+                credential = await stack.enter_async_context(open_credential(cloud))
+            transport = await stack.enter_async_context(open_transport(cloud))
+            service = await stack.enter_async_context(
+                queue_service_client(
+                    cloud, address.account, credential, transport, connection_string=address.connection_string
+                )
+            )
+            around = Surroundings(
+                backend=StorageQueue(service, address.queue),
+                queue_name=address.queue,
+                worker=worker_id,
+                writer=writer,
+                visibility=settings.visibility_timeout,
+                heartbeat=settings.heartbeat,
+                environ=dict(os.environ),
+            )
+            structlog.contextvars.bind_contextvars(queue=around.backend.full_name, worker=worker_id)
+            job = job_name(os.environ)
+            topic = control.topic_name if control else None
+            pid_file = PidFile(pid_folder(around.backend.full_name), worker_id, topic=topic, job=job)
+            worker = Worker(settings, around, pid_file.take_intents)
+            install_signals(worker)
+            stack.enter_context(pid_file)
+            return await _live(worker, settings, control, cloud, credential)
+    finally:
+        writer.close()
+
+
+def install_signals(worker: Worker) -> None:
+    """Turn signals into triggers."""
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, worker.on_sigterm)
+    for number, trigger in (
+        (signal.SIGINT, Trigger.SIGINT),
+        (signal.SIGUSR1, Trigger.SIGUSR1),
+        (signal.SIGUSR2, Trigger.SIGUSR2),
+    ):
+        loop.add_signal_handler(number, partial(worker.trigger, trigger))
+
+
+async def _live(
+    worker: Worker,
+    settings: RunSettings,
+    control: ControlSettings | None,
+    cloud: Cloud,
+    credential: AsyncTokenCredential | None,
+) -> int:
+    if not become_subreaper():
+        _log.warning("no_subreaper", effect="a process that leaves its task's session may outlive it")
+    _log.info("worker_start", version=__version__, pid=os.getpid(), slots=settings.slots, host=socket.gethostname())
+    async with _control(worker, control, cloud, credential) as first_look:
+        worker.reporter.hello(settings.slots)
+        await _unless_leaving(worker, first_look)
+        try:
+            exit_code = await worker.run()
+        except Exception as error:
+            worker.reporter.exit("crashed", 1, [f"{type(error).__name__}: {error}"])
+            await worker.reporter.flush(CLOSE_SECONDS)
+            raise
+        worker.report_end()
+        await worker.reporter.flush(CLOSE_SECONDS)
+    counters = worker.counters
+    _log.info(
+        "worker_end",
+        exit_code=exit_code,
+        completed=counters.completed,
+        failed=counters.failed,
+        returned=counters.returned,
+    )
+    return exit_code
+
+
+@asynccontextmanager
+async def _control(
+    worker: Worker, control: ControlSettings | None, cloud: Cloud, credential: AsyncTokenCredential | None
+) -> AsyncIterator[Callable[[], Coroutine[Any, Any, None]]]:
+    """Run listeners and reports beside the worker. Yields what to wait for before the first pull."""
+    if control is None or credential is None:
+        yield _nothing
+        return
+    # Imported here, because a worker without a control channel need not pay for it.
+    from workforce_agent.service_bus import OPTIONS, ServiceBus, open_report_sender  # noqa: PLC0415 - see above
+
+    async with AsyncExitStack() as stack:
+        client = service_bus_client(cloud, control.host, credential, **OPTIONS)
+        stack.push_async_callback(_within, client.close)
+        open_sender: OpenSender | None = None
+        if control.reports_queue:
+            open_sender = partial(open_report_sender, client, control.reports_queue)
+        worker.reporter = Reporter(control.job, open_sender, worker.activity)
+        bus = ServiceBus(client, topic=control.topic, node_queue=control.node_queue)
+        sides: list[tuple[str, Callable[[], Coroutine[Any, Any, None]]]] = [("reports", worker.reporter.run)]
+        first_look: Callable[[], Coroutine[Any, Any, None]] = _nothing
+        if control.node_queue and control.job:
+            targeted = TargetedListener(bus, pid_root(), job=control.job)
+            first_look = targeted.first_look
+            sides.append(("session", targeted.run))
+        if control.topic_name:
+            sides.append(("topic", _topic_listener(bus, worker, control.topic_name, control.job).run))
+        tasks = [asyncio.create_task(watch(name, side), name=name) for name, side in sides]
+        stack.push_async_callback(_end, tasks)
+        yield first_look
+
+
+def _topic_listener(bus: Bus, worker: Worker, topic: str, job: str | None) -> UntargetedListener:
+    return UntargetedListener(bus, worker, pid_root(), topic=topic, job=job)
+
+
+async def watch(name: str, side: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Keep a side task running: an error that it did not expect is logged, and it starts again after a while."""
+    pause = RESTART_SECONDS[0]
+    while True:
+        try:
+            return await side()
+        except Exception:
+            _log.exception("side_task_failed", side=name, restart_in=pause)
+        await asyncio.sleep(pause)
+        pause = min(pause * 2, RESTART_SECONDS[1])
+
+
+async def _unless_leaving(worker: Worker, first_look: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Wait for the first look at the session, but not if the worker is told to leave meanwhile."""
+    looking = asyncio.create_task(first_look())
+    while not looking.done() and not worker.leaving:
+        changed = asyncio.create_task(worker.until_changed())
+        await asyncio.wait({looking, changed}, return_when=asyncio.FIRST_COMPLETED)
+        changed.cancel()
+    looking.cancel()
+
+
+async def _nothing() -> None:
+    """There is nothing to wait for."""
+
+
+async def _end(tasks: list[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    # Closing links cleanly frees the session for a successor; a bus that does not answer must not hold us up.
+    await asyncio.wait(tasks, timeout=CLOSE_SECONDS)
+
+
+async def _within(close: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    closing = asyncio.create_task(close())
+    await asyncio.wait({closing}, timeout=CLOSE_SECONDS)

@@ -1,0 +1,197 @@
+"""One delivery from its receipt to its settlement: read, run, judge, settle.
+
+It knows nothing of the worker's mode. Whoever stops the worker stops the run through `Execution`; whatever then
+happens to the message follows from how the run ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import structlog
+
+from jobq.backends.port import Delivery, QueueBackend
+from jobq.dead_letter import Failure, encode_dead_letter, encode_malformed, last_lines
+from jobq.errors import TaskError
+from jobq.task import Task, decode_task
+from workforce_agent.locks import Lock
+from workforce_agent.outcome import Ended, Settlement, Verdict, describe, judge
+from workforce_agent.output import TaskOutput, Writer
+from workforce_agent.process import TaskProcess
+from workforce_agent.shell import ShellCommand, shell_command
+
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What every execution of a worker shares.
+
+    Attributes:
+        backend: The task queue.
+        queue_name: Its name, for tasks.
+        worker: This worker's id, for dead letters.
+        writer: Where output goes.
+        visibility: The visibility timeout that tasks are received with.
+        heartbeat: Whether locks are renewed.
+        environ: The environment that tasks inherit.
+    """
+
+    backend: QueueBackend
+    queue_name: str
+    worker: str
+    writer: Writer
+    visibility: timedelta
+    heartbeat: bool = True
+    environ: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of a delivery; `verdict` is None for a message that was no task."""
+
+    verdict: Verdict | None
+    settled: bool
+
+
+class Execution:
+    """The run of one delivery.
+
+    Args:
+        around: What it shares with others.
+        delivery: The message.
+        received: When it was asked for, on the monotonic clock.
+    """
+
+    def __init__(self, around: Surroundings, delivery: Delivery, received: float) -> None:
+        self.started = datetime.now(UTC)
+        self._around = around
+        self._delivery = delivery
+        self._lock = Lock(around.backend, delivery, around.visibility, received)
+        self._process: TaskProcess | None = None
+        self._stop_first: bool = False
+        self._lines: list[str] = []
+        self.task: Task | None = None
+        self.malformed: str | None = None
+        try:
+            self.task = decode_task(delivery.body)
+        except TaskError as error:
+            self.malformed = str(error)
+        self._log = _log.bind(task_id=self.task.id if self.task else None, attempt=delivery.attempts)
+
+    def terminate(self, kill_after: float | None) -> None:
+        """Tell the task to checkpoint."""
+        self._stop_first = True
+        if self._process is not None:
+            self._process.terminate(kill_after)
+
+    def kill(self) -> None:
+        """End the task now."""
+        self._stop_first = True
+        if self._process is not None:
+            self._process.kill()
+
+    async def run(self) -> Ended:
+        """Run the task; `settle` must follow. The lock is kept from here on until the settlement."""
+        self._keeper = asyncio.create_task(self._keep(), name="lock")
+        if self.task is None:
+            return Ended(error=self.malformed, retriable=False)
+        ended = await self._run(self.task)
+        if self._lock.lost.is_set():
+            self._log.warning("task_lock_lost")
+            return Ended(exit_code=ended.exit_code, lock_lost=True)
+        return ended
+
+    async def settle(self, ended: Ended) -> Result:
+        """Settle the message by how the run ended."""
+        try:
+            if self.task is None:
+                return Result(None, await self._lock.settle(self._dead_letter_malformed))
+            verdict = judge(ended, num_retries=self.task.num_retries, attempts=self._delivery.attempts)
+            return Result(verdict, await self._apply(verdict, self.task, ended))
+        finally:
+            self._keeper.cancel()
+
+    async def _keep(self) -> None:
+        if self._around.heartbeat:
+            await self._lock.keep()
+
+    async def _run(self, task: Task) -> Ended:
+        if self._stop_first:
+            return Ended(told_to_stop=True)
+        output = TaskOutput(task.id, self._around.writer)
+        try:
+            command = shell_command(
+                task, queue_name=self._around.queue_name, environ=self._around.environ or os.environ
+            )
+        except TaskError as error:
+            return Ended(error=str(error), retriable=False)
+        self._log.info("task_start")
+        try:
+            self._process = _start(command, output)
+        except (OSError, ValueError) as error:
+            return Ended(error=f"the command could not be started: {error}")
+        exit_code = await self._wait(self._process)
+        self._lines = output.close()
+        return Ended(exit_code=exit_code, told_to_stop=self._process.told_to_stop)
+
+    async def _wait(self, process: TaskProcess) -> int:
+        """Wait for the processes; when the lock is lost they are killed, because the task may run elsewhere by now."""
+        ended = asyncio.create_task(process.wait())
+        lost = asyncio.create_task(self._lock.lost.wait())
+        try:
+            await asyncio.wait({ended, lost}, return_when=asyncio.FIRST_COMPLETED)
+            if not ended.done():
+                process.kill()
+            return await ended
+        finally:
+            lost.cancel()
+
+    async def _apply(self, verdict: Verdict, task: Task, ended: Ended) -> bool:
+        backend = self._around.backend
+        match verdict.settlement:
+            case Settlement.FORGET:
+                return True
+            case Settlement.COMPLETE:
+                settled = await self._lock.settle(backend.complete)
+                self._log.info("task_success", settled=settled)
+                return settled
+            case Settlement.RETURN:
+                settled = await self._lock.settle(backend.release)
+                self._log.info("task_returned", exit_code=ended.exit_code, settled=settled)
+                return settled
+            case Settlement.RETRY:
+                self._log.warning(
+                    "task_retry", error=describe(ended), retries_left=task.num_retries - 1, delay=str(verdict.delay)
+                )
+                body = task.retried().encode()
+                return await self._lock.settle(lambda held: backend.release(held, body=body, delay=verdict.delay))
+            case Settlement.DEAD_LETTER:
+                self._log.error("task_give_up", error=describe(ended))
+                body = encode_dead_letter(task, self._failure(ended), backend.limit)
+                return await self._lock.settle(lambda held: backend.dead_letter(held, body))
+
+    async def _dead_letter_malformed(self, held: Delivery) -> None:
+        self._log.error("task_malformed", error=self.malformed, message_id=held.message_id)
+        failure = self._failure(Ended(error=self.malformed))
+        body = encode_malformed(held.body, failure, self._around.backend.limit)
+        await self._around.backend.dead_letter(held, body)
+
+    def _failure(self, ended: Ended) -> Failure:
+        return Failure(
+            error=describe(ended),
+            exit_code=ended.exit_code,
+            last_lines=last_lines(self._lines),
+            attempts=self._delivery.attempts,
+            worker=self._around.worker,
+            started=self.started,
+            failed=datetime.now(UTC),
+        )
+
+
+def _start(command: ShellCommand, output: TaskOutput) -> TaskProcess:
+    return TaskProcess(command.command, command.env, command.cwd, output)

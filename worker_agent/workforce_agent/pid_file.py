@@ -1,0 +1,249 @@
+"""PID files of worker processes, and the intents that tell a process what the next SIGTERM means.
+
+`<folder>/<worker>.pid` holds the process id as the ancestor's tools read it. Beside it, `<worker>.json` says which
+process that was (start time and boot id), so that no signal goes to a recycled id, and which topic and job it serves.
+An intent is a file `<worker>.intent-<n>`, bound to the same process; the first SIGTERM that follows consumes all that
+are there. An intent that is older than `FRESH_SECONDS` was left by somebody who died before signalling, and means
+nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import time
+import uuid
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Self, TypeVar
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
+
+from jobq.control import Mode, OnDeadline, Operation
+from jobq.names import PID_DIR_VARIABLE
+
+FRESH_SECONDS = 120.0
+"""Longer than receiving, checking and completing an order can take."""
+
+T = TypeVar("T", bound=BaseModel)
+_NODE_VARIABLE = "AZ_BATCH_NODE_ID"
+
+
+class _File(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class ProcessId(_File):
+    """A process, told apart from any later one with the same number."""
+
+    pid: int
+    start: int
+    boot: str
+
+    @classmethod
+    def of(cls, pid: int) -> Self | None:
+        """The process that has this number now, None if there is none."""
+        try:
+            text = Path("/proc", str(pid), "stat").read_text()
+        except OSError:
+            return None
+        state, *fields = text[text.rindex(")") + 2 :].split()
+        # Field 22 of the line is the start time, in clock ticks since boot.
+        return None if state in {"Z", "X"} else cls(pid=pid, start=int(fields[18]), boot=boot_id())
+
+
+class Intent(_File):
+    """What the next SIGTERM means: an order, as far as the process must know it."""
+
+    process: ProcessId
+    written: float
+    operation: Operation
+    mode: Mode = Mode.FINISH
+    id: str | None = None
+    revision: int = 0
+    deadline: AwareDatetime | None = None
+    on_deadline: OnDeadline = OnDeadline.WAIT
+
+
+class Worker(_File):
+    """A worker process on this node, as its files describe it."""
+
+    process: ProcessId
+    worker: str
+    node: str
+    topic: str | None = None
+    job: str | None = None
+
+
+def boot_id() -> str:
+    """Identifies this boot of this machine."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return "unknown"
+
+
+def boot_seconds() -> float:
+    """Seconds since boot, sleep included: a clock that every process of this machine shares and nobody sets."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def node_name(environ: Mapping[str, str] = os.environ) -> str:
+    """Names this node among those that may share a home folder."""
+    return environ.get(_NODE_VARIABLE) or socket.gethostname()
+
+
+def pid_root(environ: Mapping[str, str] = os.environ) -> Path:
+    """The folder below which every worker of this node has its files."""
+    if given := environ.get(PID_DIR_VARIABLE):
+        return Path(given)
+    cache = environ.get("XDG_CACHE_HOME") or str(Path(environ.get("HOME") or "~").expanduser() / ".cache")
+    return Path(cache) / "jobq"
+
+
+def pid_folder(queue: str, environ: Mapping[str, str] = os.environ) -> Path:
+    """The folder of the workers of a queue, where the ancestor's tools look for them."""
+    root = pid_root(environ)
+    return root if environ.get(PID_DIR_VARIABLE) else root / queue
+
+
+class PidFile:
+    """This process's PID file, made on entry and removed on exit."""
+
+    def __init__(self, folder: Path, worker: str, *, topic: str | None, job: str | None) -> None:
+        process = ProcessId.of(os.getpid())
+        assert process is not None  # we are running
+        self.path = folder / f"{worker}.pid"
+        self.worker = Worker(process=process, worker=worker, node=node_name(), topic=topic, job=job)
+
+    def __enter__(self) -> Self:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        remove_stale(self.path.parent)
+        # First who it is, then that it is there: nobody ever signals a process that it cannot check.
+        _write(self.path.with_suffix(".json"), self.worker)
+        with self.path.open("x") as handle:
+            handle.write(str(os.getpid()))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for path in (self.path, *_intent_files(self.path), self.path.with_suffix(".json")):
+            path.unlink(missing_ok=True)
+
+    def take_intents(self) -> list[Intent]:
+        """Consume the intents for this process that are fresh, oldest first."""
+        taken = []
+        for path in _intent_files(self.path):
+            intent = _read(path, Intent)
+            path.unlink(missing_ok=True)
+            if intent is not None and intent.process == self.worker.process and _is_fresh(intent):
+                taken.append(intent)
+        return sorted(taken, key=lambda intent: (intent.written, intent.revision))
+
+
+class Written:
+    """Intents that have been written for some processes: to be signalled, or forgotten."""
+
+    def __init__(self, files: Iterable[tuple[Path, ProcessId]]) -> None:
+        self._files = list(files)
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def forget(self) -> None:
+        """Take the intents back: their order is somebody else's."""
+        for path, _ in self._files:
+            path.unlink(missing_ok=True)
+
+    @property
+    def pending(self) -> bool:
+        """Whether a process has not consumed its intent yet."""
+        return any(path.exists() for path, _ in self._files)
+
+    def send(self) -> int:
+        """SIGTERM to each process that is still the same. Returns how many there were."""
+        sent = 0
+        for path, process in self._files:
+            if ProcessId.of(process.pid) != process:
+                path.unlink(missing_ok=True)
+                continue
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(process.pid, signal.SIGTERM)
+                sent += 1
+        return sent
+
+
+def workers(root: Path, *, topic: str | None = None, job: str | None = None) -> list[tuple[Path, Worker]]:
+    """The living workers of this node below a folder, by topic or by job."""
+    found = []
+    for path in sorted(root.rglob("*.pid")):
+        worker = _read(path.with_suffix(".json"), Worker)
+        if worker is None or ProcessId.of(worker.process.pid) != worker.process:
+            continue
+        if worker.node != node_name() or worker.process.boot != boot_id():
+            continue
+        if (topic is None or worker.topic == topic) and (job is None or worker.job == job):
+            found.append((path, worker))
+    return found
+
+
+def write_intents(
+    targets: Iterable[tuple[Path, Worker]],
+    *,
+    operation: Operation,
+    mode: Mode,
+    id: str | None,  # noqa: A002 - the order's name for it
+    revision: int,
+    deadline: AwareDatetime | None,
+    on_deadline: OnDeadline,
+) -> Written:
+    """Record what the next SIGTERM to each of these workers means."""
+    files = []
+    for path, worker in targets:
+        intent = Intent(
+            process=worker.process,
+            written=boot_seconds(),
+            operation=operation,
+            mode=mode,
+            id=id,
+            revision=revision,
+            deadline=deadline,
+            on_deadline=on_deadline,
+        )
+        file = path.with_name(f"{path.stem}.intent-{uuid.uuid4().hex}")
+        _write(file, intent)
+        files.append((file, worker.process))
+    return Written(files)
+
+
+def remove_stale(folder: Path) -> None:
+    """Remove the files of processes that are gone."""
+    for path in folder.glob("*.pid"):
+        worker = _read(path.with_suffix(".json"), Worker)
+        gone = worker is not None and worker.node == node_name() and ProcessId.of(worker.process.pid) != worker.process
+        if gone:
+            for file in (path, *_intent_files(path), path.with_suffix(".json")):
+                file.unlink(missing_ok=True)
+
+
+def _intent_files(pid_file: Path) -> list[Path]:
+    return sorted(pid_file.parent.glob(f"{pid_file.stem}.intent-*"))
+
+
+def _is_fresh(intent: Intent) -> bool:
+    return 0 <= boot_seconds() - intent.written <= FRESH_SECONDS
+
+
+def _write(path: Path, content: BaseModel) -> None:
+    # In one step: a reader sees all of it or nothing. The dot keeps half-written files out of every glob.
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    partial.write_text(content.model_dump_json())
+    partial.replace(path)
+
+
+def _read(path: Path, model: type[T]) -> T | None:
+    try:
+        return model.model_validate_json(path.read_text())
+    except (OSError, ValidationError, UnicodeDecodeError):
+        return None

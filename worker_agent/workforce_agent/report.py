@@ -1,0 +1,192 @@
+"""Reports to the operator: what this worker is, does and did.
+
+A report is a courtesy: it is queued without waiting, sent in the background, and dropped if it cannot be sent. Nothing
+in the worker depends on one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+import structlog
+
+from jobq.control import DrainAccepted, DrainFinished, Exit, Hello, Mode, Report, State, encode_report
+from jobq.version import __version__
+
+STATE_EVERY = timedelta(minutes=5)
+STATE_AT_MOST_EVERY = timedelta(seconds=30)
+QUEUE_LENGTH = 100
+BACKOFF_SECONDS = (1.0, 60.0)
+
+_log = structlog.get_logger()
+
+
+class ReportError(Exception):
+    """A report could not be sent; the text says why."""
+
+
+class Sender(Protocol):
+    """A link to the reports queue."""
+
+    async def send(self, body: str) -> None:
+        """Send one report.
+
+        Raises:
+            ReportError: It was not sent, or nobody knows.
+        """
+
+
+OpenSender = Callable[[], AbstractAsyncContextManager[Sender]]
+
+
+@dataclass(frozen=True, slots=True)
+class Activity:
+    """What a worker is doing now."""
+
+    busy_slots: int
+    oldest_task_start: datetime | None
+    completed: int
+    failed: int
+    accepting: bool
+    drain_id: str | None
+    revision: int
+
+
+def state_due(now: datetime, sent: datetime | None, *, changed: bool) -> datetime:
+    """When the next state report is to be sent, at the earliest now."""
+    if sent is None:
+        return now
+    return max(now, sent + (STATE_AT_MOST_EVERY if changed else STATE_EVERY))
+
+
+class Reporter:
+    """Sends reports in the background; without a sender it does nothing.
+
+    Args:
+        job: This node's job; without one nobody could tell whose reports these are.
+        open_sender: Opens the link.
+        activity: What the worker is doing now.
+        now: The clock.
+    """
+
+    def __init__(
+        self,
+        job: str | None,
+        open_sender: OpenSender | None,
+        activity: Callable[[], Activity],
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._job = job or ""
+        self._open_sender = open_sender if job else None
+        self._activity = activity
+        self._now = now
+        self._queue: deque[Report] = deque(maxlen=QUEUE_LENGTH)
+        self._wake = asyncio.Event()
+        self._empty = asyncio.Event()
+        self._empty.set()
+        self._state_sent: datetime | None = None
+        self._changed = False
+
+    def hello(self, slots: int) -> None:
+        """Say that the worker has started."""
+        self._put(Hello(job=self._job, time=self._now(), agent_version=__version__, slots=slots))
+
+    def changed(self) -> None:
+        """Say soon what the worker is doing now."""
+        self._changed = True
+        self._wake.set()
+
+    def drain_accepted(self, drain_id: str, revision: int, mode: Mode) -> None:
+        """Confirm a drain."""
+        self._put(DrainAccepted(job=self._job, time=self._now(), drain_id=drain_id, revision=revision, mode=mode))
+
+    def drain_finished(self, drain_id: str, completed: int, returned: int) -> None:
+        """Say that a drained worker is about to exit."""
+        self._put(
+            DrainFinished(job=self._job, time=self._now(), drain_id=drain_id, completed=completed, returned=returned)
+        )
+
+    def exit(self, why: str, exit_code: int, error: list[str]) -> None:
+        """Say that the worker ends."""
+        self._put(Exit(job=self._job, time=self._now(), why=why, exit_code=exit_code, error=error[-50:]))
+
+    async def flush(self, timeout: float) -> None:
+        """Wait until everything has been sent, but not for long."""
+        if self._open_sender is None:
+            return
+        try:
+            async with asyncio.timeout(timeout):
+                await self._empty.wait()
+        except TimeoutError:
+            _log.warning("reports_not_sent", count=len(self._queue))
+
+    async def run(self) -> None:
+        """Send what comes until cancelled; a fault is logged once, and tried again with back-off."""
+        if self._open_sender is None:
+            return
+        backoff, trouble = BACKOFF_SECONDS[0], ""
+        while True:
+            try:
+                async with self._open_sender() as sender:
+                    while True:
+                        await self._send_next(sender)
+                        backoff, trouble = BACKOFF_SECONDS[0], ""
+            except ReportError as error:
+                if str(error) != trouble:
+                    trouble = str(error)
+                    _log.warning("reports_unavailable", error=trouble)
+            await asyncio.sleep(backoff)
+            backoff = min(backoff * 2, BACKOFF_SECONDS[1])
+
+    async def _send_next(self, sender: Sender) -> None:
+        report = await self._next()
+        try:
+            await sender.send(encode_report(report))
+        except ReportError:
+            if not isinstance(report, State):
+                self._queue.appendleft(report)
+            raise
+        if not self._queue:
+            self._empty.set()
+
+    async def _next(self) -> Report:
+        while not self._queue:
+            now = self._now()
+            due = state_due(now, self._state_sent, changed=self._changed)
+            if due <= now:
+                return self._state(now)
+            self._wake.clear()
+            try:
+                async with asyncio.timeout((due - now).total_seconds()):
+                    await self._wake.wait()
+            except TimeoutError:
+                continue
+        return self._queue.popleft()
+
+    def _state(self, now: datetime) -> State:
+        self._state_sent, self._changed = now, False
+        activity = self._activity()
+        return State(
+            job=self._job,
+            time=now,
+            busy_slots=activity.busy_slots,
+            oldest_task_start=activity.oldest_task_start,
+            completed=activity.completed,
+            failed=activity.failed,
+            accepting=activity.accepting,
+            drain_id=activity.drain_id,
+            revision=activity.revision,
+        )
+
+    def _put(self, report: Report) -> None:
+        if self._open_sender is None:
+            return
+        self._queue.append(report)
+        self._empty.clear()
+        self._wake.set()

@@ -1,0 +1,119 @@
+"""What a worker is told at its start, by the command line or by its environment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import StrEnum
+from typing import Self
+
+from jobq import names
+from jobq.cloud import Cloud
+from workforce_agent.locks import SHORTEST
+
+
+class SettingsError(ValueError):
+    """The settings do not go together. The text says what to change."""
+
+
+class WhenEmpty(StrEnum):
+    """What an empty queue means."""
+
+    WAIT = "wait"
+    EXIT = "exit"
+
+
+@dataclass(frozen=True, slots=True)
+class QueueAddress:
+    """Where the task queue is.
+
+    Attributes:
+        account: Name of the storage account.
+        queue: Name of the queue.
+        connection_string: Takes the account's place, if given.
+    """
+
+    account: str
+    queue: str
+    connection_string: str | None = None
+
+    @classmethod
+    def resolve(cls, text: str | None, environ: Mapping[str, str]) -> Self:
+        """From `ACCOUNT/QUEUE`, or from `JOBQ_STORAGE` and `JOBQ_QUEUE`.
+
+        Raises:
+            SettingsError: Neither names a queue.
+        """
+        connection_string = environ.get(names.CONNECTION_STRING_VARIABLE) or None
+        if text is None:
+            account, queue = environ.get(names.STORAGE_VARIABLE, ""), environ.get(names.QUEUE_VARIABLE, "")
+            if not queue or not (account or connection_string):
+                raise SettingsError(
+                    f"name the queue: ACCOUNT/QUEUE, or {names.STORAGE_VARIABLE} and {names.QUEUE_VARIABLE}"
+                )
+        else:
+            account, slash, queue = text.rpartition("/")
+            if not (slash and account and queue):
+                raise SettingsError(f"{text!r} does not name a queue: write ACCOUNT/QUEUE")
+        if "/" in account or ":" in account:
+            raise SettingsError(f"{account!r} is not the name of a storage account")
+        return cls(account, queue, connection_string)
+
+
+@dataclass(frozen=True, slots=True)
+class ControlSettings:
+    """The control channel's entities; each of them may be missing.
+
+    Attributes:
+        host: Fully qualified host name of the Service Bus namespace.
+        topic: Untargeted orders.
+        node_queue: Targeted orders; used only with a job.
+        reports_queue: Where reports go.
+        job: This node's AzureML job.
+    """
+
+    host: str
+    topic: str | None = None
+    node_queue: str | None = None
+    reports_queue: str | None = None
+    job: str | None = None
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str], cloud: Cloud) -> Self | None:
+        """What the environment says; None without a namespace."""
+        namespace = environ.get(names.BACK_CHANNEL_VARIABLE)
+        if not namespace:
+            return None
+        return cls(
+            host=cloud.service_bus_host(namespace),
+            topic=environ.get(names.CONTROL_TOPIC_VARIABLE) or None,
+            node_queue=environ.get(names.NODE_QUEUE_VARIABLE) or None,
+            reports_queue=environ.get(names.REPORTS_QUEUE_VARIABLE) or None,
+            job=job_name(environ),
+        )
+
+    @property
+    def topic_name(self) -> str | None:
+        """Names the topic among all namespaces, for the files of worker processes."""
+        return f"{self.host}/{self.topic}" if self.topic else None
+
+
+def job_name(environ: Mapping[str, str]) -> str | None:
+    """The AzureML job that this process belongs to."""
+    return environ.get(names.JOB_NAME_VARIABLE) or environ.get(names.AZUREML_RUN_ID_VARIABLE) or None
+
+
+@dataclass(frozen=True, slots=True)
+class RunSettings:
+    """How a worker runs tasks. `docs/` lists the flags and variables behind each of them."""
+
+    slots: int = 1
+    visibility_timeout: timedelta = SHORTEST
+    heartbeat: bool = True
+    time_limit: timedelta | None = timedelta(days=14)
+    max_consecutive_failures: int = 2
+    when_empty: WhenEmpty = WhenEmpty.WAIT
+    idle_timeout: timedelta | None = None
+    kill_timeout: timedelta | None = timedelta(seconds=600)
+    eviction_timeout: timedelta = timedelta(seconds=120)
