@@ -24,7 +24,7 @@ import click
 from aiohttp import web
 
 from workforce_local.azureml.jobs import JobView
-from workforce_local.azureml.node import Site
+from workforce_local.azureml.node import Node, Site
 from workforce_local.azureml.request_log import RequestLog
 from workforce_local.azureml.routes import MachineLearningRoutes
 from workforce_local.azureml.server import ArmServer, admin_routes
@@ -123,6 +123,14 @@ class LocalAzure:
         """All jobs, the oldest first, as they really are: not by way of the resource manager."""
         return self.machine_learning.jobs()
 
+    def node(self, node_id: str) -> Node:
+        """The node that a job runs on, for instance to schedule an event on it.
+
+        Raises:
+            LookupError: No such node is up.
+        """
+        return self.machine_learning.node(node_id)
+
     def cloud(self) -> dict[str, Any]:
         """The content of `cloud.json`."""
         return {
@@ -161,7 +169,7 @@ class LocalAzure:
         await self._stack.enter_async_context(self.imds)
         runner = web.AppRunner(self._application(), access_log=None, shutdown_timeout=_STOP_SECONDS)
         await runner.setup()
-        self._stack.push_async_callback(runner.cleanup)
+        self._stack.push_async_callback(_stop_serving, runner)
         context = self.certificates.server_context()
         await web.TCPSite(runner, HOST, self._https_port, ssl_context=context, backlog=1024).start()
         _write_json(self.cloud_file, self.cloud())
@@ -223,6 +231,18 @@ class LocalAzure:
             name="host", location="local", vm_size="local", subscription_id=self.config.subscription_id,
             resource_group=self.config.resource_groups[0], client_id=self.config.client_id,
         )  # fmt: skip
+
+
+async def _stop_serving(runner: web.AppRunner) -> None:
+    """Stop, without waiting for clients that keep idle TLS connections open and never read their end."""
+    server = runner.server
+    transports = [handler.transport for handler in server.connections] if server is not None else []
+    await runner.cleanup()
+    for transport in transports:
+        if isinstance(transport, asyncio.WriteTransport):
+            transport.abort()
+    # Aborted transports give up their sockets in the next turns of the loop.
+    await asyncio.sleep(0.01)
 
 
 class _Ports:

@@ -95,6 +95,15 @@ class MachineLearning:
         every = [job for workspace in self._workspaces.values() for job in workspace.jobs.values()]
         return [job.view() for job in sorted(every, key=lambda job: job.sequence)]
 
+    def node(self, node_id: str) -> Node:
+        """Find a node that is up."""
+        for workspace in self._workspaces.values():
+            for cluster in workspace.clusters.values():
+                for node in cluster.nodes():
+                    if node.node_id == node_id:
+                        return node
+        raise LookupError(f"no node {node_id} is up")
+
     def workspaces(self, location: str) -> list[Workspace]:
         """The workspaces of a region."""
         return [found for found in self._workspaces.values() if found.config.location.lower() == location.lower()]
@@ -214,6 +223,9 @@ class MachineLearning:
             workspace=workspace.id, name=name, cluster=cluster.config.name, sequence=self._sequence,
             submitted=dict(properties), properties=document, created=now, created_by=by, folder=folder,
         )  # fmt: skip
+        # Both can be read from the first moment on.
+        job.launch.stdout.touch()
+        job.launch.stderr.touch()
         job.go(Status.STARTING, now)
         workspace.jobs[name] = job
         life = asyncio.create_task(
