@@ -53,8 +53,8 @@ class LocalAzure:
     Args:
         state_dir: Where everything is kept; made if it is missing.
         config: What there is.
-        storage_queue_url: URL template of the queue service with `{account}`.
-        blob_url: URL template of the blob service with `{account}`.
+        storage_queue_url: URL template of the queue service with `{account}`; may be set until it is started.
+        blob_url: URL template of the blob service with `{account}`; the same.
     """
 
     def __init__(
@@ -74,8 +74,8 @@ class LocalAzure:
         self._client_secret = _kept_secret(self.state_dir / "client.secret")
         self._ports = _Ports(self.state_dir / "ports.json")
         self._https_port = self._ports.choose("https", self.config.ports.https)
-        self._storage_queue_url = storage_queue_url or DEFAULT_STORAGE_QUEUE
-        self._blob_url = blob_url or DEFAULT_BLOB
+        self.storage_queue_url = storage_queue_url or DEFAULT_STORAGE_QUEUE
+        self.blob_url = blob_url or DEFAULT_BLOB
         self.machine_learning = MachineLearning(self.config, Site(self.state_dir, self.base_url), self.issuer)
         self.imds = MetadataServer(
             self._host_machine(), self.issuer, host=HOST, port=self._ports.choose("imds", self.config.ports.imds)
@@ -145,8 +145,8 @@ class LocalAzure:
                 "serviceBus": SERVICE_BUS_AUDIENCE,
             },
             "mlIndex": self.base_url,
-            "storageQueue": self._storage_queue_url,
-            "blob": self._blob_url,
+            "storageQueue": self.storage_queue_url,
+            "blob": self.blob_url,
             "serviceBusSuffix": SERVICE_BUS_SUFFIX,
             "imds": self.imds.url,
             "caBundle": str(self.ca_file),
