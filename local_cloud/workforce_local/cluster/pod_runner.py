@@ -170,7 +170,9 @@ class PodRunner:
                 self._see(found)
 
 
-async def serve(access: Access, folder: Path, node_name: str, mode: Isolation, backoff: float) -> None:
+async def serve(
+    access: Access, folder: Path, *, node_name: str, mode: Isolation, backoff: float, ready_file: Path | None
+) -> None:
     """Run the node until SIGTERM or SIGINT."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -190,10 +192,10 @@ async def serve(access: Access, folder: Path, node_name: str, mode: Isolation, b
             node_address=ADDRESS,
             first_backoff=backoff,
         )
-        await _serve(services, stop)
+        await _serve(services, stop, ready_file)
 
 
-async def _serve(services: NodeServices, stop: asyncio.Event) -> None:
+async def _serve(services: NodeServices, stop: asyncio.Event, ready_file: Path | None) -> None:
     node = Node(services.client, services.node_name, 0, services.isolation.value)
     runner = PodRunner(services, node.labels, AddressPool(services.tag))
     endpoint = LogEndpoint(runner.find, services.client.access.authority)
@@ -205,6 +207,7 @@ async def _serve(services: NodeServices, stop: asyncio.Event) -> None:
         await asyncio.wait({registered, stopped}, return_when=asyncio.FIRST_COMPLETED)
         if not stop.is_set():
             log.info("node %s is ready", node.name)
+            _say_ready(ready_file, node)
             follow = asyncio.create_task(runner.run(), name="follow")
             side += [follow, asyncio.create_task(node.keep_alive(), name="heartbeat")]
             done, _ = await asyncio.wait({stopped, *side[2:]}, return_when=asyncio.FIRST_COMPLETED)
@@ -218,6 +221,13 @@ async def _serve(services: NodeServices, stop: asyncio.Event) -> None:
         await endpoint.stop()
 
 
+def _say_ready(path: Path | None, node: Node) -> None:
+    if path is not None:
+        scratch = path.with_name(f".{path.name}.new")
+        scratch.write_text(json.dumps({"node": node.name, "volumes": node.mode}), encoding="utf-8")
+        scratch.replace(path)
+
+
 @click.command()
 @click.option("--kubeconfig", type=click.Path(path_type=Path, dir_okay=False, exists=True), required=True)
 @click.option("--state-dir", type=click.Path(path_type=Path, file_okay=False), required=True, help="Volumes and logs.")
@@ -228,7 +238,16 @@ async def _serve(services: NodeServices, stop: asyncio.Event) -> None:
     help="How containers see their volumes; by default the best that works.",
 )
 @click.option("--restart-backoff", type=float, default=10.0, show_default=True, help="Seconds before a second restart.")
-def main(kubeconfig: Path, state_dir: Path, node_name: str, isolation: str | None, restart_backoff: float) -> None:
+@click.option("--ready-file", type=click.Path(path_type=Path, dir_okay=False), help="Written when the node is Ready.")
+def main(
+    *,
+    kubeconfig: Path,
+    state_dir: Path,
+    node_name: str,
+    isolation: str | None,
+    restart_backoff: float,
+    ready_file: Path | None,
+) -> None:
     """Run the Pods of a cluster as local processes."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     try:
@@ -239,7 +258,7 @@ def main(kubeconfig: Path, state_dir: Path, node_name: str, isolation: str | Non
         raise click.ClickException(str(error)) from error
     mode = Isolation(isolation) if isolation else detect_isolation(folder)
     log.info("volumes are shown %s", _DESCRIPTIONS[mode])
-    asyncio.run(serve(access, folder, node_name, mode, restart_backoff))
+    asyncio.run(serve(access, folder, node_name=node_name, mode=mode, backoff=restart_backoff, ready_file=ready_file))
 
 
 if __name__ == "__main__":
