@@ -145,6 +145,8 @@ class WorkforceStatus(Model):
     """Tasks in the queue, including those being run; absent = unknown."""
     template_hash: str | None = None
     """Hash of the template that new jobs are made of."""
+    regions_summary: str | None = None
+    """Supply and desired number of the first regions, for the printer column."""
     selector: str | None = None
     """Label selector, for the scale subresource."""
     regions: list[RegionStatus] = Field(default_factory=list)

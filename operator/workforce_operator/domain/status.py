@@ -6,35 +6,158 @@ It holds no time that changes at every pass, so that an unchanged world gives an
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Any
 
-from workforce_operator.api.status import WorkforceStatus
-from workforce_operator.domain.actions import Plan
+from workforce_operator.api.base import GROUP
+from workforce_operator.api.status import Condition, RegionStatus, WorkforceStatus
+from workforce_operator.domain.actions import Note, Plan
+from workforce_operator.domain.conditions import (
+    CONTROL_CHANNEL_READY,
+    DRAINING,
+    PROGRESSING,
+    conditions,
+    first_conditions,
+    refused_conditions,
+)
 from workforce_operator.domain.desired import Desired
 from workforce_operator.domain.ledger import write_ledger
-from workforce_operator.domain.observed import Observed
+from workforce_operator.domain.observed import Known, Observed
 from workforce_operator.domain.outcomes import Failure, Outcomes
+from workforce_operator.domain.template_hash import template_hash
+from workforce_operator.domain.view import View, view
 
 COUNTS_EVERY = timedelta(seconds=30)
 """A status in which only numbers differ is not written more often than this."""
 
+LONGEST_MESSAGE = 4096
+_SUMMARY_REGIONS = 4
+_COUNTS = {
+    "replicas",
+    "pending_replicas",
+    "running_replicas",
+    "paused_replicas",
+    "draining_replicas",
+    "queue_length",
+    "regions_summary",
+}
+_REGION_COUNTS = {"pending", "running", "paused", "draining", "reserved", "message"}
+
 
 def announce(desired: Desired, plan: Plan, previous: WorkforceStatus, now: datetime) -> WorkforceStatus:
     """The status to write before the plan's actions: the previous one with the plan's ledger."""
-    return write_ledger(previous, plan.ledger).model_copy(update={"installation_id": desired.installation_id})
+    return write_ledger(previous, plan.ledger).model_copy(
+        update={
+            "installation_id": desired.installation_id,
+            "selector": _selector(desired.name),
+            "conditions": previous.conditions or first_conditions(desired.generation, now),
+        }
+    )
 
 
 def build_status(
     desired: Desired, observed: Observed, plan: Plan, outcomes: Outcomes, previous: WorkforceStatus
 ) -> WorkforceStatus:
     """The status at the end of a pass."""
-    return announce(desired, plan, previous, observed.now)
+    seen = view(desired, observed, plan, outcomes, previous)
+    announced = announce(desired, plan, previous, observed.now)
+    return announced.model_copy(
+        update={
+            "observed_generation": desired.generation,
+            "desired_replicas": plan.desired,
+            "replicas": seen.supply,
+            "pending_replicas": sum(region.pending for region in seen.regions.values()),
+            "running_replicas": seen.running,
+            "paused_replicas": sum(region.paused for region in seen.regions.values()),
+            "draining_replicas": seen.draining,
+            "queue_length": observed.queue.value.length if isinstance(observed.queue, Known) else None,
+            "template_hash": template_hash(desired.spec.template, desired.spec.queue),
+            "regions_summary": _summary(seen),
+            "regions": [region.model_copy(update=_region_fields(region, seen)) for region in announced.regions],
+            "conditions": [_bounded(condition) for condition in conditions(seen, _by_type(previous))],
+        }
+    )
 
 
 def refused_status(generation: int, failure: Failure, previous: WorkforceStatus, now: datetime) -> WorkforceStatus:
     """The status of an object whose spec cannot be worked with: nothing is done, and the conditions say why."""
-    return previous.model_copy(update={"observed_generation": generation})
+    current = refused_conditions(generation, failure, _by_type(previous), now)
+    return previous.model_copy(
+        update={"observed_generation": generation, "conditions": [_bounded(condition) for condition in current]}
+    )
 
 
 def worth_writing(old: WorkforceStatus, new: WorkforceStatus, now: datetime, last_written: datetime | None) -> bool:
     """Whether a status is to be written: at once if it says something new, numbers alone at most every 30 s."""
-    return old != new and (last_written is None or now - last_written >= COUNTS_EVERY)
+    if old == new:
+        return False
+    if _without_counts(old) != _without_counts(new):
+        return True
+    return last_written is None or now - last_written >= COUNTS_EVERY
+
+
+def transitions(old: WorkforceStatus, new: WorkforceStatus) -> tuple[Note, ...]:
+    """What a person should hear of because a condition changed; nothing for one that is unknown or new and good."""
+    before = _by_type(old)
+    notes = []
+    for condition in new.conditions:
+        known = before.get(condition.type)
+        if condition.status == "Unknown" or condition.type in (DRAINING, PROGRESSING):
+            continue
+        unchanged = known is not None and (known.status, known.reason) == (condition.status, condition.reason)
+        first_good = condition.status == "True" and (known is None or known.status == "Unknown")
+        by_choice = condition.type == CONTROL_CHANNEL_READY and condition.reason == "NotConfigured"
+        if not (unchanged or first_good or by_choice):
+            warning = condition.status == "False" and condition.reason not in ("Scaling", "Draining", "Suspended")
+            notes.append(Note(condition.reason, f"{condition.type}: {condition.message}", warning=warning))
+    return tuple(notes)
+
+
+def _region_fields(region: RegionStatus, seen: View) -> dict[str, Any]:
+    numbers = seen.regions.get(region.name)
+    if numbers is None:
+        return {}
+    return {
+        "desired": numbers.desired,
+        "pending": numbers.pending,
+        "running": numbers.running,
+        "paused": numbers.paused,
+        "draining": numbers.draining,
+        "message": _message(region.name, seen),
+    }
+
+
+def _message(name: str, seen: View) -> str | None:
+    failure = seen.unreadable.get(name) or seen.failures.get(name)
+    text = failure.message if failure is not None else seen.regions[name].waiting
+    return text[:LONGEST_MESSAGE] if text else None
+
+
+def _summary(seen: View) -> str:
+    parts = [f"{name}={region.supply}/{region.desired}" for name, region in seen.regions.items()]
+    more = len(parts) - _SUMMARY_REGIONS
+    return ",".join(parts[:_SUMMARY_REGIONS]) + (f",+{more}" if more > 0 else "")
+
+
+def _selector(name: str) -> str:
+    return f"{GROUP}/name={name}"
+
+
+def _by_type(status: WorkforceStatus) -> dict[str, Condition]:
+    return {condition.type: condition for condition in status.conditions}
+
+
+def _bounded(condition: Condition) -> Condition:
+    if len(condition.message) <= LONGEST_MESSAGE:
+        return condition
+    return condition.model_copy(update={"message": condition.message[: LONGEST_MESSAGE - 1] + "…"})
+
+
+def _without_counts(status: WorkforceStatus) -> dict[str, Any]:
+    body = status.model_dump(exclude=_COUNTS)
+    body["regions"] = [
+        {key: value for key, value in each.items() if key not in _REGION_COUNTS} for each in body["regions"]
+    ]
+    body["conditions"] = [
+        {key: value for key, value in each.items() if key != "message"} for each in body["conditions"]
+    ]
+    return body

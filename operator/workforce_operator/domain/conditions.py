@@ -1,0 +1,273 @@
+"""The conditions: what holds and what does not, in stable words for programs and sentences for people. Pure.
+
+A transition time moves only when the status of its condition does. The sentences may hold numbers; a status in which
+only they differ is written rarely (see ``status.worth_writing``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+
+from workforce_operator.api.spec import Suspend
+from workforce_operator.api.status import Condition
+from workforce_operator.domain.observed import Unknown
+from workforce_operator.domain.outcomes import Failure
+from workforce_operator.domain.view import View, why_unknown
+
+Status = Literal["True", "False", "Unknown"]
+
+READY = "Ready"
+PROGRESSING = "Progressing"
+SPEC_ACCEPTED = "SpecAccepted"
+QUEUE_REACHABLE = "QueueReachable"
+REGIONS_HEALTHY = "RegionsHealthy"
+CONTROL_CHANNEL_READY = "ControlChannelReady"
+DRAINING = "Draining"
+
+TYPES = (
+    READY,
+    PROGRESSING,
+    SPEC_ACCEPTED,
+    QUEUE_REACHABLE,
+    REGIONS_HEALTHY,
+    CONTROL_CHANNEL_READY,
+    DRAINING,
+)
+
+TOLERANCE = timedelta(minutes=10)
+"""A Workforce that was ready stays so while it makes up for lost workers, but not for longer than this."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a condition says now."""
+
+    status: Status
+    reason: str
+    message: str
+
+
+def conditions(view: View, previous: Mapping[str, Condition]) -> list[Condition]:
+    """All conditions of one pass, given the previous ones by type."""
+    generation, now = view.desired.generation, view.observed.now
+    verdicts = {
+        PROGRESSING: _progressing(view),
+        SPEC_ACCEPTED: _spec_accepted(view, previous.get(SPEC_ACCEPTED)),
+        QUEUE_REACHABLE: _queue_reachable(view),
+        REGIONS_HEALTHY: _regions_healthy(view),
+        CONTROL_CHANNEL_READY: _control_channel_ready(view),
+        DRAINING: _draining(view),
+    }
+    current = stamped(verdicts, previous, generation, now)
+    verdicts[READY] = _ready(view, current, previous.get(READY))
+    return in_order(stamped(verdicts, previous, generation, now))
+
+
+def first_conditions(generation: int, now: datetime) -> list[Condition]:
+    """All conditions as they are before the first pass has come to an end."""
+    unknown = Verdict("Unknown", "NotObserved", "not observed yet")
+    return in_order(stamped(dict.fromkeys(TYPES, unknown), {}, generation, now))
+
+
+def refused_conditions(
+    generation: int, failure: Failure, previous: Mapping[str, Condition], now: datetime
+) -> list[Condition]:
+    """Conditions of a spec that cannot be worked with; what is not known of the rest stays as it was."""
+    refused = Verdict("False", failure.reason, failure.message)
+    before = {condition.type: condition for condition in first_conditions(generation, now)} | dict(previous)
+    now_said = stamped(
+        {SPEC_ACCEPTED: refused, READY: Verdict("False", "Degraded", failure.message)}, previous, generation, now
+    )
+    return in_order(before | now_said)
+
+
+def stamped(
+    verdicts: Mapping[str, Verdict], previous: Mapping[str, Condition], generation: int, now: datetime
+) -> dict[str, Condition]:
+    """Verdicts as conditions, with the time of their last change of status."""
+    return {kind: _stamp(kind, verdict, previous.get(kind), generation, now) for kind, verdict in verdicts.items()}
+
+
+def in_order(by_type: Mapping[str, Condition]) -> list[Condition]:
+    """Conditions in the documented order."""
+    return [by_type[kind] for kind in TYPES]
+
+
+def _stamp(kind: str, verdict: Verdict, previous: Condition | None, generation: int, now: datetime) -> Condition:
+    unchanged = previous is not None and previous.status == verdict.status
+    return Condition(
+        type=kind,
+        status=verdict.status,
+        observed_generation=generation,
+        last_transition_time=previous.last_transition_time if previous and unchanged else now.replace(microsecond=0),
+        reason=verdict.reason,
+        message=verdict.message,
+    )
+
+
+def _spec_accepted(view: View, previous: Condition | None) -> Verdict:
+    if view.spec is not None:
+        return Verdict("False", view.spec.reason, view.spec.message)
+    if view.moved:
+        names = ", ".join(view.moved)
+        return Verdict(
+            "False", "RegionStillDraining", f"{names}: still has jobs where it was before; it is emptied first"
+        )
+    if previous is not None and _still_refused(view, previous):
+        return Verdict("False", previous.reason, previous.message)
+    return Verdict("True", "Valid", "the spec is valid")
+
+
+def _still_refused(view: View, previous: Condition) -> bool:
+    """A refused template is found only by using it: as long as nobody is hired, nothing shows that it got better."""
+    same = previous.status == "False" and previous.observed_generation == view.desired.generation
+    return same and not view.hired and view.missing > 0 and previous.reason != "RegionStillDraining"
+
+
+def _queue_reachable(view: View) -> Verdict:
+    queue = view.observed.queue
+    if isinstance(queue, Unknown):
+        why = why_unknown(queue)
+        return Verdict("False", why.reason, why.message)
+    return Verdict("True", "Reached", f"{queue.value.length} tasks in the queue")
+
+
+def _regions_healthy(view: View) -> Verdict:
+    if view.unreadable:
+        return Verdict("False", "RegionUnreadable", _by_region(view.unreadable))
+    looping = {name: region for name, region in view.regions.items() if region.crash_loop}
+    if looping:
+        texts = (f"{name}: {region.error or 'workers fail soon after they start'}" for name, region in looping.items())
+        return Verdict("False", "CrashLoop", "; ".join(texts))
+    lasting = {name: failure for name, failure in view.failures.items() if failure.lasting}
+    if lasting:
+        return Verdict("False", next(iter(lasting.values())).reason, _by_region(lasting))
+    return Verdict("True", "AllHealthy", "every region answers")
+
+
+def _control_channel_ready(view: View) -> Verdict:
+    control = view.observed.control
+    if isinstance(control, Unknown):
+        why = why_unknown(control)
+        return Verdict("False", why.reason, why.message)
+    if view.control is not None:
+        return Verdict("False", view.control.reason, view.control.message)
+    if not control.value:
+        return Verdict("False", "NotConfigured", "spec.control is not set: running workers are never told to leave")
+    return Verdict("True", "Ready", "topics and queues stand")
+
+
+def _draining(view: View) -> Verdict:
+    if not view.draining:
+        return Verdict("False", "NoneDraining", "nobody was told to leave")
+    parts = ", ".join(f"{name} {region.draining}" for name, region in view.regions.items() if region.draining)
+    overdue = sum(region.overdue for region in view.regions.values())
+    if overdue:
+        return Verdict(
+            "True", "DeadlineExceeded", f"{overdue} of {view.draining} leaving workers are past their deadline: {parts}"
+        )
+    return Verdict("True", "Deletion" if view.desired.deleting else "ScaleDown", f"leaving: {parts}")
+
+
+def _progressing(view: View) -> Verdict:
+    if view.desired.deleting:
+        return Verdict("True", "LayingOff", f"being deleted; {view.supply + view.draining} jobs are left")
+    suspend = view.desired.spec.suspend
+    if suspend is Suspend.HOLD:
+        return Verdict("False", "Suspended", "suspend is Hold: nothing is touched")
+    if view.missing > 0 and suspend is Suspend.SCALE_UP_ONLY:
+        return Verdict("False", "Suspended", f"{view.missing} more are wanted; suspend is ScaleUpOnly: nobody is hired")
+    if view.missing > 0:
+        return Verdict("True", "Hiring", _sentence(f"{view.missing} of {view.wanted} are missing", view.waiting()))
+    if view.excess:
+        return _shrinking(view)
+    if view.draining:
+        return Verdict("True", "LayingOff", f"{view.draining} are leaving")
+    if view.pending:
+        return Verdict("True", "Hiring", f"{view.pending} wait for a node")
+    return Verdict("False", "Complete", "numbers are as desired")
+
+
+def _shrinking(view: View) -> Verdict:
+    text = _sentence(f"{view.excess} too many", view.waiting())
+    if view.desired.spec.control is None and not any(region.pending for region in view.regions.values()):
+        return Verdict("False", "ControlNotConfigured", text)
+    return Verdict("True", "LayingOff", text)
+
+
+def _ready(view: View, current: Mapping[str, Condition], previous: Condition | None) -> Verdict:
+    blocked = _blocked(view, current)
+    if blocked is not None:
+        return blocked
+    unsettled = _unsettled(view)
+    if unsettled is None:
+        return _satisfied(view)
+    if previous is not None and _was_ready(view, previous) and _is_recent(view, current):
+        return Verdict("True", previous.reason, previous.message)
+    return unsettled
+
+
+def _blocked(view: View, current: Mapping[str, Condition]) -> Verdict | None:
+    """What makes a Workforce not ready whatever its numbers."""
+    if view.desired.deleting:
+        return Verdict("False", "Draining", "being deleted")
+    if current[SPEC_ACCEPTED].status == "False":
+        return Verdict("False", "Degraded", current[SPEC_ACCEPTED].message)
+    if current[REGIONS_HEALTHY].status == "False" and not view.unreadable:
+        return Verdict("False", "Degraded", current[REGIONS_HEALTHY].message)
+    return None
+
+
+def _unsettled(view: View) -> Verdict | None:
+    """Why the numbers are not what this generation asked for, or None if they are."""
+    of = f"{view.running} of {view.wanted} run"
+    if view.unreadable:
+        return Verdict("False", "Degraded", f"cannot be read: {_by_region(view.unreadable)}")
+    if view.missing > 0 or view.pending:
+        suspended = view.missing > 0 and view.desired.spec.suspend in (Suspend.HOLD, Suspend.SCALE_UP_ONLY)
+        return Verdict("False", "Suspended" if suspended else "Scaling", _sentence(of, view.waiting()))
+    if view.excess or view.draining:
+        held = view.excess and view.desired.spec.suspend is Suspend.HOLD
+        text = f"{of}, {view.excess + view.draining} too many"
+        return Verdict("False", "Suspended" if held else "Draining", _sentence(text, view.waiting()))
+    return None
+
+
+def _satisfied(view: View) -> Verdict:
+    clamped = "" if view.wanted >= _asked(view) else f"; {_asked(view)} asked for, but the regions allow {view.wanted}"
+    if view.idle:
+        return Verdict(
+            "True", "Idle", f"{view.running} of {view.wanted} run, {view.idle} completed: no work waits{clamped}"
+        )
+    if view.desired.spec.suspend is Suspend.DRAIN:
+        return Verdict("True", "Suspended", "suspend is Drain: no replica is left")
+    return Verdict("True", "AsDesired", f"{view.running} of {view.wanted} run{clamped}")
+
+
+def _asked(view: View) -> int:
+    return 0 if view.desired.spec.suspend is Suspend.DRAIN else view.desired.spec.replicas
+
+
+def _was_ready(view: View, previous: Condition) -> bool:
+    return previous.status == "True" and previous.observed_generation == view.desired.generation
+
+
+def _is_recent(view: View, current: Mapping[str, Condition]) -> bool:
+    """Whether what unsettles the numbers began not long ago."""
+    since = [
+        current[kind].last_transition_time
+        for kind, bad in ((PROGRESSING, "True"), (REGIONS_HEALTHY, "False"))
+        if current[kind].status == bad
+    ]
+    return view.observed.now - min(since, default=view.observed.now) < TOLERANCE
+
+
+def _by_region(failures: Mapping[str, Failure]) -> str:
+    return "; ".join(f"{name}: {failure.message}" for name, failure in failures.items())
+
+
+def _sentence(text: str, why: str) -> str:
+    return f"{text} ({why})" if why else text

@@ -1,0 +1,123 @@
+"""One pass in numbers over all regions: what conditions and messages are made from. Decides nothing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from workforce_operator.api.status import WorkforceStatus
+from workforce_operator.domain.actions import Hire, Plan, RegionPlan
+from workforce_operator.domain.desired import Desired, moved_regions
+from workforce_operator.domain.observed import Known, Observed, Unknown
+from workforce_operator.domain.outcomes import Failure, Outcomes
+
+_REASON = re.compile(r"^[A-Z][A-Za-z0-9]*$")
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """Everything that conditions speak of.
+
+    Attributes:
+        regions: Numbers by region; those of an unreadable region are the last known ones.
+        unreadable: Why, by region.
+        failures: Writes that did not work, by region.
+        moved: Regions that must be emptied before they can stand elsewhere.
+        hired: Whether hires were asked for in this pass.
+    """
+
+    desired: Desired
+    observed: Observed
+    regions: Mapping[str, RegionPlan]
+    unreadable: Mapping[str, Failure]
+    failures: Mapping[str, Failure]
+    spec: Failure | None
+    control: Failure | None
+    moved: tuple[str, ...]
+    hired: bool
+    wanted: int
+
+    @property
+    def supply(self) -> int:
+        """Jobs that count towards desired."""
+        return sum(region.supply for region in self.regions.values())
+
+    @property
+    def pending(self) -> int:
+        """Supply that waits for a node."""
+        return sum(region.pending + region.paused for region in self.regions.values())
+
+    @property
+    def running(self) -> int:
+        """Supply that has a process."""
+        return sum(region.running for region in self.regions.values())
+
+    @property
+    def draining(self) -> int:
+        """Jobs that were told to leave and have not left."""
+        return sum(region.draining for region in self.regions.values())
+
+    @property
+    def idle(self) -> int:
+        """Replicas that are missing because there is no work."""
+        return sum(region.held for region in self.regions.values() if region.idle)
+
+    @property
+    def missing(self) -> int:
+        """Replicas that are missing, idle ones not counted."""
+        shortage = sum(max(0, region.desired - region.supply) for region in self.regions.values())
+        return shortage - self.idle
+
+    @property
+    def excess(self) -> int:
+        """Supply that is too much."""
+        return sum(max(0, region.supply - region.desired) for region in self.regions.values())
+
+    def waiting(self) -> str:
+        """Why something is waited for, over all regions."""
+        return "; ".join(f"{name}: {region.waiting}" for name, region in self.regions.items() if region.waiting)
+
+
+def view(desired: Desired, observed: Observed, plan: Plan, outcomes: Outcomes, previous: WorkforceStatus) -> View:
+    """Gather a pass."""
+    known = {region.name: region for region in previous.regions}
+    regions = {}
+    for name, numbers in plan.regions.items():
+        last = known.get(name)
+        if numbers.readable or last is None:
+            regions[name] = numbers
+            continue
+        regions[name] = RegionPlan(
+            desired=numbers.desired,
+            supply=last.pending + last.running + last.paused,
+            pending=last.pending,
+            running=last.running,
+            paused=last.paused,
+            draining=last.draining,
+            live=last.pending + last.running + last.paused + last.draining,
+            readable=False,
+        )
+    readings = {name: observed.regions.get(name) for name, numbers in plan.regions.items() if not numbers.readable}
+    return View(
+        desired=desired,
+        observed=observed,
+        regions=regions,
+        unreadable={name: why_unknown(reading) for name, reading in readings.items()},
+        failures=outcomes.regions,
+        spec=outcomes.spec,
+        control=outcomes.control,
+        moved=moved_regions(desired, plan.ledger),
+        hired=any(isinstance(action, Hire) for action in plan.actions),
+        wanted=plan.desired,
+    )
+
+
+def why_unknown(reading: Known[Any] | Unknown | None) -> Failure:
+    """Reason and message of a reading that is not known."""
+    if not isinstance(reading, Unknown):
+        return Failure("NotRead", "it was not read")
+    if _REASON.match(reading.reason):
+        return Failure(reading.reason, reading.message or reading.reason)
+    return Failure("Unavailable", reading.message or reading.reason)
