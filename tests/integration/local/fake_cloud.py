@@ -1,6 +1,6 @@
 """``workforce local`` with small real programs as its parts: what the tests start instead of Kubernetes and Azure.
 
-Run as a program, with the same verbs. ``FAKE_FAULT`` in the environment breaks something: see `faulty`.
+Run as a program, with the same verbs. ``FAKE_FAULT`` in the environment breaks something.
 """
 
 from __future__ import annotations
@@ -35,8 +35,10 @@ server.serve_forever()
 """
 
 WORKER = """
-import os, pathlib, sys, time
+import os, pathlib, signal, sys, time
 print("worker starts", flush=True)
+if os.environ.get("FAKE_FAULT") == "stubborn":
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 if os.environ.get("FAKE_FAULT") == "no-start":
     sys.exit("worker: cannot start: no luck today")
 if os.environ.get("FAKE_FAULT") == "slow":

@@ -67,6 +67,18 @@ def test_a_signal_during_the_start_ends_what_has_started(cloud: FakeCloud) -> No
     assert cloud.processes() == []
 
 
+def test_a_second_signal_does_not_wait_for_a_part_that_does_not_stop(cloud: FakeCloud) -> None:
+    supervisor = cloud.start(FAKE_FAULT="stubborn")
+    cloud.wait_ready()
+    supervisor.send_signal(signal.SIGINT)
+    wait_until(lambda: cloud.record().phase is Phase.STOPPING, "stopping")
+    supervisor.send_signal(signal.SIGINT)
+    output, _ = supervisor.communicate(timeout=PATIENCE)
+
+    assert supervisor.returncode == 0, output
+    assert cloud.processes() == []
+
+
 def test_the_parts_die_with_a_killed_supervisor(cloud: FakeCloud) -> None:
     record = cloud.up()
     cloud.kill_supervisor()
