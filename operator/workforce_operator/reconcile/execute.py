@@ -11,6 +11,7 @@ still waits; one process never sends the same message id twice; nothing here sle
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -86,14 +87,15 @@ class Executor:
         telemetry: Telemetry,
         absences: Absences,
         begin_seconds: float = BEGIN_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._jobs, self._control, self._telemetry, self._absences = jobs, control, telemetry, absences
-        self._seconds = begin_seconds
+        self._seconds, self._clock = begin_seconds, clock
         self._sent: OrderedDict[tuple[str, str], None] = OrderedDict()
 
     async def execute(self, work: Work) -> list[Done]:
         """Execute all actions. Raises only `Fenced`: every other failure is in what is returned."""
-        deadline = asyncio.get_running_loop().time() + self._seconds
+        deadline = self._clock() + self._seconds
         done = await self._lay_off(work, deadline)
         done += await self._hire(work, deadline)
         for each in done:
@@ -108,7 +110,7 @@ class Executor:
                 by_job.setdefault((action.region, action.job), []).append(action)
 
         async def one_job(actions: list[SendOrder | CancelPending | Cancel]) -> list[Done]:
-            if asyncio.get_running_loop().time() > deadline:
+            if self._clock() > deadline:
                 return [Done(action, ActionResult.PUT_OFF) for action in actions]
             return [await self._attempt(work, action) for action in actions]
 
@@ -126,8 +128,8 @@ class Executor:
     async def _hire_in(self, work: Work, hires: list[Hire], deadline: float) -> list[Done]:
         """Hire in one region, slowly at first."""
         done: list[Done] = []
-        size, clock = 1, asyncio.get_running_loop().time
-        while len(done) < len(hires) and clock() <= deadline:
+        size = 1
+        while len(done) < len(hires) and self._clock() <= deadline:
             batch = hires[len(done) : len(done) + size]
             done += await together(self._attempt(work, hire) for hire in batch)
             if any(each.result is ActionResult.FAILED for each in done[-len(batch) :]):

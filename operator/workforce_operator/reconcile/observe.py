@@ -115,7 +115,7 @@ class Observer:
         self._jobs, self._depth, self._control = jobs, depth, control
         self._clock, self._telemetry, self._absences = clock, telemetry, absences
         self._seconds = source_seconds
-        self._reasons: dict[tuple[str, str], str] = {}
+        self._told: dict[tuple[str, str], Unknown] = {}
 
     async def observe(self, subject: Subject) -> Observed:
         """Read everything. Raises only `Fenced`; every other failure is a reading that is unknown."""
@@ -133,10 +133,6 @@ class Observer:
             reports=self._reports(subject),
         )
 
-    def forget(self, prefix: str) -> None:
-        """Drop what is remembered of a Workforce that is gone, for the log's "once per change"."""
-        self._reasons = {key: why for key, why in self._reasons.items() if not key[0].startswith(prefix)}
-
     async def _region(self, subject: Subject, name: str) -> Known[RegionJobs] | Unknown:
         place, ledger = subject.places[name], subject.ledger.get(name)
         with structlog.contextvars.bound_contextvars(region=name):
@@ -145,7 +141,7 @@ class Observer:
     async def _queue(self, subject: Subject) -> Known[QueueDepth] | Unknown:
         queue = subject.queue
         if queue is None:
-            return Unknown("the queue is not known")
+            return Unknown("NotRead", "the queue is not known")
         return await self._read("queue", queue.model_dump_json(), lambda: self._depth.read(queue))
 
     async def _channel(self, subject: Subject) -> Known[bool] | Unknown:
@@ -153,7 +149,7 @@ class Observer:
         if control is None:
             return Known(value=False, at=self._clock.now())
         if subject.hold:
-            return Unknown("not looked at while the Workforce is suspended (Hold)")
+            return Unknown("Suspended", "not looked at while suspend is Hold")
         topics = frozenset(place.coordinates.topic for place in subject.places.values())
 
         async def ensure() -> bool:
@@ -172,19 +168,19 @@ class Observer:
         except Fenced:
             raise
         except TimeoutError:
-            reason = f"no answer within {self._seconds:g} s"
+            unknown = Unknown("Timeout", f"no answer within {self._seconds:g} s")
         except OperatorError as error:
-            reason = str(error)
+            unknown = Unknown.because(error)
         else:
-            if self._reasons.pop((what, source), None) is not None:
+            if self._told.pop((what, source), None) is not None:
                 log.info("readable again", source=source)
             return Known(value, self._clock.now())
         self._telemetry.read_failed(source)
-        if self._reasons.get((what, source)) != reason:
+        if self._told.get((what, source)) != unknown:
             # Once per change: an outage of hours is one line, not one per pass.
-            log.warning("cannot be read", source=source, reason=reason)
-            self._reasons[what, source] = reason
-        return Unknown(reason)
+            log.warning("cannot be read", source=source, reason=unknown.reason, detail=unknown.message)
+            self._told[what, source] = unknown
+        return unknown
 
     async def _jobs_of(self, place: Workplace, ledger: RegionLedger | None) -> RegionJobs:
         if ledger is None or ledger.next_sequence is None:
@@ -219,7 +215,7 @@ class Observer:
         except (Fenced, Missing):
             raise
         except OperatorError as error:
-            return Unknown(str(error))
+            return Unknown.because(error)
 
 
 def _reserved(cohorts: frozenset[int], next_sequence: int) -> frozenset[int]:

@@ -145,7 +145,7 @@ async def test_a_region_that_cannot_be_listed_is_unknown_and_the_others_are_know
         ledger=subject.ledger | {"westeurope": ledger(world, next_sequence=1)},
     )
     seen = await world.observer.observe(subject)
-    assert seen.regions["uksouth"] == Unknown(str(error))
+    assert seen.regions["uksouth"].message == str(error)
     assert isinstance(seen.regions["westeurope"], Known)
     assert world.telemetry.unread["region"] == 1
 
@@ -154,7 +154,7 @@ async def test_a_workspace_that_is_gone_is_unknown_and_never_empty(world, subjec
     world.jobs.missing.add("ws-uksouth")
     reading = (await world.observer.observe(subject)).regions["uksouth"]
     assert isinstance(reading, Unknown)
-    assert "does not exist" in reading.reason
+    assert "does not exist" in reading.message
 
 
 class NeverAnswers:
@@ -174,7 +174,7 @@ async def test_a_source_that_does_not_answer_in_time_is_unknown(world, subject, 
         source_seconds=60,
     )
     seen = await observer.observe(subject)
-    assert seen.queue == Unknown("no answer within 60 s")
+    assert seen.queue == Unknown("Timeout", "no answer within 60 s")
     assert looptime == 60
 
 
@@ -212,7 +212,7 @@ async def test_a_workforce_on_hold_makes_no_topics(world, subject):
 
 async def test_a_control_channel_without_rights_is_unknown(world, subject):
     world.control.faults.next_error("ensure", Denied("no rights on bus", scope="bus"))
-    assert (await world.observer.observe(subject)).control == Unknown("no rights on bus")
+    assert (await world.observer.observe(subject)).control == Unknown("AccessDenied", "no rights on bus")
 
 
 async def test_a_process_that_does_not_lead_makes_nothing_and_says_so(world, subject):
