@@ -80,9 +80,14 @@ class Lifecycler:
     def __init__(self, stdout: str, stderr: str, command: str) -> None:
         if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
             sys.exit(f"lifecycler: prctl: {os.strerror(ctypes.get_errno())}")
-        self._ended = False
-        signal.signal(signal.SIGTERM, self._on_signal)
-        signal.signal(signal.SIGINT, self._on_signal)
+        self._stopping = False
+        self._code: int | None = None
+        self._woken, waking = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        # Signals end a poll by way of this pipe; the handlers themselves do next to nothing.
+        signal.set_wakeup_fd(waking)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_stop)
         with Path(stdout).open("ab") as out, Path(stderr).open("ab") as err:
             self._job = subprocess.Popen(
                 ["bash", "-c", command], stdin=subprocess.DEVNULL, stdout=out, stderr=err, start_new_session=True
@@ -91,36 +96,47 @@ class Lifecycler:
 
     def run(self) -> None:
         """Until the job's first process has ended or is to end; then end the rest and tell how it went."""
-        descriptor = os.pidfd_open(self._job.pid)
+        orders = sys.stdin.fileno()
         poll = select.poll()
-        poll.register(descriptor, select.POLLIN)
-        poll.register(sys.stdin.fileno(), select.POLLIN)
-        while not self._ended:
+        poll.register(self._woken, select.POLLIN)
+        poll.register(orders, select.POLLIN)
+        while self._code is None and not self._stopping:
             ready = [found for found, _ in poll.poll()]
-            if descriptor in ready:
-                break
-            if sys.stdin.fileno() in ready:
-                self._obey(os.read(sys.stdin.fileno(), 4096))
+            if self._woken in ready:
+                os.read(self._woken, 4096)
+                self._reap()
+            if orders in ready:
+                self._obey(os.read(orders, 4096))
         self._end_all()
-        code = self._job.wait()
+        code = 128 + signal.SIGKILL if self._code is None else self._code
         self._tell(event="ended", code=code if code >= 0 else 128 - code)
 
     def _obey(self, orders: bytes) -> None:
         if not orders or b"kill" in orders:
-            self._ended = True
+            self._stopping = True
         elif b"term" in orders:
             send(session_members(self._job.pid), signal.SIGTERM)
 
-    def _on_signal(self, number: int, frame: object) -> None:
-        self._ended = True
-        # The poll is interrupted but started again: only an ended process makes it return.
-        send([self._job.pid], signal.SIGKILL)
+    def _on_stop(self, number: int, frame: object) -> None:
+        self._stopping = True
+
+    def _reap(self) -> bool:
+        """Collect those that have ended, orphans too. Returns whether there are children left."""
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return False
+            if pid == 0:
+                return True
+            if pid == self._job.pid:
+                self._code = os.waitstatus_to_exitcode(status)
 
     def _end_all(self) -> None:
         """Kill until nothing is left: a process may start another one between the look and the signal."""
         deadline = time.monotonic() + _KILL_PATIENCE_SECONDS
-        while (left := descendants(os.getpid())) and time.monotonic() < deadline:
-            send(left, signal.SIGKILL)
+        while self._reap() and time.monotonic() < deadline:
+            send(descendants(os.getpid()), signal.SIGKILL)
             time.sleep(_POLL_SECONDS)
 
     @staticmethod

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
 
+import psutil
 import pytest
 import pytest_asyncio
 from azure.core.pipeline.policies import RequestIdPolicy
@@ -97,6 +98,14 @@ async def eventually(condition: Callable[[], bool], what: str) -> None:
     while not condition():
         assert time.monotonic() < deadline, f"gave up waiting for {what}"
         await asyncio.sleep(0.02)
+
+
+def gone(pid: int) -> bool:
+    """Whether a process has ended, whoever has to collect it."""
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 @contextlib.asynccontextmanager

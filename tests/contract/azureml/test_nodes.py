@@ -12,18 +12,11 @@ import psutil
 import pytest
 
 from jobq.cloud import load_cloud
-from tests.contract.azureml.conftest import Arm, eventually, open_arm
+from tests.contract.azureml.conftest import Arm, eventually, gone, open_arm
 from workforce_local.azure import LocalAzure
 from workforce_local.imds import ScheduledEvent
 
 DUMP = f"{sys.executable} -c 'import json, os; print(json.dumps(dict(os.environ)))'"
-
-
-def gone(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
 
 
 async def pids(arm: Arm, job: str, count: int) -> list[int]:
@@ -151,6 +144,14 @@ async def test_what_a_job_leaves_behind_ends_with_it(arm: Arm):
     await arm.hire("messy", "sleep 600 & echo $!; setsid sleep 600 & echo $!")
     job = await arm.until("messy", "Completed")
     assert all(gone(int(pid)) for pid in job.stdout.read_text().split())
+
+
+async def test_orphans_of_a_job_are_collected(arm: Arm):
+    """The life cycle manager is their parent: they do not stay as zombies while the job runs."""
+    await arm.hire("parent", "(setsid bash -c 'echo $$' &); sleep 600")
+    (orphan,) = await pids(arm, "parent", 1)
+    await eventually(lambda: not psutil.pid_exists(orphan), "the orphan to be collected")
+    assert arm.job("parent").status == "Running"
 
 
 async def test_a_job_that_is_killed_from_outside_fails(arm: Arm):
