@@ -94,6 +94,24 @@ def test_everything_starts_serves_a_shell_and_leaves_nothing(real: RealCloud) ->
     assert not any(process.alive for process in processes)
 
 
+@pytest.mark.cluster
+@pytest.mark.slow
+@pytest.mark.timeout(START_SECONDS + 120)
+def test_a_killed_supervisor_leaves_no_pod_and_the_next_start_runs_it_again(real: RealCloud) -> None:
+    up = real.command("up", "--detach")
+    subprocess.run(up, check=True, timeout=START_SECONDS, stdout=subprocess.DEVNULL)
+    real.shell(
+        "kubectl run sleeper --image none --command -- sleep 1000 && kubectl wait --for condition=Ready pod/sleeper"
+    )
+    real.kill_supervisor()
+    wait_until(lambda: not real.processes(), "control plane, node, Pod and Azure have ended")
+
+    subprocess.run(up, check=True, timeout=START_SECONDS, stdout=subprocess.DEVNULL)
+    real.shell("kubectl wait --for condition=Ready pod/sleeper --timeout 60s")
+    assert real.run("down").returncode == 0
+    assert real.processes() == []
+
+
 def test_the_state_folder_is_for_its_owner_only(real: RealCloud) -> None:
     real.folder.create()
     assert real.folder.root.stat().st_mode & 0o077 == 0
