@@ -63,11 +63,16 @@ clean: ## Remove what set-up, tests and builds made in this folder
 
 $(PYTHON_READY): requirements/dev.txt pyproject.toml worker_agent/jobq/version.py tools/setup
 	@tools/setup python
-	@touch $@
+	@echo '$(CURDIR)' > $@
+
+# A virtual environment cannot be moved: in a folder of another name it is set up again.
+ifneq ($(shell cat $(PYTHON_READY) 2>/dev/null),$(CURDIR))
+.PHONY: $(PYTHON_READY)
+endif
 
 $(AZURITE_READY): $(wildcard tools/azurite/package*.json tools/azurite/.npmrc) $(PYTHON_READY)
 	@tools/setup azurite
-	@touch $@
+	@mkdir -p $(@D) && touch $@
 
 $(KUBERNETES_READY): $(wildcard tools/kubernetes/*/go.mod tools/kubernetes/*/go.sum) $(PYTHON_READY)
 	@tools/setup kubernetes
