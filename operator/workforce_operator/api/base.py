@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 
@@ -20,3 +22,19 @@ class Model(BaseModel):
     model_config = ConfigDict(
         alias_generator=to_camel, populate_by_name=True, extra="ignore", frozen=True, use_attribute_docstrings=True
     )
+
+
+def rule(expression: str, message: str, *, field: str | None = None) -> dict[str, str]:
+    """A CEL rule of the generated definition. ``field`` is the path below the ruled value that the message is about."""
+    said = {"rule": expression, "message": message}
+    return said if field is None else said | {"fieldPath": field}
+
+
+def rules(*each: dict[str, str]) -> dict[str, Any]:
+    """CEL rules, as extra keys of a schema."""
+    return {"x-kubernetes-validations": list(each)}
+
+
+def map_list(*keys: str) -> dict[str, Any]:
+    """Extra keys of the schema of a list whose items are told apart by these fields."""
+    return {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": list(keys)}

@@ -9,9 +9,35 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
-from workforce_operator.api.base import Model
+from jobq import names
+from jobq.cloud import CLOUD_VARIABLE
+from workforce_operator.api.base import Model, map_list, rule, rules
+
+AZURE_CLIENT_ID_VARIABLE = "AZURE_CLIENT_ID"
+
+RESERVED_VARIABLES = (
+    names.BACK_CHANNEL_VARIABLE,
+    names.CONTROL_TOPIC_VARIABLE,
+    names.NODE_QUEUE_VARIABLE,
+    names.REPORTS_QUEUE_VARIABLE,
+    names.STORAGE_VARIABLE,
+    names.QUEUE_VARIABLE,
+    names.NUM_WORKERS_VARIABLE,
+    names.TIME_LIMIT_VARIABLE,
+    CLOUD_VARIABLE,
+)
+"""Environment variables that the operator sets, and that a template may not."""
+
+_FIXED = rules(rule("self == oldSelf", "must not change for a region: use a new region name"))
+
+
+def _fixed_if_set(field: str) -> dict[str, str]:
+    return rule(
+        f"has(self.{field}) == has(oldSelf.{field}) && (!has(self.{field}) || self.{field} == oldSelf.{field})",
+        f"`{field}` must not change for a region: use a new region name",
+    )
 
 
 class Suspend(StrEnum):
@@ -57,6 +83,12 @@ class StorageQueue(Model):
 class Queue(Model):
     """The task queue that all replicas pull from."""
 
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule("self.type != 'Storage' || has(self.storage)", "`storage` must be set for type Storage")
+        )
+    )
+
     type: Literal["Storage"]
     """Kind of the queue."""
     storage: StorageQueue | None = None
@@ -66,15 +98,27 @@ class Queue(Model):
 class Region(Model):
     """One place to run worker jobs: an AzureML workspace, a compute, an experiment and a control topic."""
 
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule(
+                "!has(self.minReplicas) || self.minReplicas <= self.maxReplicas",
+                "`minReplicas` must not be greater than `maxReplicas`",
+                field=".minReplicas",
+            ),
+            _fixed_if_set("experiment"),
+            _fixed_if_set("topic"),
+        )
+    )
+
     name: Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=40)]
     """Name of the region within this Workforce; part of its jobs' names."""
-    subscription_id: Annotated[str, Field(min_length=1, max_length=64)]
+    subscription_id: Annotated[str, Field(min_length=1, max_length=64, json_schema_extra=_FIXED)]
     """Azure subscription of the workspace. Does not change for a region."""
-    resource_group: Annotated[str, Field(min_length=1, max_length=90)]
+    resource_group: Annotated[str, Field(min_length=1, max_length=90, json_schema_extra=_FIXED)]
     """Resource group of the workspace. Does not change for a region."""
-    workspace: Annotated[str, Field(min_length=1, max_length=64)]
+    workspace: Annotated[str, Field(min_length=1, max_length=64, json_schema_extra=_FIXED)]
     """AzureML workspace. Does not change for a region."""
-    compute: Annotated[str, Field(min_length=1, max_length=512)]
+    compute: Annotated[str, Field(min_length=1, max_length=512, json_schema_extra=_FIXED)]
     """AmlCompute cluster in the workspace. Does not change for a region."""
     experiment: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=256)] | None = None
     """Experiment of the jobs; default `<namespace>-<name>-<region>`. Does not change for a region."""
@@ -88,6 +132,16 @@ class Region(Model):
 
 class Environment(Model):
     """The environment that a worker job runs in."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule("(self.type == 'Image') == has(self.image)", "`image` must be set for type Image, and only for it"),
+            rule(
+                "(self.type == 'Registered') == has(self.name) && has(self.name) == has(self.version)",
+                "`name` and `version` must be set for type Registered, and only for it",
+            ),
+        )
+    )
 
     type: Literal["Image", "Registered"]
     """Image: a container image. Registered: an environment of the workspace."""
@@ -129,6 +183,12 @@ class EnvironmentVariableSource(Model):
 class EnvironmentVariable(Model):
     """One environment variable of the worker jobs."""
 
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule("has(self.value) != has(self.valueFrom)", "exactly one of `value` and `valueFrom` must be set")
+        )
+    )
+
     name: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=256)]
     """Name of the variable."""
     value: Annotated[str, Field(max_length=8192)] | None = None
@@ -140,6 +200,17 @@ class EnvironmentVariable(Model):
 class Template(Model):
     """The AzureML command job that every replica is."""
 
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule(
+                "!has(self.identity) || !has(self.identity.clientId) || !has(self.environmentVariables)"
+                f" || self.environmentVariables.all(v, v.name != '{AZURE_CLIENT_ID_VARIABLE}')",
+                f"`environmentVariables` must not set {AZURE_CLIENT_ID_VARIABLE} beside `identity.clientId`",
+                field=".environmentVariables",
+            )
+        )
+    )
+
     command: Annotated[str, Field(min_length=1, max_length=32_768)] = "workforce-agent run"
     """Shell command of the job. The queue, the slots and the limits reach it by environment variables."""
     slots: Annotated[int, Field(ge=1, le=1024)] = 1
@@ -148,13 +219,27 @@ class Template(Model):
     """Where the command runs."""
     identity: Identity | None = None
     """Who the job acts as; absent = the compute's identity."""
-    environment_variables: Annotated[list[EnvironmentVariable], Field(max_length=100)] = Field(default_factory=list)
+    environment_variables: Annotated[
+        list[EnvironmentVariable],
+        Field(
+            max_length=100,
+            json_schema_extra=map_list("name")
+            | rules(
+                rule(
+                    f"self.all(v, !(v.name in {list(RESERVED_VARIABLES)!r}))",
+                    f"must not set what the operator sets: {', '.join(RESERVED_VARIABLES)}",
+                )
+            ),
+        ),
+    ] = Field(default_factory=list)
     """Further variables of the job; they may not replace the ones that the operator sets."""
     shm_size: Annotated[str, Field(pattern=r"^[1-9][0-9]*(Ki|Mi|Gi|k|M|G)?$", max_length=16)] | None = None
     """Shared memory, a Kubernetes quantity."""
     timeout_seconds: Annotated[int, Field(ge=1800, le=2_592_000)] = 1_209_600
     """Longest life of a job; the agent stops pulling early enough to leave by itself."""
-    tags: Annotated[dict[str, str], Field(max_length=30)] = Field(default_factory=dict)
+    tags: Annotated[dict[str, Annotated[str, Field(max_length=256)]], Field(max_length=30)] = Field(
+        default_factory=dict
+    )
     """Tags of the jobs."""
 
 
@@ -190,11 +275,21 @@ class Drain(Model):
 class WorkforceSpec(Model):
     """N identical workers that serve one task queue, spread over regions."""
 
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule(
+                "!has(self.deletionPolicy) || self.deletionPolicy != 'Drain' || has(self.control)",
+                "`deletionPolicy` Drain must have `control`: without it no running worker can be told to leave",
+                field=".deletionPolicy",
+            )
+        )
+    )
+
     replicas: Annotated[int, Field(ge=0, le=1_000_000)]
     """Worker jobs wanted."""
     queue: Queue
     """Where the tasks are."""
-    regions: Annotated[list[Region], Field(min_length=1, max_length=200)]
+    regions: Annotated[list[Region], Field(min_length=1, max_length=200, json_schema_extra=map_list("name"))]
     """Where worker jobs may run."""
     template: Template
     """What each worker job is."""

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, Field
 
-from workforce_operator.api.base import Model
+from workforce_operator.api.base import Model, map_list
 from workforce_operator.api.spec import DrainMode
 
 
@@ -60,7 +60,7 @@ class DrainWave(Model):
     """Sent: told to leave. Recalled: told to stay after all."""
     revision: Annotated[int, Field(ge=0)]
     """Rises with every change; workers ignore orders with a lower one."""
-    jobs: list[Range]
+    jobs: Annotated[list[Range], Field(max_length=50_000)]
     """Sequences of the jobs."""
     sent_time: AwareDatetime
     """When the wave, or its recall, was decided; resends are counted from here."""
@@ -112,9 +112,11 @@ class RegionStatus(Model):
     """Hires that were decided and whose jobs have not been seen yet."""
     reserved: int | None = None
     """At most this many jobs live here; what counts while the region cannot be read."""
-    open_cohorts: list[Range] = Field(default_factory=list)
+    open_cohorts: Annotated[list[Range], Field(max_length=4096)] = Field(default_factory=list)
     """Cohorts that hold a reserved name not seen ended; only these are listed."""
-    drains: list[DrainWave] = Field(default_factory=list)
+    drains: Annotated[list[DrainWave], Field(max_length=16, json_schema_extra=map_list("id"))] = Field(
+        default_factory=list
+    )
     """Drains that were ordered and have not ended, at most 16."""
     stale_since_time: AwareDatetime | None = None
     """Since when the region cannot be read; the counts are from before."""
@@ -149,7 +151,11 @@ class WorkforceStatus(Model):
     """Supply and desired number of the first regions, for the printer column."""
     selector: str | None = None
     """Label selector, for the scale subresource."""
-    regions: list[RegionStatus] = Field(default_factory=list)
+    regions: Annotated[list[RegionStatus], Field(max_length=1000, json_schema_extra=map_list("name"))] = Field(
+        default_factory=list
+    )
     """One entry per region."""
-    conditions: list[Condition] = Field(default_factory=list)
+    conditions: Annotated[list[Condition], Field(max_length=32, json_schema_extra=map_list("type"))] = Field(
+        default_factory=list
+    )
     """What holds and what does not."""

@@ -11,31 +11,15 @@ from collections.abc import Mapping
 from jobq import names
 from jobq.cloud import CLOUD_VARIABLE, DEFAULT_CLOUD, Cloud
 from jobq.durations import DurationError, parse_duration
-from workforce_operator.api.spec import SecretKeyRef, Template
+from workforce_operator.api.spec import AZURE_CLIENT_ID_VARIABLE, SecretKeyRef, Template
 from workforce_operator.api.status import RegionCoordinates
 from workforce_operator.domain.desired import Desired
 
-AZURE_CLIENT_ID_VARIABLE = "AZURE_CLIENT_ID"
 KILL_TIMEOUT_SECONDS = 600
 """The agent's own default between asking a task to end and killing it."""
 LEAVING_SECONDS = 600
 """What a job needs besides to start, to return its tasks and to leave."""
 SHORTEST_LIMIT_SECONDS = 60
-
-RESERVED_VARIABLES = frozenset(
-    {
-        names.BACK_CHANNEL_VARIABLE,
-        names.CONTROL_TOPIC_VARIABLE,
-        names.NODE_QUEUE_VARIABLE,
-        names.REPORTS_QUEUE_VARIABLE,
-        names.STORAGE_VARIABLE,
-        names.QUEUE_VARIABLE,
-        names.NUM_WORKERS_VARIABLE,
-        names.TIME_LIMIT_VARIABLE,
-        CLOUD_VARIABLE,
-    }
-)
-"""Set by the operator, and refused in a template."""
 
 
 def secret_refs(template: Template) -> tuple[SecretKeyRef, ...]:

@@ -12,9 +12,14 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from workforce_operator.api.spec import Environment, EnvironmentVariable, WorkforceSpec
+from workforce_operator.api.spec import (
+    AZURE_CLIENT_ID_VARIABLE,
+    RESERVED_VARIABLES,
+    Environment,
+    EnvironmentVariable,
+    WorkforceSpec,
+)
 from workforce_operator.domain.errors import SpecError
-from workforce_operator.domain.job_environment import AZURE_CLIENT_ID_VARIABLE, RESERVED_VARIABLES
 
 T = TypeVar("T")
 LONGEST_NAME = 50
@@ -107,7 +112,7 @@ def _check_environment(environment: Environment) -> None:
 
 
 def _check_variables(spec: WorkforceSpec) -> None:
-    reserved = RESERVED_VARIABLES
+    reserved = frozenset(RESERVED_VARIABLES)
     if spec.template.identity is not None and spec.template.identity.client_id is not None:
         reserved |= {AZURE_CLIENT_ID_VARIABLE}
     variables: list[EnvironmentVariable] = spec.template.environment_variables
