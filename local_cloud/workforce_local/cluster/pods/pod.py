@@ -27,7 +27,7 @@ from workforce_local.cluster.pods.volumes import changes
 
 log = logging.getLogger(__name__)
 
-_REFRESH_SECONDS = 20.0
+_REFRESH_SECONDS = 10.0
 _RETRY = 1.0
 _LAST_GRACE = 2.0
 _SHUTDOWN_GRACE = 10.0
