@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 import socket
 from collections.abc import Mapping
 from typing import Annotated, Literal
@@ -19,6 +20,11 @@ from jobq.cloud import CLOUD_VARIABLE, DEFAULT_CLOUD
 
 PREFIX = "WORKFORCE_"
 _LABEL = re.compile(r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")
+
+
+def _own_name() -> str:
+    """A name for a process that runs outside of a Pod; a lease held under it is nobody else's."""
+    return f"{socket.gethostname()}-{secrets.token_hex(4)}"
 
 
 class SettingsError(ValueError):
@@ -45,8 +51,8 @@ class Settings(BaseSettings):
     """Whose jobs are ours; by default the operator makes one at its first start and keeps it in a ConfigMap."""
     pod_namespace: str = Field(default="default", validation_alias=AliasChoices("POD_NAMESPACE"))
     """Namespace of the operator itself: its lease and its installation id live there (variable ``POD_NAMESPACE``)."""
-    pod_name: str = Field(default_factory=socket.gethostname, validation_alias=AliasChoices("POD_NAME"))
-    """Name of this replica, as the lease's holder shows it (variable ``POD_NAME``)."""
+    pod_name: str = Field(default_factory=_own_name, validation_alias=AliasChoices("POD_NAME"))
+    """Name of this replica, as the lease's holder shows it; no two may share one (variable ``POD_NAME``)."""
     pod_ip: str = Field(default="127.0.0.1", validation_alias=AliasChoices("POD_IP"))
     """Address that probes and metrics are served on (variable ``POD_IP``)."""
     http_port: Annotated[int, Field(ge=0, le=65535)] = 8080

@@ -29,7 +29,9 @@ def build_registry(wake: Callable[[Key], None]) -> kopf.OperatorRegistry:
 
     @kopf.on.login(registry=registry)
     def login(**kwargs: Any) -> kopf.ConnectionInfo | None:
-        return service_account() or kopf.login_with_kubeconfig(**kwargs)
+        # The same order as the adapters': what is said explicitly wins.
+        account = None if os.environ.get("KUBECONFIG") else service_account()
+        return account or kopf.login_with_kubeconfig(**kwargs)
 
     @kopf.on.event(GROUP, VERSION, PLURAL, registry=registry)
     async def changed(

@@ -1,0 +1,239 @@
+"""The composition root: the one place that knows every part and puts them together.
+
+``run`` is the whole life of the process. ``build`` is what tests use to run the operator within their own process.
+Nothing here decides anything about Workforces, and nothing else in the product constructs an adapter.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+import structlog
+
+from jobq.cloud import Cloud, CloudError, load_cloud
+from jobq.connect import open_credential, open_transport
+from jobq.version import __version__
+from workforce_operator import logs
+from workforce_operator.adapters.arm.client import ArmClient
+from workforce_operator.adapters.arm.governor import Governor
+from workforce_operator.adapters.azureml.templates import ChildTemplates
+from workforce_operator.adapters.azureml.worker_jobs import ArmWorkerJobs
+from workforce_operator.adapters.clock import SystemClock
+from workforce_operator.adapters.kubernetes.api import KubernetesApi, open_kubernetes
+from workforce_operator.adapters.kubernetes.events import KubernetesEventSink
+from workforce_operator.adapters.kubernetes.installation import installation_id
+from workforce_operator.adapters.kubernetes.lease import Lease
+from workforce_operator.adapters.kubernetes.store import KubernetesWorkforceStore
+from workforce_operator.adapters.servicebus.control import ServiceBusControl
+from workforce_operator.adapters.storage_queue.depth import StorageQueueDepth
+from workforce_operator.domain.errors import Unavailable
+from workforce_operator.edge.daemon import Daemon, ExitCode, Parts, State
+from workforce_operator.edge.informer import Informer, kopf_run
+from workforce_operator.edge.metrics import Metrics
+from workforce_operator.edge.probes import build_app, serve
+from workforce_operator.ports.azure import WriteGuard
+from workforce_operator.ports.kubernetes import Key
+from workforce_operator.reconcile.execute import Executor
+from workforce_operator.reconcile.loop import Loop
+from workforce_operator.reconcile.observe import Absences, Observer
+from workforce_operator.reconcile.reconciler import Reconciler
+from workforce_operator.reconcile.telemetry import Pulse
+from workforce_operator.reconcile.work_queue import WorkQueue
+from workforce_operator.settings import Settings, SettingsError, load_settings
+
+log = structlog.stdlib.get_logger(__name__)
+
+LONGEST_BACK_OFF = 60.0
+"""Seconds between two attempts at a Workforce whose passes or actions fail; a watch event wakes it earlier."""
+
+
+class StartError(RuntimeError):
+    """The process cannot begin, and trying again will not help. The text is one line for whoever started it."""
+
+
+def run() -> int:
+    """Run the operator until it is asked to end. Returns the exit code of the process."""
+    try:
+        settings = load_settings()
+        cloud = load_cloud(settings.cloud)
+    except (SettingsError, CloudError) as error:
+        sys.stderr.write(f"workforce-operator: {error}\n")
+        return ExitCode.SETTINGS
+    logs.configure(style=settings.log_format, level=settings.log_level)
+    log.info("starting", version=__version__, cloud=cloud.name, namespaces=list(settings.namespaces) or "all")
+    try:
+        return asyncio.run(_live(settings, cloud))
+    except StartError as error:
+        sys.stderr.write(f"workforce-operator: {error}\n")
+        return ExitCode.SETTINGS
+
+
+async def _live(settings: Settings, cloud: Cloud) -> int:
+    """Build, serve and run; the exit code."""
+    async with build(settings, cloud) as operator:
+        operator.daemon.handle_signals()
+        code = await operator.daemon.run()
+        if code is ExitCode.LEASE_LOST:
+            _end_now(code)
+    log.info("ended")
+    return code
+
+
+def _end_now(code: ExitCode) -> None:
+    """End without any clean-up: requests on their way would be waited for, and whoever leads now must not wait."""
+    log.error("the lease is lost: this process ends at once", exit_code=int(code))
+    logging.shutdown()
+    os._exit(code)
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """The operator, built and serving its probes.
+
+    Attributes:
+        daemon: To be run.
+        metrics: What ``/metrics`` shows.
+        port: Of the probes and metrics.
+    """
+
+    daemon: Daemon
+    metrics: Metrics
+    port: int
+
+
+@asynccontextmanager
+async def build(settings: Settings, cloud: Cloud) -> AsyncIterator[Operator]:
+    """Put all parts together. Within the block the probes are served; ``daemon.run`` does the rest.
+
+    Raises:
+        StartError: There is no configuration to reach Kubernetes with, or the probes cannot be served.
+    """
+    async with AsyncExitStack() as stack:
+        kubernetes = await _kubernetes(stack, settings)
+        azure = await _azure(stack, cloud, kubernetes.lease)
+        metrics, pulse = Metrics(), Pulse()
+        queue: WorkQueue[Key] = WorkQueue(max_delay=LONGEST_BACK_OFF)
+
+        def loop(installation: str) -> Loop:
+            reconciler = _reconciler(settings, cloud, kubernetes, azure, metrics, installation=installation)
+            return Loop(
+                queue,
+                reconciler.reconcile,
+                telemetry=metrics,
+                pulse=pulse,
+                pass_seconds=settings.pass_seconds,
+                workers=settings.workers,
+            )
+
+        async def installation() -> str:
+            return await installation_id(kubernetes.api, settings.pod_namespace, override=settings.installation_id)
+
+        daemon = Daemon(
+            Parts(
+                leadership=kubernetes.lease,
+                store=kubernetes.store,
+                queue=queue,
+                pulse=pulse,
+                installation=installation,
+                loop=loop,
+                informer=Informer(kopf_run(settings.namespaces), queue.add).run,
+                pass_seconds=settings.pass_seconds,
+                drain_seconds=settings.drain_seconds,
+            )
+        )
+        _watch(metrics, queue, pulse, daemon)
+        app = build_app(alive=daemon.alive, ready=daemon.ready, metrics=metrics)
+        try:
+            port = await stack.enter_async_context(serve(app, host=settings.pod_ip, port=settings.http_port))
+        except OSError as error:
+            raise StartError(f"cannot serve probes on {settings.pod_ip}:{settings.http_port}: {error}") from error
+        yield Operator(daemon, metrics, port)
+
+
+@dataclass(frozen=True, slots=True)
+class _Kubernetes:
+    api: KubernetesApi
+    lease: Lease
+    store: KubernetesWorkforceStore
+    events: KubernetesEventSink
+
+
+async def _kubernetes(stack: AsyncExitStack, settings: Settings) -> _Kubernetes:
+    try:
+        api = await stack.enter_async_context(open_kubernetes())
+    except Unavailable as error:
+        raise StartError(str(error)) from error
+    return _Kubernetes(
+        api=api,
+        lease=Lease(api, namespace=settings.pod_namespace, name=settings.lease_name, identity=settings.pod_name),
+        store=KubernetesWorkforceStore(api, settings.namespaces),
+        events=KubernetesEventSink(api, SystemClock(), instance=settings.pod_name),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Azure:
+    jobs: ArmWorkerJobs
+    templates: ChildTemplates
+    depth: StorageQueueDepth
+    control: ServiceBusControl
+
+
+async def _azure(stack: AsyncExitStack, cloud: Cloud, guard: WriteGuard) -> _Azure:
+    credential = await stack.enter_async_context(open_credential(cloud))
+    transport = await stack.enter_async_context(open_transport(cloud))
+    governor = Governor()
+    arm = ArmClient(cloud, credential, transport, governor, guard)
+    azure = _Azure(
+        jobs=ArmWorkerJobs(arm),
+        templates=ChildTemplates(cloud, credential, governor, guard),
+        depth=StorageQueueDepth(cloud, credential, transport),
+        control=ServiceBusControl(cloud, credential, arm, guard),
+    )
+    for part in (azure.templates, azure.depth, azure.control):
+        stack.push_async_callback(part.close)
+    return azure
+
+
+def _reconciler(
+    settings: Settings, cloud: Cloud, kubernetes: _Kubernetes, azure: _Azure, metrics: Metrics, *, installation: str
+) -> Reconciler:
+    clock, absences = SystemClock(), Absences()
+    observer = Observer(
+        jobs=azure.jobs,
+        depth=azure.depth,
+        control=azure.control,
+        clock=clock,
+        telemetry=metrics,
+        absences=absences,
+        source_seconds=settings.source_seconds,
+    )
+    return Reconciler(
+        store=kubernetes.store,
+        events=kubernetes.events,
+        observer=observer,
+        executor=Executor(jobs=azure.jobs, control=azure.control, telemetry=metrics, absences=absences),
+        templates=azure.templates,
+        clock=clock,
+        guard=kubernetes.lease,
+        cloud=cloud,
+        installation_id=installation,
+        cloud_setting=settings.cloud,
+        poll_seconds=settings.poll_seconds,
+        resync_seconds=settings.resync_seconds,
+    )
+
+
+def _watch(metrics: Metrics, queue: WorkQueue[Key], pulse: Pulse, daemon: Daemon) -> None:
+    """Gauges that read the live parts."""
+    metrics.watch("workforce_queue_depth", "Workforces that wait for a worker.", lambda: len(queue))
+    metrics.watch("workforce_queue_scheduled", "Workforces that wait for a time.", lambda: queue.scheduled)
+    metrics.watch("workforce_queue_processing", "Workforces that are worked on.", lambda: queue.processing)
+    metrics.watch("workforce_oldest_pass_seconds", "Age of the oldest pass under way.", pulse.oldest_seconds)
+    metrics.watch("workforce_leader", "1 if this replica leads.", lambda: daemon.state is State.LEADING)
