@@ -44,7 +44,7 @@ async def enqueue(
     """Push tasks, `concurrency` at a time, and yield each result as it comes. The source is read as far as needed."""
     source = aiter(tasks) if isinstance(tasks, AsyncIterable) else _asynchronous(tasks)
     turn = asyncio.Lock()
-    results: asyncio.Queue[Pushed | None] = asyncio.Queue(concurrency)
+    results: asyncio.Queue[Pushed] = asyncio.Queue(concurrency)
 
     async def push_until_the_end() -> None:
         while True:
@@ -55,20 +55,23 @@ async def enqueue(
             await results.put(await _push(queue, task))
 
     async def push_all() -> None:
-        try:
-            async with asyncio.TaskGroup() as group:
-                for _ in range(concurrency):
-                    group.create_task(push_until_the_end())
-        finally:
-            await results.put(None)
+        async with asyncio.TaskGroup() as group:
+            for _ in range(concurrency):
+                group.create_task(push_until_the_end())
 
     pushing = asyncio.create_task(push_all())
     try:
-        while (pushed := await results.get()) is not None:
-            yield pushed
+        while not (pushing.done() and results.empty()):
+            coming = asyncio.create_task(results.get())
+            await asyncio.wait({coming, pushing}, return_when=asyncio.FIRST_COMPLETED)
+            if coming.done():
+                yield coming.result()
+            else:
+                coming.cancel()
         await pushing
     finally:
         pushing.cancel()
+        await asyncio.gather(pushing, return_exceptions=True)
 
 
 async def _asynchronous(tasks: Iterable[Task]) -> AsyncGenerator[Task, None]:

@@ -1,0 +1,86 @@
+"""The command line where it needs no service."""
+
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from workforce_agent.cli import main
+from workforce_agent.cli.push import line_kwargs
+
+CLEAN = dict.fromkeys(("JOBQ_STORAGE", "JOBQ_QUEUE", "JOBQ_CONNECTION_STRING", "WORKFORCE_CLOUD"))
+
+
+def invoke(*arguments, **environment):
+    return CliRunner().invoke(main, list(arguments), env={**CLEAN, **environment})
+
+
+@pytest.mark.parametrize("verb", ["run", "push", "size", "peek", "clear", "failed"])
+def test_every_verb_has_help(verb):
+    result = invoke(verb, "--help")
+    assert result.exit_code == 0
+    assert "Usage" in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["run"], "name the queue: ACCOUNT/QUEUE"),
+        (["run", "queue"], "'queue' does not name a queue"),
+        (["run", "sb://ns/q"], "not the name of a storage account"),
+        (["run", "a/q", "--time-limit", "soon"], "'soon' is not a duration"),
+        (["run", "a/q", "-n", "0"], "num-workers"),
+        (["run", "a/q", "--when-empty", "explode"], "when-empty"),
+        (["run", "a/q", "--visibility-timeout", "1s"], "at least 2s"),
+        (["push", "a/q", "-c", "true", "-e", "novalue"], "'novalue' is not K=V"),
+        (["failed", "retry", "a/q"], "give task ids, or --all"),
+        (["failed", "drop", "a/q", "x", "--all"], "give task ids, or --all"),
+        (["frobnicate"], "No such command"),
+    ],
+)
+def test_wrong_usage_ends_with_2_and_says_what_is_wrong(arguments, words):
+    result = invoke(*arguments)
+    assert result.exit_code == 2
+    assert words in result.output
+
+
+def test_an_unknown_cloud_is_wrong_usage():
+    result = invoke("size", "a/q", WORKFORCE_CLOUD="/nowhere.json")
+    assert result.exit_code == 2
+    assert "no such file" in result.output
+
+
+def test_settings_of_the_environment_are_checked_like_flags():
+    result = invoke("run", "a/q", JOBQ_TIME_LIMIT="never")
+    assert result.exit_code == 2
+    assert "'never' is not a duration" in result.output
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("echo a", {"cmd": "echo a", "bg_dirsync_to": None, "env": {"K": "V"}}),
+        (
+            '{"cmd": "x", "env": {"K": "old", "L": "1"}}',
+            {"cmd": "x", "env": {"K": "V", "L": "1"}, "bg_dirsync_to": None},
+        ),
+        ("{ echo a; }", {"cmd": "{ echo a; }", "bg_dirsync_to": None, "env": {"K": "V"}}),
+        ('{"x": 1}', {"x": 1, "env": {"K": "V"}, "bg_dirsync_to": None}),
+    ],
+)
+def test_a_line_of_input_is_a_command_or_a_tasks_arguments(line, expected):
+    kwargs = line_kwargs(line, {"K": "V"})
+    assert kwargs == expected
+    assert list(kwargs) == list(expected)
+
+
+def test_asking_for_the_version_imports_no_azure_sdk():
+    code = (
+        "import sys; from workforce_agent.cli import main\n"
+        "try: main(['--version'])\n"
+        "except SystemExit: pass\n"
+        "print(sorted({m.split('.')[0] for m in sys.modules} & {'azure', 'aiohttp', 'pydantic', 'structlog'}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
