@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -218,7 +219,9 @@ class MachineLearning:
             workspace.id, workspace.config.location, name, properties, str(Status.STARTING)
         )
         folder = self._site.state_dir / "jobs" / workspace.config.name / name
-        folder.mkdir(parents=True, exist_ok=True)
+        # Records end with the process: a folder that is there already is an earlier run's job of the same name.
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
         job = Job(
             workspace=workspace.id, name=name, cluster=cluster.config.name, sequence=self._sequence,
             submitted=dict(properties), properties=document, created=now, created_by=by, folder=folder,

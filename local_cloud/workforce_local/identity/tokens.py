@@ -136,6 +136,14 @@ class Issuer:
             )
         return Principal(claims["appid"], claims["oid"], claims["aud"], claims["exp"])
 
+    def accepts(self, token: str, audience: str | Collection[str]) -> bool:
+        """Whether `verify` accepts the token."""
+        try:
+            self.verify(token, audience)
+        except TokenError:
+            return False
+        return True
+
     def _decode(self, token: str) -> dict[str, Any]:
         # Times and audience are checked above, against the injected clock and without regard to trailing slashes.
         options: Any = {

@@ -129,12 +129,17 @@ async def test_a_killed_one_leaves_no_job_running(tmp_path: Path):
 
 async def test_a_restart_changes_nothing_that_clients_were_told(tmp_path: Path):
     told = []
+    file = tmp_path / "done"
     for _ in range(2):
         async with daemon(tmp_path, "--storage-queue-url", "https://127.0.0.1:7/{account}") as running:
             ready = await running.until_ready()
             files = [(running.folder / name).read_bytes() for name in ("cloud.json", "ca.pem")]
             told.append((ready, files))
-            await call(ready, "GET", "/jobs")
+            assert (await call(ready, "GET", "/jobs"))["value"] == []
+            await hire(ready, f"ls -A >> {file}; touch left-over; echo end >> {file}")
+            await eventually(lambda: file.exists() and file.read_text().endswith("end\n"), "the job")
+            assert file.read_text() == "end\n", "a job of the same name starts in an empty folder"
+            file.unlink()
             await running.stop()
     assert told[0] == told[1]
 

@@ -48,6 +48,13 @@ def test_an_audience_is_the_same_with_and_without_slashes(issuer, asked):
     issuer.verify(issuer.mint(audience_of(asked), CLIENT).value, asked)
 
 
+def test_other_services_may_just_ask_whether_a_token_is_good(issuer):
+    token = issuer.mint(ARM, CLIENT).value
+    assert issuer.accepts(token, ARM)
+    assert not issuer.accepts(token, "https://storage.azure.com")
+    assert not issuer.accepts("nonsense", ARM)
+
+
 def test_a_token_for_another_audience_is_refused(issuer):
     with pytest.raises(TokenError, match="wrong audience") as caught:
         issuer.verify(issuer.mint("https://storage.azure.com", CLIENT).value, ARM)
