@@ -35,6 +35,7 @@ from workforce_local.identity.certificates import CertificateAuthority, write_pr
 from workforce_local.identity.grants import ADFS
 from workforce_local.identity.routes import IdentityService
 from workforce_local.imds import Machine, MetadataServer
+from workforce_local.processes import STATE_VARIABLE
 
 HOST = "127.0.0.1"
 STORAGE_AUDIENCE = "https://storage.azure.com"
@@ -76,7 +77,9 @@ class LocalAzure:
         self._https_port = self._ports.choose("https", self.config.ports.https)
         self.storage_queue_url = storage_queue_url or DEFAULT_STORAGE_QUEUE
         self.blob_url = blob_url or DEFAULT_BLOB
-        self.machine_learning = MachineLearning(self.config, Site(self.state_dir, self.base_url), self.issuer)
+        # Started by a supervisor, this is a part of its local cloud, and so are the jobs.
+        tag = os.environ.get(STATE_VARIABLE) or str(self.state_dir)
+        self.machine_learning = MachineLearning(self.config, Site(self.state_dir, self.base_url, tag), self.issuer)
         self.imds = MetadataServer(
             self._host_machine(), self.issuer, host=HOST, port=self._ports.choose("imds", self.config.ports.imds)
         )

@@ -41,6 +41,8 @@ class Site:
 
     state_dir: Path
     base_url: str
+    tag: str
+    """Value of the variable by which a supervisor knows the processes of its local cloud."""
 
     @property
     def cloud_file(self) -> Path:
@@ -191,7 +193,7 @@ class Node:
             "DEFAULT_IDENTITY_CLIENT_ID": client_id,
             **self.metadata.environment(),
             **own,
-            STATE_VARIABLE: str(self._site.state_dir),
+            STATE_VARIABLE: self._site.tag,
         }
 
 

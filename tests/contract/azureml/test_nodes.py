@@ -26,6 +26,7 @@ async def pids(arm: Arm, job: str, count: int) -> list[int]:
 
 
 async def test_a_job_sees_azureml_s_environment_and_nothing_of_ours(arm: Arm, monkeypatch):
+    """Nothing but PATH comes from the process that runs the local Azure."""
     monkeypatch.setenv("SECRET_OF_THE_PARENT", "x")
     await arm.hire("env", DUMP, environmentVariables={"MINE": "yes"}, experimentName="exp1")
     job = await arm.until("env", "Completed", "Failed")
@@ -47,6 +48,15 @@ async def test_a_job_sees_azureml_s_environment_and_nothing_of_ours(arm: Arm, mo
     assert seen["AZ_BATCH_NODE_ID"] == job.node
     assert Path(seen["HOME"]).is_relative_to(arm.azure.state_dir)
     assert job.environment["MINE"] == "yes"
+
+
+async def test_a_supervisor_s_tag_is_passed_on_to_the_jobs(tmp_path, monkeypatch):
+    """So that it can prove that an orphan is its own."""
+    monkeypatch.setenv("WORKFORCE_LOCAL_STATE", "/the/supervisor's")
+    async with LocalAzure(tmp_path / "azure") as azure, open_arm(azure) as arm:
+        await arm.hire("tagged", "echo $WORKFORCE_LOCAL_STATE")
+        job = await arm.until("tagged", "Completed", "Failed")
+        assert job.stdout.read_text() == "/the/supervisor's\n"
 
 
 async def test_a_job_works_in_a_folder_of_its_own(arm: Arm):
