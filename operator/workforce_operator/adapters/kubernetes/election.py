@@ -1,0 +1,71 @@
+"""Who leads: decisions about a Lease. Pure; the caller brings the Lease as it was read, and the time.
+
+Times of other processes are never compared with ours: a Lease has run out when it has not changed for as long as it
+lasts, by a clock of our own that goes on while the machine sleeps.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+DURATION = 15.0
+"""Seconds that a Lease lasts; candidates wait as long after its last change."""
+RENEW_DEADLINE = 10.0
+"""Seconds after the last renewal at which a leader gives up: before anybody else may begin."""
+RETRY = 2.0
+"""Seconds between two attempts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A Lease as it was read: enough to tell whether it changed. ``holder`` empty = given back."""
+
+    holder: str
+    version: str
+    duration: float = DURATION
+    transitions: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """A Lease, and since when it has been seen unchanged."""
+
+    record: Record
+    since: float
+
+
+class Decision(Enum):
+    """What a candidate does with what it sees."""
+
+    CREATE = "create"
+    TAKE = "take"
+    RENEW = "renew"
+    WAIT = "wait"
+
+
+def observe(seen: Sighting | None, record: Record, now: float) -> Sighting:
+    """Remember a reading; the time counts from the first sight of each version."""
+    if seen is not None and seen.record.version == record.version:
+        return seen
+    return Sighting(record, now)
+
+
+def decide(me: str, seen: Sighting | None, now: float) -> Decision:
+    """What to do. None = there is no Lease.
+
+    A Lease in our own name that we did not get by this election is of an earlier process of the same Pod: it is
+    renewed as ours, because that process has ended.
+    """
+    if seen is None:
+        return Decision.CREATE
+    if seen.record.holder == me:
+        return Decision.RENEW
+    if not seen.record.holder or now - seen.since >= seen.record.duration:
+        return Decision.TAKE
+    return Decision.WAIT
+
+
+def still_held(renewed: float | None, now: float) -> bool:
+    """Whether a leader may act: its last confirmed renewal began within the deadline."""
+    return renewed is not None and 0 <= now - renewed < RENEW_DEADLINE

@@ -1,0 +1,63 @@
+"""Decisions of the election, without a cluster."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from workforce_operator.adapters.kubernetes.election import (
+    DURATION,
+    RENEW_DEADLINE,
+    RETRY,
+    Decision,
+    Record,
+    Sighting,
+    decide,
+    observe,
+    still_held,
+)
+
+
+def test_without_a_lease_one_is_made():
+    assert decide("a", None, 0) is Decision.CREATE
+
+
+def test_our_own_lease_is_renewed():
+    assert decide("a", Sighting(Record("a", "1"), 0), 999) is Decision.RENEW
+
+
+def test_a_lease_that_was_given_back_is_taken_at_once():
+    assert decide("a", Sighting(Record("", "1"), 0), 0) is Decision.TAKE
+
+
+@pytest.mark.parametrize(("now", "decision"), [(0, Decision.WAIT), (14.9, Decision.WAIT), (15, Decision.TAKE)])
+def test_another_s_lease_is_taken_once_it_has_not_changed_for_as_long_as_it_lasts(now, decision):
+    assert decide("a", Sighting(Record("b", "1"), 0), now) is decision
+
+
+def test_every_change_of_the_lease_starts_the_wait_anew():
+    seen = observe(None, Record("b", "1"), 0)
+    assert observe(seen, Record("b", "1"), 10) is seen
+    assert observe(seen, Record("b", "2"), 10).since == 10
+
+
+def test_a_leader_may_act_only_for_a_while_after_a_renewal():
+    assert not still_held(None, 0)
+    assert still_held(100, 100)
+    assert not still_held(100, 100 + RENEW_DEADLINE)
+    assert not still_held(100, 99), "a clock that goes back is not to be believed"
+
+
+@given(sent=st.floats(0, 100), delay=st.floats(0, 100), drift=st.floats(0, 1))
+def test_nobody_takes_a_lease_while_its_leader_may_still_act(sent, delay, drift):
+    """However late the candidate sees the renewal: it waits longer from then than the leader acts from the sending."""
+    seen = Sighting(Record("leader", "1"), sent + delay)
+    takes = seen.since + DURATION
+    assert decide("candidate", seen, takes - 0.001) is Decision.WAIT
+    assert not still_held(sent, takes + drift)
+
+
+def test_there_is_time_to_try_several_times_before_giving_up():
+    assert RENEW_DEADLINE / RETRY >= 3
+    assert DURATION > RENEW_DEADLINE

@@ -1,0 +1,38 @@
+"""Reading the API server's documents."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import structlog
+
+from workforce_operator.adapters.kubernetes.store import stored_of
+from workforce_operator.api.status import WorkforceStatus
+
+
+def document(**changes):
+    metadata = {"name": "md", "namespace": "chem", "uid": "u", "resourceVersion": "7", "generation": 3}
+    return {"metadata": metadata | changes.pop("metadata", {}), "spec": {"replicas": 1}, **changes}
+
+
+def test_a_document_is_read():
+    stored = stored_of(
+        document(
+            metadata={"deletionTimestamp": "2026-01-02T03:04:05Z", "finalizers": ["a", "b"]}, status={"replicas": 4}
+        )
+    )
+    assert stored.deletion_time == datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+    assert (stored.generation, stored.resource_version, stored.finalizers) == (3, "7", ("a", "b"))
+    assert stored.status.replicas == 4
+
+
+def test_a_status_that_cannot_be_read_is_a_lost_one_and_is_told():
+    with structlog.testing.capture_logs() as logs:
+        stored = stored_of(document(status={"regions": [{"name": "uksouth", "nextSequence": "many"}]}))
+    assert stored.status == WorkforceStatus()
+    assert [entry["workforce"] for entry in logs] == ["md"]
+
+
+def test_an_object_without_spec_and_status_is_read_all_the_same():
+    stored = stored_of({"metadata": document()["metadata"]})
+    assert (dict(stored.spec), stored.status) == ({}, WorkforceStatus())
