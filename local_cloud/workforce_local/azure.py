@@ -217,16 +217,7 @@ class LocalAzure:
 
     async def _discovery(self, request: web.Request) -> web.Response:
         """Where a workspace's services are: all of them here."""
-        services = (
-            "api",
-            "catalog",
-            "experimentation",
-            "history",
-            "hyperdrive",
-            "modelmanagement",
-            "pipelines",
-            "studio",
-        )
+        services = ("api", "catalog", "experimentation", "history", "modelmanagement", "pipelines", "studio")
         return web.json_response(dict.fromkeys(services, self.base_url))
 
     def _host_machine(self) -> Machine:

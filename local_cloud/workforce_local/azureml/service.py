@@ -2,6 +2,9 @@
 
 It owns the records and the tasks of the jobs. Requests are read and answered in `routes`. Invariants: one name is one
 job for ever, also after it was deleted; a job that was accepted runs or is refused by its own status, never forgotten.
+
+Two answers of the real service are not on record and are decided here: a job that names a compute or an environment
+version that does not exist is refused at its PUT (400, `UserError`), and a deleted job's name is never free again.
 """
 
 from __future__ import annotations
