@@ -18,6 +18,7 @@ from aiohttp import web
 
 from workforce_local.cluster.pods.container import log_file
 from workforce_local.cluster.pods.pod import LocalPod
+from workforce_local.cluster.pods.status import Running
 
 _POLL = 0.2
 _CHUNK = 1 << 16
@@ -57,9 +58,10 @@ class LogEndpoint:
     async def _logs(self, request: web.Request) -> web.StreamResponse:
         pod = self._find_pod(request.match_info["namespace"], request.match_info["pod"])
         container = request.match_info["container"]
-        run = pod.restarts(container) if pod else None
-        if pod is None or run is None:
+        state = pod.container_state(container) if pod else None
+        if pod is None or state is None:
             raise web.HTTPNotFound(text="this node runs no such container\n")
+        run = state.restarts
         if request.query.get("previous") == "true":
             run -= 1
         path = log_file(pod.logs / container, run)
@@ -70,7 +72,11 @@ class LogEndpoint:
         limit = int(request.query.get("limitBytes") or 0)
         follow = request.query.get("follow") == "true"
         start = _tail_offset(path, request.query.get("tailLines"))
-        await _copy(path, response, start=start, limit=limit, alive=lambda: follow and pod.restarts(container) == run)
+
+        def alive() -> bool:
+            return follow and state.restarts == run and isinstance(state.state, Running)
+
+        await _copy(path, response, start=start, limit=limit, alive=alive)
         await response.write_eof()
         return response
 

@@ -94,10 +94,9 @@ class LocalPod:
         """The folder with one folder of logs per container."""
         return logs_folder(self.services.logs, self.pod)
 
-    def restarts(self, container: str) -> int | None:
-        """How often a container was restarted, or None if the Pod has none of that name."""
-        found = (c.state.restarts for c in (*self._init, *self._main) if c.state.name == container)
-        return next(found, None)
+    def container_state(self, name: str) -> ContainerState | None:
+        """What the container of this name is doing, or None if the Pod has none."""
+        return next((c.state for c in (*self._init, *self._main) if c.state.name == name), None)
 
     def update(self, pod: Json) -> None:
         """Take note of a newer object."""
