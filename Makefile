@@ -15,6 +15,7 @@ AZURITE_READY := $(AZURITE)/.ready
 KUBERNETES_READY := .cache/kubernetes.ready
 CRD := crds/workforces.yaml
 CHART_CRD := helm/workforce-operator/crds/workforces.yaml
+CRD_PAGE := docs/reference/workforce.md
 
 # What pytest gets besides the worker processes, for example: make test TESTS=tests/unit PYTEST_FLAGS=-x
 TESTS ?= tests
@@ -41,9 +42,8 @@ test: setup ## Run all tests
 check: $(PYTHON_READY) ## Check format, lint, types, layers and generated files
 	@tools/check
 
-crds: $(PYTHON_READY) ## Generate the resource definition from the models
-	@$(BIN)/python -m workforce_operator.api.crd > $(CRD).new && mv $(CRD).new $(CRD)
-	@mkdir -p $(dir $(CHART_CRD)) && cp $(CRD) $(CHART_CRD)
+crds: $(PYTHON_READY) ## Generate the resource definition and its reference page from the models
+	@$(BIN)/python -m workforce_operator.api.crd --write $(CRD) $(CHART_CRD) --write-docs $(CRD_PAGE)
 
 ifneq ($(wildcard bench/*.py),)
 bench: setup ## Run the benchmarks

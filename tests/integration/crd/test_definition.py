@@ -1,0 +1,285 @@
+"""The generated definition does on a real API server what it says."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.integration.crd.conftest import Workforces
+from tests.support.kubernetes import Cluster, wait_until
+from tests.support.workforces import CONTROL, region, spec, template, workforce
+from workforce_operator.api.crd import COLUMNS
+
+pytestmark = pytest.mark.cluster
+
+
+def _without(body: dict[str, Any], key: str) -> dict[str, Any]:
+    return {name: value for name, value in body.items() if name != key}
+
+
+def _with_spec(body: dict[str, Any]) -> dict[str, Any]:
+    return workforce() | {"spec": body}
+
+
+def _storage(**changes: Any) -> dict[str, Any]:
+    return {"type": "Storage", "storage": {"account": "account", "name": "tasks"} | changes}
+
+
+def _variables(*variables: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    return workforce(template=template(environmentVariables=list(variables), **changes))
+
+
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "no spec": (_without(workforce(), "spec"), "spec: Required value"),
+    "no replicas": (workforce(replicas=None), "spec.replicas: Required value"),
+    "negative replicas": (workforce(replicas=-1), "spec.replicas"),
+    "too many replicas": (workforce(replicas=1_000_001), "spec.replicas"),
+    "replicas as text": (workforce(replicas="two"), "spec.replicas"),
+    "no queue": (workforce(queue=None), "spec.queue: Required value"),
+    "queue of another type": (workforce(queue={"type": "Kafka"}), "spec.queue.type"),
+    "queue without its storage": (workforce(queue={"type": "Storage"}), "`storage` must be set"),
+    "storage account with a dash": (workforce(queue=_storage(account="my-account")), "spec.queue.storage.account"),
+    "queue name in capitals": (workforce(queue=_storage(name="Tasks")), "spec.queue.storage.name"),
+    "queue name with two dashes": (workforce(queue=_storage(name="a--b")), "spec.queue.storage.name"),
+    "no region": (workforce(regions=[]), "spec.regions"),
+    "region twice": (workforce(regions=[region("one"), region("one")]), "spec.regions[1]"),
+    "region name in capitals": (workforce(regions=[region("UK")]), "spec.regions[0].name"),
+    "region name too long": (workforce(regions=[region("r" * 41)]), "spec.regions[0].name"),
+    "region without workspace": (workforce(regions=[region("r", workspace=None)]), "spec.regions[0].workspace"),
+    "region without compute": (workforce(regions=[region("r", compute="")]), "spec.regions[0].compute"),
+    "region without maxReplicas": (workforce(regions=[region("r", maxReplicas=None)]), "spec.regions[0].maxReplicas"),
+    "min above max": (workforce(regions=[region("r", minReplicas=11)]), "spec.regions[0].minReplicas"),
+    "experiment with a slash": (workforce(regions=[region("r", experiment="a/b")]), "spec.regions[0].experiment"),
+    "no template": (workforce(template=None), "spec.template: Required value"),
+    "no environment": (workforce(template={}), "spec.template.environment: Required value"),
+    "image missing": (workforce(template=template(environment={"type": "Image"})), "`image` must be set"),
+    "image and name": (
+        workforce(template=template(environment={"type": "Image", "image": "i", "name": "n", "version": "1"})),
+        "`name` and `version` must be set for type Registered, and only for it",
+    ),
+    "registered without version": (
+        workforce(template=template(environment={"type": "Registered", "name": "n"})),
+        "`name` and `version` must be set",
+    ),
+    "no slots": (workforce(template=template(slots=0)), "spec.template.slots"),
+    "empty command": (workforce(template=template(command="")), "spec.template.command"),
+    "shmSize with a fraction": (workforce(template=template(shmSize="1.5Gi")), "spec.template.shmSize"),
+    "time limit too short": (workforce(template=template(timeoutSeconds=60)), "spec.template.timeoutSeconds"),
+    "tag that is no text": (workforce(template=template(tags={"a": 1})), "spec.template.tags.a"),
+    "too many tags": (
+        workforce(template=template(tags={f"t{number}": "x" for number in range(31)})),
+        "spec.template.tags",
+    ),
+    "identity of another type": (
+        workforce(template=template(identity={"type": "User"})),
+        "spec.template.identity.type",
+    ),
+    "variable without value": (_variables({"name": "A"}), "exactly one of `value` and `valueFrom`"),
+    "variable with two values": (
+        _variables({"name": "A", "value": "1", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}),
+        "exactly one of `value` and `valueFrom`",
+    ),
+    "secret without key": (
+        _variables({"name": "A", "valueFrom": {"secretKeyRef": {"name": "s"}}}),
+        "valueFrom.secretKeyRef.key",
+    ),
+    "variable name with a dash": (_variables({"name": "A-B", "value": "1"}), "environmentVariables[0].name"),
+    "variable twice": (
+        _variables({"name": "A", "value": "1"}, {"name": "A", "value": "2"}),
+        "spec.template.environmentVariables[1]",
+    ),
+    "variable of the operator": (
+        _variables({"name": "JOBQ_QUEUE", "value": "mine"}),
+        "spec.template.environmentVariables",
+    ),
+    "client id twice": (
+        _variables({"name": "AZURE_CLIENT_ID", "value": "a"}, identity={"type": "Managed", "clientId": "b"}),
+        "spec.template.environmentVariables",
+    ),
+    "control without namespace": (
+        workforce(control={"serviceBus": _without(CONTROL["serviceBus"], "namespace")}),
+        "spec.control.serviceBus.namespace",
+    ),
+    "control without service bus": (workforce(control={}), "spec.control.serviceBus"),
+    "drain of another mode": (workforce(drain={"mode": "Kill"}), "spec.drain.mode"),
+    "drain deadline too short": (workforce(drain={"deadlineSeconds": 59}), "spec.drain.deadlineSeconds"),
+    "other act on deadline": (workforce(drain={"onDeadline": "Explode"}), "spec.drain.onDeadline"),
+    "suspend as truth value": (workforce(suspend=True), "spec.suspend"),
+    "other deletion policy": (workforce(deletionPolicy="Delete"), "spec.deletionPolicy"),
+    "drain policy without control": (workforce(deletionPolicy="Drain", control=None), "spec.deletionPolicy"),
+    "negative deletion deadline": (workforce(deletionDeadlineSeconds=-1), "spec.deletionDeadlineSeconds"),
+    "unknown field": (workforce(relicas=3), 'unknown field "spec.relicas"'),
+    "unknown nested field": (workforce(drain={"modus": "Finish"}), 'unknown field "spec.drain.modus"'),
+    "name with a dot": (workforce("a.b"), "`metadata.name` must be a DNS label"),
+    "name too long": (workforce("a" * 51), "`metadata.name` must be a DNS label"),
+}
+
+
+def test_bad_objects_are_refused_with_a_message_that_names_the_field(workforces: Workforces):
+    answers = {case: (workforces.refusal(body), expected) for case, (body, expected) in REFUSED.items()}
+    wrong = {case: said for case, (said, expected) in answers.items() if expected not in said}
+    assert not wrong
+    assert len(REFUSED) >= 25
+
+
+def test_a_good_object_is_taken_and_its_defaults_are_recorded(workforces: Workforces):
+    stored = workforces.create(workforce(), dry_run=True)["spec"]
+    assert stored["drain"] == {"mode": "Finish", "deadlineSeconds": 86_400, "onDeadline": "Wait"}
+    assert stored["suspend"] == "None"
+    assert stored["deletionDeadlineSeconds"] == 86_400
+    assert stored["template"]["command"] == "workforce-agent run"
+    assert stored["template"]["slots"] == 1
+    assert stored["template"]["timeoutSeconds"] == 1_209_600
+    assert stored["regions"][0]["minReplicas"] == 0
+    assert "deletionPolicy" not in stored
+
+
+@pytest.mark.parametrize("field", ["subscriptionId", "resourceGroup", "workspace", "compute", "experiment", "topic"])
+def test_a_regions_coordinate_does_not_change(workforces: Workforces, field: str):
+    coordinates = region("one", experiment="e", topic="t")
+    workforces.create(workforce(regions=[coordinates]))
+    said = workforces.patch("wf", {"spec": {"regions": [coordinates | {field: "other"}]}})
+    assert "must not change for a region: use a new region name" in said
+    assert field in said
+    assert workforces.patch("wf", {"spec": {"regions": [coordinates | {"maxReplicas": 3}]}}) == ""
+    assert workforces.patch("wf", {"spec": {"regions": [region("new", **{field: "other"})]}}) == ""
+
+
+def test_a_default_coordinate_does_not_become_another(workforces: Workforces):
+    workforces.create(workforce(regions=[region("one")]))
+    said = workforces.patch("wf", {"spec": {"regions": [region("one", topic="mine")]}})
+    assert "`topic` must not change" in said
+
+
+def test_control_does_not_change_while_jobs_live(workforces: Workforces):
+    workforces.create(workforce())
+    other = {"control": CONTROL | {"serviceBus": CONTROL["serviceBus"] | {"namespace": "other"}}}
+    assert workforces.patch("wf", {"spec": other}) == ""
+    for live in ({"replicas": 1, "drainingReplicas": 0}, {"replicas": 0, "drainingReplicas": 1}):
+        assert workforces.patch_status("wf", live) == ""
+        assert "`spec.control` must not change" in workforces.patch("wf", {"spec": {"control": CONTROL}})
+        assert "`spec.control` must not change" in workforces.patch("wf", {"spec": {"control": None}})
+        assert workforces.patch("wf", {"spec": {"replicas": 5}}) == ""
+    assert workforces.patch_status("wf", {"replicas": 0, "drainingReplicas": 0}) == ""
+    assert workforces.patch("wf", {"spec": {"control": None}}) == ""
+
+
+def test_an_object_can_be_deleted_whatever_its_status_says(workforces: Workforces):
+    workforces.create(workforce())
+    assert workforces.patch("wf", {"metadata": {"finalizers": ["workforce.dev/workers"]}}) == ""
+    assert workforces.patch_status("wf", {"replicas": 3}) == ""
+    workforces.delete("wf")
+    assert workforces.exists("wf")
+    assert workforces.patch("wf", {"metadata": {"finalizers": None}}) == ""
+    assert not workforces.exists("wf")
+
+
+def test_an_object_stored_under_older_rules_can_be_deleted(
+    workforces: Workforces, kubernetes_cluster: Cluster, workforce_definition: dict[str, Any]
+):
+    older = json.loads(json.dumps(workforce_definition))
+    schema = older["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    schema["properties"]["spec"] = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    del schema["x-kubernetes-validations"]
+    del older["spec"]["versions"][0]["additionalPrinterColumns"]
+    body = workforce("old") | {"spec": spec(replicas=2_000_000, queue={"type": "Kafka"}, regions=[], weird="yes")}
+    try:
+        kubernetes_cluster.apply(older)
+        wait_until(lambda: workforces.refusal(body) == "", "the older definition being served")
+        workforces.create(body)
+        assert workforces.patch("old", {"metadata": {"finalizers": ["workforce.dev/workers"]}}) == ""
+    finally:
+        kubernetes_cluster.apply(workforce_definition)
+    refused = workforce("probe", replicas=2_000_000)
+    wait_until(lambda: workforces.refusal(refused) != "", "the present definition being served")
+    workforces.delete("old")
+    assert workforces.patch("old", {"metadata": {"finalizers": None}}) == ""
+    assert not workforces.exists("old")
+
+
+def test_kubectl_scale_changes_replicas(workforces: Workforces, kubernetes_cluster: Cluster):
+    workforces.create(workforce())
+    kubernetes_cluster.kubectl("-n", workforces.namespace, "scale", "wf/wf", "--replicas=7")
+    assert workforces.get("wf")["spec"]["replicas"] == 7
+    assert workforces.patch_status("wf", {"replicas": 4, "selector": "workforce.dev/name=wf"}) == ""
+    raw = kubernetes_cluster.kubectl(
+        "get", "--raw", f"/apis/workforce.dev/v1alpha1/namespaces/{workforces.namespace}/workforces/wf/scale"
+    )
+    scale = json.loads(raw)
+    assert scale["spec"]["replicas"] == 7
+    assert scale["status"] == {"replicas": 4, "selector": "workforce.dev/name=wf"}
+
+
+STATUS = {
+    "desiredReplicas": 6,
+    "replicas": 5,
+    "runningReplicas": 3,
+    "pendingReplicas": 2,
+    "drainingReplicas": 1,
+    "queueLength": 1600,
+    "regionsSummary": "one=3/3,two=2/3",
+    "conditions": [
+        {
+            "type": "Ready",
+            "status": "False",
+            "reason": "Scaling",
+            "message": "3 of 6 run",
+            "observedGeneration": 1,
+            "lastTransitionTime": "2026-01-01T00:00:00Z",
+        }
+    ],
+}
+
+
+def test_every_printer_column_shows_something(workforces: Workforces, kubernetes_cluster: Cluster):
+    workforces.create(workforce())
+    assert workforces.patch_status("wf", STATUS) == ""
+    table = kubernetes_cluster.kubectl("-n", workforces.namespace, "get", "workforce", "wf", "-o", "wide")
+    heads, cells = (line.split() for line in table.splitlines())
+    shown = dict(zip(heads, cells, strict=True))
+    age = shown.pop("AGE")
+    assert age
+    assert shown == {
+        "NAME": "wf",
+        "DESIRED": "6",
+        "RUNNING": "3",
+        "PENDING": "2",
+        "DRAINING": "1",
+        "QUEUE": "1600",
+        "READY": "False",
+        "REGIONS": "one=3/3,two=2/3",
+        "REASON": "Scaling",
+    }
+    narrow = kubernetes_cluster.kubectl("-n", workforces.namespace, "get", "workforce")
+    assert narrow.splitlines()[0].split() == ["NAME", *(c["name"].upper() for c in COLUMNS if "priority" not in c)]
+
+
+def test_kubectl_explains_every_field(workforces: Workforces, kubernetes_cluster: Cluster):
+    said = kubernetes_cluster.kubectl("explain", "workforce.spec.drain")
+    assert "deadlineSeconds" in said
+    assert "Time that a worker has from the order to leave." in said
+    everything = kubernetes_cluster.kubectl("explain", "workforce", "--recursive")
+    assert "secretKeyRef" in everything
+
+
+def test_the_status_is_not_written_with_the_spec(workforces: Workforces):
+    workforces.create(workforce() | {"status": {"replicas": 99}})
+    assert "replicas" not in workforces.get("wf").get("status", {})
+    generation = workforces.get("wf")["metadata"]["generation"]
+    assert workforces.patch_status("wf", {"replicas": 4}) == ""
+    assert workforces.get("wf")["metadata"]["generation"] == generation
+
+
+def test_the_largest_spec_is_within_the_cost_of_the_rules(workforces: Workforces):
+    regions = [region(f"r{number}", experiment="e" * 200, topic="t" * 200) for number in range(200)]
+    variables = [{"name": f"A{number}", "value": "x"} for number in range(100)]
+    body = workforce(regions=regions, template=template(environmentVariables=variables))
+    assert workforces.refusal(body) == ""
+
+
+def test_categories_and_short_name_are_served(workforces: Workforces, kubernetes_cluster: Cluster):
+    workforces.create(workforce())
+    for kind in ("wf", "workforces", "workforce"):
+        assert "wf" in kubernetes_cluster.kubectl("-n", workforces.namespace, "get", kind, "-o", "name")
