@@ -22,10 +22,10 @@ _CHECKOUT = Path(__file__).resolve().parents[3]
     show_default=True,
     help="State folder of the demonstration's own local cloud.",
 )
-@click.option("--tasks", type=click.IntRange(min=20), default=Script.tasks, show_default=True, help="Tasks to run.")
+@click.option("--tasks", type=click.IntRange(min=20), default=Script().tasks, show_default=True, help="Tasks to run.")
 @click.option("--keep", is_flag=True, help="Leave everything running and say what to try next.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Also write the verdict to this file.")
-def demo(state_dir: Path, tasks: int, keep: bool, json_file: Path | None) -> None:
+def demo(*, state_dir: Path, tasks: int, keep: bool, json_file: Path | None) -> None:
     """Tell the whole story on this machine: apply, hire, run tasks, shrink by drain, survive a kill, delete."""
     if not (_CHECKOUT / "helm").is_dir():
         raise click.ClickException("the demo needs the chart and the example: run it from a checkout of the repository")

@@ -52,7 +52,7 @@ class WorkerJobs(Protocol):
     """
 
     async def list_cohorts(self, place: Workplace, cohorts: frozenset[int]) -> tuple[Job, ...]:
-        """All our jobs of these cohorts, ended ones included. May lag behind recent writes; never shows foreign jobs."""
+        """All our jobs of these cohorts, ended ones included; never foreign ones. May lag behind recent writes."""
         ...
 
     async def list_owned(self, place: Workplace) -> tuple[Job, ...]:

@@ -33,7 +33,7 @@ class StoredWorkforce:
 
 
 class WorkforceStore(Protocol):
-    """The Workforce objects. Methods raise ``Unavailable``, ``Denied`` or ``Conflict`` (resourceVersion precondition)."""
+    """The Workforce objects. Methods raise ``Unavailable``, ``Denied``, or ``Conflict`` for a stale resourceVersion."""
 
     async def get(self, key: Key) -> StoredWorkforce | None:
         """Read live from the API server; None if there is none."""
