@@ -31,6 +31,9 @@ USER_AGENT = f"workforce/{__version__}"
 CLI_CREDENTIAL_SECONDS = 10
 """How long `az` may take to answer before the next credential is tried."""
 
+_QUEUE_RETRIES: dict[str, Any] = {"initial_backoff": 0, "increment_base": 2, "random_jitter_range": 1, "retry_total": 2}
+"""The SDK's own first pause is 15 s, a long time for a worker that only lost a connection; ours try again above it."""
+
 
 def open_credential(cloud: Cloud, *, environ: Mapping[str, str] = os.environ) -> DefaultAzureCredential:
     """The identity of this process: environment, workload identity, managed identity, or the person's `az` login.
@@ -117,6 +120,7 @@ def queue_service_client(
     """
     from azure.storage.queue.aio import QueueServiceClient
 
+    options = {**_QUEUE_RETRIES, **options}
     if connection_string:
         return QueueServiceClient.from_connection_string(
             connection_string, transport=transport, user_agent=USER_AGENT, **options

@@ -50,14 +50,6 @@ class Surroundings:
     environ: Mapping[str, str] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What became of a delivery; `verdict` is None for a message that was no task."""
-
-    verdict: Verdict | None
-    settled: bool
-
-
 class Execution:
     """The run of one delivery.
 
@@ -106,13 +98,18 @@ class Execution:
             return Ended(exit_code=ended.exit_code, lock_lost=True)
         return ended
 
-    async def settle(self, ended: Ended) -> Result:
-        """Settle the message by how the run ended."""
+    def judge(self, ended: Ended) -> Verdict | None:
+        """What the end of the run means; None for a message that was no task."""
+        if self.task is None:
+            return None
+        return judge(ended, num_retries=self.task.num_retries, attempts=self._delivery.attempts)
+
+    async def settle(self, ended: Ended, verdict: Verdict | None) -> bool:
+        """Settle the message by its verdict. False if it was lost, and will come again."""
         try:
-            if self.task is None:
-                return Result(None, await self._lock.settle(self._dead_letter_malformed))
-            verdict = judge(ended, num_retries=self.task.num_retries, attempts=self._delivery.attempts)
-            return Result(verdict, await self._apply(verdict, self.task, ended))
+            if self.task is None or verdict is None:
+                return await self._lock.settle(self._dead_letter_malformed)
+            return await self._apply(verdict, self.task, ended)
         finally:
             self._keeper.cancel()
 

@@ -22,10 +22,10 @@ from jobq.control import OnDeadline, Operation
 from jobq.errors import JobQError, QueueMissing
 from workforce_agent import lifecycle
 from workforce_agent.bookkeeping import Counters, Drain, Slot, Timers
-from workforce_agent.execution import Execution, Result, Surroundings
+from workforce_agent.execution import Execution, Surroundings
 from workforce_agent.lifecycle import Mode, State, Stop, Trigger
 from workforce_agent.orders import holds_receiver
-from workforce_agent.outcome import Settlement
+from workforce_agent.outcome import Settlement, Verdict
 from workforce_agent.pid_file import Intent
 from workforce_agent.process import reap_orphans
 from workforce_agent.report import Activity, Reporter
@@ -283,11 +283,14 @@ class Worker:
     async def _work(self, slot: Slot, execution: Execution) -> None:
         try:
             ended = await execution.run()
+            verdict = execution.judge(ended)
+            # Before the slot is free: a failure too many must stop the next pull.
+            self._count_failures(slot, verdict)
         finally:
             slot.execution = None
             self._last_free = self._idle_since = time.monotonic()
             self._wake()
-        self._count(slot, await execution.settle(ended))
+        self._count(verdict, settled=await execution.settle(ended, verdict))
 
     def _run_ended(self, run: asyncio.Task[None]) -> None:
         self._runs.discard(run)
@@ -297,25 +300,29 @@ class Worker:
             # The message comes back after its visibility timeout; the worker goes on.
             _log.error("task_crashed", exc_info=error)
 
-    def _count(self, slot: Slot, result: Result) -> None:
-        verdict = result.verdict
+    def _count_failures(self, slot: Slot, verdict: Verdict | None) -> None:
+        if verdict is not None and verdict.succeeded:
+            slot.failures_in_a_row = 0
+        if verdict is None or not verdict.failed:
+            return
+        slot.failures_in_a_row += 1
+        if slot.failures_in_a_row > self._settings.max_consecutive_failures:
+            self._trouble = f"more than {self._settings.max_consecutive_failures} failures in a row"
+            self.trigger(Trigger.TOO_MANY_FAILURES)
+
+    def _count(self, verdict: Verdict | None, *, settled: bool) -> None:
         if verdict is None:
             self.counters.malformed += 1
-        elif verdict.succeeded and result.settled:
+        elif not settled or verdict.settlement is Settlement.FORGET:
+            self.counters.lost += 1
+        elif verdict.succeeded:
             self.counters.completed += 1
-            slot.failures_in_a_row = 0
-        elif verdict.failed:
-            self.counters.failed += 1
-            slot.failures_in_a_row += 1
-            if verdict.settlement is Settlement.RETRY:
-                self._own_retry_until = max(self._own_retry_until, time.monotonic() + verdict.delay.total_seconds())
-            if slot.failures_in_a_row > self._settings.max_consecutive_failures:
-                self._trouble = f"more than {self._settings.max_consecutive_failures} failures in a row"
-                self.trigger(Trigger.TOO_MANY_FAILURES)
         elif verdict.settlement is Settlement.RETURN:
             self.counters.returned += 1
         else:
-            self.counters.lost += 1
+            self.counters.failed += 1
+            if verdict.settlement is Settlement.RETRY:
+                self._own_retry_until = max(self._own_retry_until, time.monotonic() + verdict.delay.total_seconds())
 
     def _empty(self) -> None:
         now = time.monotonic()

@@ -1,0 +1,174 @@
+"""Real processes of a task: nothing of it survives, and everybody gets the signal."""
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from workforce_agent.output import TaskOutput
+from workforce_agent.process import TaskProcess, become_subreaper
+
+
+class Sink:
+    """Keeps what a task prints."""
+
+    def __init__(self):
+        self.full = False
+        self.data = b""
+
+    def write(self, data):
+        self.data += data
+
+
+@pytest.fixture(autouse=True)
+def subreaper():
+    assert become_subreaper()
+    yield
+    become_subreaper(on=False)
+
+
+def start(command, **env):
+    sink = Sink()
+    output = TaskOutput("t", sink)
+    process = TaskProcess(command, {"PATH": os.environ["PATH"], **env}, None, output)
+    return process, output, sink
+
+
+async def finish(process, seconds=60):
+    async with asyncio.timeout(seconds):
+        return await process.wait()
+
+
+async def pid_in(path):
+    """The process id that a task wrote to a file."""
+    async with asyncio.timeout(30):
+        while True:
+            if path.exists() and (text := path.read_text().strip()):
+                return int(text)
+            await asyncio.sleep(0.02)
+
+
+def alive(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+def zombies():
+    children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    return [pid for pid in children if Path("/proc", pid).exists() and not alive(pid)]
+
+
+async def said(sink, words):
+    async with asyncio.timeout(30):
+        while True:
+            if words in sink.data:
+                return
+            await asyncio.sleep(0.02)
+
+
+async def test_the_exit_code_is_the_shells():
+    process, output, sink = start("echo out; echo err >&2; exit 7")
+    assert await finish(process) == 7
+    assert output.close() == ["out", "err"]
+    assert sink.data == b"[t] out\n[t] err\n"
+
+
+async def test_much_output_of_any_bytes_does_not_block_a_task():
+    process, output, _ = start("head -c 3000000 /dev/urandom; echo; head -c 3000000 /dev/zero; echo; echo end")
+    assert await finish(process) == 0
+    assert output.close()[-1] == "end"
+
+
+async def test_a_slow_reader_slows_the_task_and_loses_nothing():
+    process, output, sink = start("for i in $(seq 2000); do echo line-$i; done")
+    sink.full = True
+    await asyncio.sleep(0.3)
+    assert sink.data == b""
+    sink.full = False
+    assert await finish(process) == 0
+    output.close()
+    assert sink.data.count(b"\n") == 2000
+
+
+@pytest.mark.parametrize(
+    "escape",
+    [
+        "sleep 300 & echo $! > $F",
+        "sleep 300 >/dev/null 2>&1 & echo $! > $F",
+        "set -o monitor; sleep 300 & echo $! > $F",
+        "setsid bash -c 'echo $$ > $F; exec sleep 300' & sleep 0.5",
+        "(setsid bash -c 'echo $$ > $F; exec sleep 300' >/dev/null 2>&1 &) ; sleep 0.5",
+        "setsid bash -c 'trap \"\" TERM; echo $$ > $F; exec sleep 300' & sleep 0.5",
+        "env -i F=$F setsid bash -c 'echo $$ > $F; exec sleep 300' & sleep 0.5",
+    ],
+)
+async def test_nothing_survives_its_task(escape, tmp_path, monkeypatch):
+    monkeypatch.setattr("workforce_agent.process.SURVIVOR_GRACE", 1.0)
+    file = tmp_path / "pid"
+    process, _, _ = start(escape, F=str(file))
+    assert await finish(process) == 0
+    assert not alive(await pid_in(file))
+
+
+async def test_a_task_leaves_the_processes_of_another_alone(tmp_path):
+    one, _, _ = start("sleep 300")
+    file = tmp_path / "pid"
+    two, _, _ = start("setsid bash -c 'echo $$ > $F; exec sleep 300' & sleep 0.5", F=str(file))
+    assert await finish(two) == 0
+    assert not alive(await pid_in(file))
+    assert alive(one.pid)
+    one.kill()
+    assert await finish(one) == -signal.SIGKILL
+
+
+PYTHON = """
+import signal, sys, time
+def stop(*_):
+    print("CHECKPOINTING", flush=True)
+    time.sleep(0.5)
+    print("SAVED", flush=True)
+    sys.exit(0)
+signal.signal(signal.SIGTERM, stop)
+print("READY", flush=True)
+time.sleep(300)
+"""
+
+
+@pytest.mark.parametrize("line", ["cd /; python3 {}; echo y", "set -o monitor && python3 {}", "true && python3 {}"])
+async def test_sigterm_reaches_a_python_child_and_waits_for_its_checkpoint(line, tmp_path):
+    script = tmp_path / "job.py"
+    script.write_text(PYTHON)
+    process, output, sink = start(line.format(script))
+    await said(sink, b"READY")
+    process.terminate(kill_after=60)
+    await finish(process)
+    assert process.told_to_stop
+    assert {"CHECKPOINTING", "SAVED"} <= set(output.close())
+
+
+async def test_what_ignores_sigterm_is_killed_after_the_timeout(tmp_path):
+    file = tmp_path / "pid"
+    process, _, sink = start(
+        "trap '' TERM; (trap '' TERM; echo $BASHPID > $F; while :; do sleep 1; done) & echo READY; wait", F=str(file)
+    )
+    await said(sink, b"READY")
+    process.terminate(kill_after=0.5)
+    assert await finish(process) == -signal.SIGKILL
+    assert not alive(await pid_in(file))
+
+
+async def test_a_task_that_cannot_start_says_why():
+    with pytest.raises(OSError, match="nowhere"):
+        TaskProcess("true", {}, "/nowhere", TaskOutput("t", Sink()))
+    with pytest.raises(ValueError, match="null byte"):
+        start("echo \0")
+
+
+async def test_orphans_do_not_stay_as_zombies():
+    process, _, _ = start("(setsid bash -c 'exit 0' &) ; sleep 0.3")
+    await finish(process)
+    assert zombies() == []
