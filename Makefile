@@ -42,7 +42,7 @@ test: setup ## Run all tests
 check: $(PYTHON_READY) ## Check format, lint, types, layers and generated files
 	@tools/check
 
-crds: $(PYTHON_READY) ## Generate the resource definition and its reference page from the models
+crds: $(PYTHON_READY) ## Generate the resource definition and its reference page
 	@$(BIN)/python -m workforce_operator.api.crd --write $(CRD) $(CHART_CRD) --write-docs $(CRD_PAGE)
 
 ifneq ($(wildcard bench/*.py),)
