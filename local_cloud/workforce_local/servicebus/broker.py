@@ -10,8 +10,9 @@ import time
 from collections.abc import Callable
 
 from workforce_local.servicebus.errors import NOT_ALLOWED, EntityError, entity_not_found
-from workforce_local.servicebus.queue import Counts, Queue
+from workforce_local.servicebus.queue import Queue
 from workforce_local.servicebus.settings import QueueSettings, TopicSettings
+from workforce_local.servicebus.stored import Counts
 from workforce_local.servicebus.timers import Timers
 from workforce_local.servicebus.topic import Subscription, Topic
 

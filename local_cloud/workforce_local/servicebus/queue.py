@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import itertools
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from workforce_local.servicebus.competing import Competing
 from workforce_local.servicebus.duplicates import DuplicateFilter
@@ -25,43 +23,10 @@ from workforce_local.servicebus.errors import (
 from workforce_local.servicebus.message import Message
 from workforce_local.servicebus.sessions import Sessions
 from workforce_local.servicebus.settings import QueueSettings
-from workforce_local.servicebus.stored import Action, Consumer, Settlement, State, StoredMessage
+from workforce_local.servicebus.stored import Action, Consumer, Counts, Origin, Settlement, State, StoredMessage
 from workforce_local.servicebus.timers import Timers
 
 DEAD_LETTER_QUEUE = "$DeadLetterQueue"
-
-
-@dataclass(frozen=True)
-class Counts:
-    """How many messages an entity holds. Active ones include locked and deferred ones, as in the service's counts."""
-
-    active: int = 0
-    locked: int = 0
-    deferred: int = 0
-    scheduled: int = 0
-    dead_lettered: int = 0
-
-    @property
-    def total(self) -> int:
-        """All of them, dead-lettered ones too."""
-        return self.active + self.scheduled + self.dead_lettered
-
-
-@dataclass(frozen=True)
-class Origin:
-    """What a message brings along from where it was before.
-
-    Attributes:
-        sequence: Its sequence number there.
-        time_to_live: Upper bound from there.
-        added: Application properties added on the way.
-        delivery_count: Failed deliveries so far.
-    """
-
-    sequence: int | None = None
-    time_to_live: float | None = None
-    added: Mapping[Any, Any] | None = None
-    delivery_count: int = 0
 
 
 class Queue:

@@ -1,4 +1,4 @@
-"""A message inside an entity, and the interface of those that receive it. No network.
+"""A message inside an entity, how it is settled and counted, and the interface of those that receive it. No network.
 
 Invariant: a message has a lock token exactly as long as somebody may settle it.
 """
@@ -87,6 +87,39 @@ class StoredMessage:
         if self.state is not State.ACTIVE:
             annotations[Symbol("x-opt-message-state")] = Int(self.state.value)
         return self.message.encode(delivery_count=self.delivery_count, annotations=annotations, added=self.added)
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How many messages an entity holds. Active ones include locked and deferred ones, as in the service's counts."""
+
+    active: int = 0
+    locked: int = 0
+    deferred: int = 0
+    scheduled: int = 0
+    dead_lettered: int = 0
+
+    @property
+    def total(self) -> int:
+        """All of them, dead-lettered ones too."""
+        return self.active + self.scheduled + self.dead_lettered
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a message brings along from where it was before.
+
+    Attributes:
+        sequence: Its sequence number there.
+        time_to_live: Upper bound from there.
+        added: Application properties added on the way.
+        delivery_count: Failed deliveries so far.
+    """
+
+    sequence: int | None = None
+    time_to_live: float | None = None
+    added: Mapping[Any, Any] | None = None
+    delivery_count: int = 0
 
 
 def milliseconds(seconds: float) -> Timestamp:

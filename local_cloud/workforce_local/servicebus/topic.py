@@ -11,9 +11,10 @@ import itertools
 from workforce_local.servicebus.duplicates import DuplicateFilter
 from workforce_local.servicebus.errors import entity_not_found, message_not_found
 from workforce_local.servicebus.message import Message
-from workforce_local.servicebus.queue import Origin, Queue
+from workforce_local.servicebus.queue import Queue
 from workforce_local.servicebus.rules import DEFAULT_RULE, Rule, TrueFilter
 from workforce_local.servicebus.settings import QueueSettings, TopicSettings
+from workforce_local.servicebus.stored import Origin
 from workforce_local.servicebus.timers import Timers
 
 
