@@ -21,6 +21,9 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 QUIET = {
     # One INFO line per watch event and per request, respectively.
     "kopf.objects": logging.WARNING,
+    # It says that it leaves signals alone and that it stops: both as we want it. Its end is told by our informer.
+    "kopf._core.reactor.running": logging.ERROR,
+    "kopf._core.engines.activities": logging.WARNING,
     "azure.core.pipeline.policies.http_logging_policy": logging.WARNING,
     "azure.identity": logging.WARNING,
     "azure.servicebus": logging.WARNING,
@@ -28,7 +31,6 @@ QUIET = {
     "urllib3": logging.WARNING,
     # Talks of connections and links that the adapters report in our words, once per change.
     "azure.servicebus._pyamqp": logging.ERROR,
-    "kopf.activities.authentication": logging.WARNING,
 }
 """Foreign loggers and their least level; a lower level of ours does not make them louder."""
 

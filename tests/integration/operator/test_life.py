@@ -1,4 +1,4 @@
-"""A Workforce's life against a real API server and the local Azure: apply, Ready, scale, delete."""
+"""A Workforce's life against a real API server and the local Azure: apply, Ready, scale, suspend, delete."""
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -22,14 +22,115 @@ def test_a_workforce_is_hired_scaled_and_deleted(bench):
     bench.until(lambda: not bench.live(), "the end of all jobs")
     assert len(bench.jobs()) == 6
 
-    tell = bench.operator.said("hired")
-    assert len(tell) == 6
-    assert all(line["workforce"] == f"{bench.namespace}/md" for line in tell)
-    assert {line["region"] for line in tell} == {"uksouth", "westeurope"}
-    assert {line["job"] for line in tell} == {job["name"] for job in bench.jobs()}
+    told = bench.operator.said("hired")
+    assert len(told) == 6
+    assert all(line["workforce"] == f"{bench.namespace}/md" for line in told)
+    assert {line["region"] for line in told} == {"uksouth", "westeurope"}
+    assert {line["job"] for line in told} == {job["name"] for job in bench.jobs()}
     metrics = {f.name: f for f in text_string_to_metric_families(bench.operator.fetch("/metrics"))}
     hired = [s.value for s in metrics["workforce_actions"].samples if s.labels == {"kind": "hire", "result": "done"}]
     assert hired[0] == 6
     assert bench.operator.fetch("/livez").startswith("leading")
     assert bench.operator.fetch("/readyz") == "leading\n"
     assert bench.operator.stop() == 0
+
+
+def test_people_see_what_is_going_on(bench):
+    bench.operator.start()
+    bench.apply(bench.workforce(replicas=2, deletionPolicy="Cancel"))
+    bench.wait_ready()
+    kinds = {each["type"] for each in bench.status()["conditions"]}
+    assert kinds == {
+        "Ready",
+        "Progressing",
+        "SpecAccepted",
+        "QueueReachable",
+        "RegionsHealthy",
+        "ControlChannelReady",
+        "Draining",
+    }
+    assert bench.condition("Ready") == ("True", "AsDesired")
+    assert bench.condition("ControlChannelReady")[1] == "NotConfigured"
+    # The queue does not exist, and that is not taken for an empty one.
+    assert bench.condition("QueueReachable")[0] == "False"
+    bench.until(lambda: bench.status().get("runningReplicas") == 2, "the numbers of the running jobs")
+    header, row = bench.kubectl("get", "wf").splitlines()
+    assert header.split() == ["NAME", "DESIRED", "RUNNING", "PENDING", "DRAINING", "QUEUE", "READY", "AGE"]
+    assert row.split()[:4] == ["md", "2", "2", "0"]
+
+    # Nothing changes, so nothing is written: neither status nor jobs.
+    version = bench.get()["metadata"]["resourceVersion"]
+    before = len(bench.operator.said("hired"))
+    passes = passes_of(bench)
+    bench.until(lambda: passes_of(bench) >= passes + 3, "three more passes")
+    assert bench.get()["metadata"]["resourceVersion"] == version
+    assert len(bench.operator.said("hired")) == before
+
+    bench.kubectl("patch", "wf/md", "--type=merge", "-p", '{"spec":{"template":{"environment":{"image":"no such"}}}}')
+    bench.kubectl("scale", "wf/md", "--replicas=3")
+    bench.until(bench.events, "an Event")
+
+
+def passes_of(bench):
+    metrics = {f.name: f for f in text_string_to_metric_families(bench.operator.fetch("/metrics"))}
+    samples = metrics["workforce_reconcile_seconds"].samples
+    return sum(s.value for s in samples if s.name.endswith("_count") and s.labels["result"] == "ok")
+
+
+def test_a_suspended_workforce_keeps_its_jobs_and_hires_nobody(bench):
+    bench.operator.start()
+    bench.apply(bench.workforce(replicas=2, deletionPolicy="Cancel"))
+    bench.wait_ready()
+    for suspend in ("ScaleUpOnly", "Hold"):
+        bench.apply(bench.workforce(replicas=5, suspend=suspend, deletionPolicy="Cancel"))
+        bench.until(
+            lambda: bench.status()["observedGeneration"] == bench.get()["metadata"]["generation"], f"{suspend} is seen"
+        )
+        passes = passes_of(bench)
+        bench.until(lambda passes=passes: passes_of(bench) >= passes + 2, "two more passes")
+        assert len(bench.jobs()) == 2
+    bench.apply(bench.workforce(replicas=5, deletionPolicy="Cancel"))
+    bench.until(lambda: len(bench.live()) == 5, "five jobs")
+
+
+def test_a_region_that_is_removed_is_emptied_of_pending_jobs(bench):
+    """Without a control channel running jobs stay; the waiting ones go."""
+    crowded = [bench.region("uksouth"), bench.region("westeurope", compute="small")]
+    bench.operator.start()
+    bench.apply(bench.workforce(replicas=6, regions=crowded, deletionPolicy="Cancel"))
+    bench.until(lambda: len(bench.live()) == 6, "six jobs")
+    bench.until(lambda: len(bench.running()) == 4, "four running jobs, and two that wait for a node")
+    bench.apply(bench.workforce(replicas=6, regions=crowded[:1], deletionPolicy="Cancel"))
+
+    def in_region(name):
+        return [job for job in bench.live() if job["workspace"] == f"ws-{name}"]
+
+    bench.until(lambda: len(in_region("westeurope")) == 1, "the end of the waiting jobs")
+    bench.until(lambda: len(in_region("uksouth")) == 6, "six jobs in the region that is left")
+    names = [region["name"] for region in bench.status()["regions"]]
+    assert set(names) == {"uksouth", "westeurope"}
+    canceled = [job for job in bench.jobs() if job["status"] == "Canceled"]
+    assert all("Running" not in [status for status, *_ in states(job)] for job in canceled)
+
+
+def states(job):
+    return [(each["status"], each["at"]) for each in job["history"]]
+
+
+@pytest.mark.parametrize(("policy", "left"), [("Orphan", 3), ("Cancel", 0), (None, 3)])
+def test_deletion_does_with_running_jobs_what_the_policy_says(bench, policy, left):
+    bench.operator.start()
+    policies = {"deletionPolicy": policy} if policy else {}
+    bench.apply(bench.workforce(replicas=3, **policies))
+    bench.until(lambda: len(bench.running()) == 3, "three running jobs")
+    bench.kubectl("delete", "wf/md", "--timeout=90s")
+    bench.until(lambda: len(bench.live()) == left, f"{left} jobs")
+
+
+def test_a_wrong_template_hires_nobody_and_is_told(bench):
+    bench.operator.start()
+    template = {"command": "sleep 1", "environment": {"type": "Registered", "name": "nothing", "version": "7"}}
+    bench.apply(bench.workforce(replicas=2, template=template))
+    bench.until(lambda: bench.condition("SpecAccepted")[0] == "False", "the refusal", patience=60)
+    assert bench.jobs() == []
+    bench.kubectl("delete", "wf/md", "--timeout=90s")

@@ -1,0 +1,100 @@
+"""The operator is killed, or what it depends on is away: nobody is hired twice, and it goes on by itself."""
+
+import asyncio
+import random
+import time
+import urllib.error
+
+import pytest
+
+from tests.support.operator import OperatorProcess, azure_program
+
+pytestmark = [pytest.mark.cluster, pytest.mark.slow]
+
+
+def test_kills_in_the_middle_of_a_hire_make_no_second_job(bench):
+    """SIGKILL at random moments of a hire of twenty; counted from the list of jobs, not from the status."""
+    seed = random.randrange(10_000)
+    moments = random.Random(seed)
+    bench.operator.start()
+    bench.apply(bench.workforce(replicas=20, deletionPolicy="Cancel"))
+    for _ in range(3):
+        before = len(bench.jobs())
+        if before >= 20:
+            break
+        bench.until(lambda before=before: len(bench.jobs()) > before, f"another hire (seed {seed})")
+        time.sleep(moments.uniform(0.0, 0.4))
+        bench.operator.kill()
+        bench.operator.start()
+    bench.wait_ready()
+    assert len(bench.live()) == 20, f"seed {seed}"
+    assert len(bench.jobs()) == 20, f"seed {seed}"
+
+
+def test_an_operator_whose_azure_is_away_waits_and_goes_on(bench, tmp_path):
+    away, here = azure_program(tmp_path), bench.azure
+    with asyncio.Runner() as runner:
+        runner.run(away.start())
+        try:
+            runner.run(away.azure.stop())
+            bench.azure = away
+            bench.operator.start(**away.exports)
+            bench.apply(bench.workforce(replicas=2, deletionPolicy="Cancel"))
+            bench.until(lambda: bench.condition("RegionsHealthy")[0] == "False", "the region's outage is told")
+            assert bench.operator.fetch("/livez")
+            assert bench.operator.fetch("/readyz")
+            runner.run(away.start_azure())
+            bench.wait_ready()
+            assert len(bench.live()) == 2
+            bench.until(lambda: bench.condition("RegionsHealthy")[0] == "True", "the end of the outage is told")
+            # Once per change, not once per pass.
+            warned = bench.operator.said("cannot be read", source="region", region="uksouth")
+            assert len(warned) <= 3, warned
+            bench.kubectl("delete", "wf/md", "--timeout=90s")
+        finally:
+            bench.operator.kill()
+            bench.azure = here
+            runner.run(away.stop())
+
+
+def test_an_operator_without_an_api_server_waits_and_is_alive(bench, tmp_path):
+    kubeconfig = tmp_path / "kubeconfig"
+    text = bench.cluster.kubeconfig.read_text()
+    kubeconfig.write_text(text.replace(bench.cluster.server, "https://127.0.0.1:1"))
+    bench.operator.start(KUBECONFIG=str(kubeconfig))
+    bench.until(lambda: bench.operator.said("the lease cannot be read or written"), "it says what it waits for")
+    assert bench.operator.fetch("/livez")
+    with pytest.raises(urllib.error.HTTPError):
+        bench.operator.fetch("/readyz")
+    assert bench.operator.running
+    assert bench.operator.stop() == 0
+    assert len(bench.operator.said("the lease cannot be read or written")) == 1
+
+
+def test_a_second_replica_stands_by_and_takes_over_at_once(bench, tmp_path):
+    bench.operator.start()
+    bench.until(lambda: bench.operator.said("leading"), "the first one leads")
+    second = OperatorProcess(bench.operator.environment | {"POD_NAME": "operator-1"}, tmp_path / "second.log")
+    second.start()
+    try:
+        bench.until(lambda: second.said("standing by: another replica leads"), "the second one stands by")
+        assert second.fetch("/readyz") == "standing by\n"
+        bench.apply(bench.workforce(replicas=2, deletionPolicy="Cancel"))
+        bench.wait_ready()
+        assert second.said("hired") == []
+        assert bench.operator.stop() == 0
+        bench.until(lambda: second.said("leading"), "the second one leads")
+        bench.kubectl("scale", "wf/md", "--replicas=4")
+        bench.until(lambda: len(bench.live()) == 4, "four jobs")
+        assert len(bench.jobs()) == 4
+    finally:
+        second.kill()
+
+
+def test_a_leader_whose_lease_is_taken_ends_with_its_own_exit_code(bench):
+    bench.operator.start()
+    bench.until(lambda: bench.operator.said("leading"), "it leads")
+    taken = '{"spec":{"holderIdentity":"somebody-else","leaseDurationSeconds":15}}'
+    bench.kubectl("patch", "lease/workforce-operator", "--type=merge", "-p", taken)
+    bench.until(lambda: not bench.operator.running, "its end")
+    assert bench.operator._process.returncode == 3
