@@ -36,12 +36,17 @@ from workforce_local.identity.grants import ADFS
 from workforce_local.identity.routes import IdentityService
 from workforce_local.imds import Machine, MetadataServer
 from workforce_local.processes import STATE_VARIABLE
+from workforce_local.servicebus.arm import ServiceBusResources
+from workforce_local.servicebus.arm_entities import PROVIDER
+from workforce_local.servicebus.namespaces import PUBLIC_SUFFIX, Namespaces
+from workforce_local.servicebus.server import ServiceBusServer
+from workforce_local.servicebus.tokens import authorizer
 
 HOST = "127.0.0.1"
 STORAGE_AUDIENCE = "https://storage.azure.com"
 SERVICE_BUS_AUDIENCE = "https://servicebus.azure.net"
+ROOT_KEY = "RootManageSharedAccessKey"
 MACHINE_LEARNING_AUDIENCE = "https://ml.azure.com"
-SERVICE_BUS_SUFFIX = "servicebus.windows.net"
 DEFAULT_STORAGE_QUEUE = "https://127.0.0.1:10001/{account}"
 DEFAULT_BLOB = "https://127.0.0.1:10000/{account}"
 _STOP_SECONDS = 2.0
@@ -83,6 +88,9 @@ class LocalAzure:
         self.imds = MetadataServer(
             self._host_machine(), self.issuer, host=HOST, port=self._ports.choose("imds", self.config.ports.imds)
         )
+        self._service_bus_key = _kept_secret(self.state_dir / "service-bus.key")
+        self.namespaces = self._declare_namespaces()
+        self.service_bus = self._make_service_bus()
         self._stack = contextlib.AsyncExitStack()
 
     # -- what clients need to know
@@ -122,6 +130,13 @@ class LocalAzure:
         """Variables with which an unchanged `DefaultAzureCredential` is this machine's managed identity."""
         return {**self.imds.environment(), "WORKFORCE_CLOUD": str(self.cloud_file)}
 
+    def service_bus_connection_string(self) -> str:
+        """For clients with a shared key and without TLS, as for Microsoft's own emulator: the first namespace."""
+        return (
+            f"Endpoint=sb://{HOST}:{self.service_bus.plain_port};SharedAccessKeyName={ROOT_KEY};"
+            f"SharedAccessKey={self._service_bus_key};UseDevelopmentEmulator=true;"
+        )
+
     def jobs(self) -> list[JobView]:
         """All jobs, the oldest first, as they really are: not by way of the resource manager."""
         return self.machine_learning.jobs()
@@ -150,7 +165,8 @@ class LocalAzure:
             "mlIndex": self.base_url,
             "storageQueue": self.storage_queue_url,
             "blob": self.blob_url,
-            "serviceBusSuffix": SERVICE_BUS_SUFFIX,
+            "serviceBusSuffix": PUBLIC_SUFFIX,
+            "serviceBus": f"{HOST}:{self.service_bus.tls_port}",
             "imds": self.imds.url,
             "caBundle": str(self.ca_file),
         }
@@ -170,6 +186,7 @@ class LocalAzure:
 
     async def _start(self) -> None:
         await self._stack.enter_async_context(self.imds)
+        await self._stack.enter_async_context(self.service_bus)
         runner = web.AppRunner(self._application(), access_log=None, shutdown_timeout=_STOP_SECONDS)
         await runner.setup()
         self._stack.push_async_callback(_stop_serving, runner)
@@ -185,6 +202,7 @@ class LocalAzure:
             MachineLearningRoutes(self.machine_learning).table(), self.issuer, base_url=lambda: self.base_url,
             log=self.requests, throttle=self.config.arm.throttle, put_latency=timing.put_latency_seconds,
         )  # fmt: skip
+        arm.add_provider(PROVIDER, ServiceBusResources(self.namespaces).handle)
         identity = IdentityService(
             self.issuer, {self.config.client_id: self._client_secret}, base_url=lambda: self.base_url
         )
@@ -219,6 +237,28 @@ class LocalAzure:
         """Where a workspace's services are: all of them here."""
         services = ("api", "catalog", "experimentation", "history", "modelmanagement", "pipelines", "studio")
         return web.json_response(dict.fromkeys(services, self.base_url))
+
+    def _declare_namespaces(self) -> Namespaces:
+        namespaces = Namespaces()
+        for given in self.config.service_bus:
+            namespaces.declare(
+                given.name, subscription_id=self.config.subscription_id, resource_group=given.resource_group,
+                location=given.location,
+            )  # fmt: skip
+        return namespaces
+
+    def _make_service_bus(self) -> ServiceBusServer:
+        def accepts(token: str) -> bool:
+            return self.issuer.accepts(token, SERVICE_BUS_AUDIENCE)
+
+        hosts = [namespace.host for namespace in self.namespaces]
+        return ServiceBusServer(
+            self.namespaces,
+            host=HOST,
+            tls_port=self._ports.choose("serviceBus", self.config.ports.service_bus),
+            ssl_context=self.certificates.server_context(*hosts),
+            authorize=authorizer({ROOT_KEY: self._service_bus_key}, accepts),
+        )
 
     def _host_machine(self) -> Machine:
         return Machine(

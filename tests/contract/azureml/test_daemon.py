@@ -168,6 +168,6 @@ async def test_the_cloud_file_is_what_the_product_reads(local_azure: LocalAzure)
 
 
 async def test_secrets_are_for_their_owner_only(local_azure: LocalAzure):
-    for name in ("ca-key.pem", "identity-key.pem", "admin.token", "client.secret"):
+    for name in ("ca-key.pem", "identity-key.pem", "admin.token", "client.secret", "service-bus.key"):
         mode = stat.S_IMODE((local_azure.state_dir / name).stat().st_mode)
         assert mode == 0o600, name
