@@ -213,8 +213,8 @@ class KubeClient:
             except ApiError:
                 return
             except TRANSIENT:
-                await asyncio.sleep(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)
+            await asyncio.sleep(pause)
 
     async def _connection(self, path: str, version: str) -> AsyncGenerator[Json, None]:
         query = {

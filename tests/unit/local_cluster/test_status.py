@@ -63,6 +63,10 @@ def test_a_pod_whose_init_container_failed_for_good_has_failed():
     assert phase([ContainerState("a")], [ended(1)]) == "Failed"
 
 
+def test_how_a_side_car_was_ended_does_not_make_a_finished_pod_fail():
+    assert phase([ended(0)], [ended(143, "side")]) == "Succeeded"
+
+
 def test_a_pod_is_ready_when_all_containers_are():
     assert condition(status(running(), running("b")), "Ready")["status"] == "True"
     unready = condition(status(running(), running("b", ready=False)), "Ready")

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import os
 import signal
 import sys
@@ -35,6 +36,9 @@ KILL_ALL = signal.SIGUSR1
 _CONFIGURATION_RETRY = 2.0
 _UNREADY_PERIOD = 0.5  # until a container was ready for the first time it is asked more often than its probe says
 _OUTPUT_SHOWN = 500
+
+
+log = logging.getLogger(__name__)
 
 
 class Isolation(StrEnum):
@@ -262,8 +266,12 @@ class Container:
     async def _watch_readiness(self) -> None:
         tally = await self._begin(Kind.READINESS)
         was_ready = False
+        said = ""
         while True:
             answer = await self._ask(Kind.READINESS)
+            if not answer.success and answer.message != said:
+                said = answer.message
+                log.info("%s, container %s is not ready: %s", self.around.host_name, self.state.name, said)
             ready = tally.add(success=answer.success) is True
             if ready != self.state.ready:
                 self.state.ready = ready

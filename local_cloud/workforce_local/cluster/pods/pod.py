@@ -111,6 +111,10 @@ class LocalPod:
 
     async def run(self) -> None:
         """Live until the Pod is deleted. If cancelled, end the processes and leave the object as it is."""
+        if self._deletion.is_set():
+            # It was deleted while nobody ran it: there is nothing to end.
+            await self._remove()
+            return
         tasks = [
             asyncio.create_task(step, name=f"{self.name} {name}")
             for name, step in (("work", self._work()), ("refresh", self._refresh()), ("status", self._report()))
@@ -192,7 +196,7 @@ class LocalPod:
 
     async def _refresh(self) -> None:
         """Follow changed ConfigMaps and Secrets, and renew tokens before they expire."""
-        while changes(self.pod):
+        while changes(self.pod) and not is_over(self.pod):
             await asyncio.sleep(_REFRESH_SECONDS)
             if self._provisions.filled:
                 # Whatever is missing now stays in the volumes as it was, as with any kubelet.
@@ -251,6 +255,9 @@ class LocalPod:
             await self.services.client.patch(
                 f"{pod_path(self.pod)}/status", {"metadata": {"uid": self.uid}, "status": self.status()}
             )
+        await self._remove()
+
+    async def _remove(self) -> None:
         options = {"gracePeriodSeconds": 0, "preconditions": {"uid": self.uid}}
         while True:
             try:

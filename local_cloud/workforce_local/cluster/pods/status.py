@@ -104,11 +104,12 @@ Phase = Literal["Pending", "Running", "Succeeded", "Failed"]
 
 def phase(containers: Sequence[ContainerState], init_containers: Sequence[ContainerState]) -> Phase:
     """The Pod's phase."""
-    if any(c.over and isinstance(c.state, Terminated) and c.state.exit_code for c in init_containers):
-        return "Failed"
     if containers and all(c.over for c in containers):
         codes = [c.state.exit_code for c in containers if isinstance(c.state, Terminated)]
         return "Failed" if any(codes) else "Succeeded"
+    # Asked second: a side-car is ended by us when the others are over, and how it took that says nothing.
+    if any(c.over and isinstance(c.state, Terminated) and c.state.exit_code for c in init_containers):
+        return "Failed"
     seen = any(c.restarts or c.last or not isinstance(c.state, Waiting) for c in containers)
     return "Running" if seen else "Pending"
 
