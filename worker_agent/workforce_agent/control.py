@@ -277,6 +277,8 @@ class TargetedListener:
             revision = await self._take(receiver, RECEIVE_SECONDS, revision)
         self._trouble.works()
         self._holder.mark_looked()
+        if not self._looked.is_set():
+            _log.info("control_first_look", job=self._job)
         self._looked.set()
         loop = asyncio.get_running_loop()
         renewed = loop.time()
