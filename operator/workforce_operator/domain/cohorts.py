@@ -10,20 +10,27 @@ from workforce_operator.domain.observed import Job
 
 
 def open_cohorts(
-    before: Iterable[int], next_sequence: int, count: Count, *, evidence: Iterable[Job], desired: int
+    before: Iterable[int], count: Count, *, new: range, evidence: Iterable[Job], desired: int
 ) -> frozenset[int]:
     """Cohorts to be listed from now on.
 
     A cohort is open as long as it holds a reserved name that was not seen ended. While something is desired, so is the
     newest cohort, and those of the jobs whose end decides about their replacement: closed, they would be forgotten.
+
+    Args:
+        before: Cohorts that were open in this pass, and hence listed. Others say nothing by being silent.
+        count: The region's jobs.
+        new: Sequences reserved in this pass; ``new.stop`` is the first that is not reserved.
+        evidence: Ended jobs that still decide about something.
+        desired: The region's desired number.
     """
     ended = frozenset(job.sequence for job in count.ended)
-    newest = {cohort(next_sequence - 1)} if next_sequence else set()
     seen = {cohort(job.sequence) for job in (*count.live_jobs, *count.ended)}
-    candidates = frozenset(before) | newest | seen
-    unresolved = frozenset(number for number in candidates if _has_unresolved(number, next_sequence, ended))
+    candidates = frozenset(before) | seen | {cohort(sequence) for sequence in new}
+    unresolved = frozenset(number for number in candidates if _has_unresolved(number, new.stop, ended))
     if desired == 0:
         return unresolved
+    newest = {cohort(new.stop - 1)} if new.stop else set()
     return unresolved | newest | {cohort(job.sequence) for job in evidence}
 
 

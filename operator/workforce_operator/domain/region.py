@@ -99,10 +99,10 @@ def _remembered(situation: Situation, ledger: RegionLedger) -> RegionLedger:
     """The ledger with what must be listed from now on, and how many jobs may live."""
     count, next_sequence = situation.count, ledger.next_sequence or 0
     before = situation.ledger.next_sequence
-    new = 0 if before is None else next_sequence - before
+    new = range(next_sequence if before is None else before, next_sequence)
     why_missing = evidence(count.ended, situation.drained, max(0, situation.share - count.supply))
-    cohorts = open_cohorts(ledger.open_cohorts, next_sequence, count, evidence=why_missing, desired=situation.share)
-    return replace(ledger, open_cohorts=cohorts, reserved=count.possibly_live + len(count.absent) + new)
+    cohorts = open_cohorts(ledger.open_cohorts, count, new=new, evidence=why_missing, desired=situation.share)
+    return replace(ledger, open_cohorts=cohorts, reserved=count.possibly_live + len(count.absent) + len(new))
 
 
 def _numbers(situation: Situation, waves: Sequence[Wave]) -> RegionPlan:
