@@ -163,7 +163,7 @@ class Story:
         left = {job["name"] for job in self._jobs() if job["properties"]["status"] == "Completed"}
         self._mid_task = len(left & busy_at(self._runs(), ordered).keys())
         self._say(f"{len(left)} workers left by drain; {self._mid_task} of them were in the middle of a task")
-        self._narrator.show(self._bench.kubectl("get", "wf"))
+        self._await_ready()
 
     def _no_drain_yet(self) -> str | None:
         status = self._bench.get_json("wf", self._name).get("status", {})
