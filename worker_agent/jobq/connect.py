@@ -14,7 +14,6 @@ import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from jobq.cloud import PUBLIC_CLOUDS, Cloud
 from jobq.version import __version__
@@ -44,7 +43,7 @@ def open_credential(cloud: Cloud, *, environ: Mapping[str, str] = os.environ) ->
     from azure.identity.aio import DefaultAzureCredential
 
     return DefaultAzureCredential(
-        authority=urlsplit(cloud.authority).netloc,
+        authority=cloud.authority,
         # An authority that the public metadata does not list cannot be discovered, as in an air-gapped cloud.
         disable_instance_discovery=cloud.name not in PUBLIC_CLOUDS,
         managed_identity_client_id=environ.get("AZURE_CLIENT_ID") or environ.get("DEFAULT_IDENTITY_CLIENT_ID"),

@@ -219,7 +219,8 @@ def write_intents(
 
 def remove_stale(folder: Path) -> None:
     """Remove the files of processes that are gone."""
-    for path in folder.glob("*.pid"):
+    described = (path.with_suffix(".pid") for path in folder.glob("*.json"))
+    for path in {*folder.glob("*.pid"), *described}:
         worker = _read(path.with_suffix(".json"), Worker)
         gone = worker is not None and worker.node == node_name() and ProcessId.of(worker.process.pid) != worker.process
         if gone:

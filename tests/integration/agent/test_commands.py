@@ -1,0 +1,107 @@
+"""The command line against a real queue: what it prints and how it ends."""
+
+import asyncio
+import json
+import os
+import sys
+
+import pytest
+
+from tests.support.agent import total
+from tests.support.storage import ACCOUNT
+
+
+@pytest.fixture
+def command(azurite, queue):
+    """Runs a verb of the command and returns exit code, output and errors."""
+
+    async def run(*arguments, stdin=None, connection_string=None):
+        environ = {
+            "PATH": os.environ["PATH"],
+            "JOBQ_CONNECTION_STRING": connection_string or azurite.connection_string(ACCOUNT),
+        }
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "workforce_agent", *arguments, env=environ,
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        async with asyncio.timeout(60):
+            out, err = await process.communicate(stdin.encode() if stdin is not None else None)
+        return process.returncode, out.decode(), err.decode()
+
+    return run
+
+
+async def test_commands_are_pushed_and_counted_and_seen(command, queue):
+    name = queue.full_name
+    code, out, err = await command("push", name, "-c", "echo a", "-c", "echo b", "-e", "K=V", "--num-retries", "2")
+    assert (code, out, err) == (0, "", "2 stored\n")
+    assert await command("size", name) == (0, "2\n", "")
+    assert (await command("size", name, "--detail"))[1] == "2 in all, 2 visible, 0 in flight or waiting\n"
+    _, out, _ = await command("peek", name, "-n", "5", "--json")
+    bodies = [json.loads(line) for line in out.splitlines()]
+    assert [json.loads(body["kwargs"])["cmd"] for body in bodies] == ["echo a", "echo b"]
+    assert {body["num_retries"] for body in bodies} == {2}
+    assert "retries 2  attempts 0  echo a" in (await command("peek", name))[1]
+    assert (await command("clear", name, "--yes"))[0] == 0
+    assert await total(queue) == 0
+
+
+async def test_lines_of_standard_input_are_tasks(command, queue):
+    lines = 'echo one\n\n{ echo two; }\n{"cmd": "echo three"}\necho four'
+    code, _, err = await command("push", queue.full_name, stdin=lines)
+    assert (code, err) == (0, "4 stored\n")
+    seen = await queue.peek(32)
+    assert {looked.task.kwargs["cmd"] for looked in seen} == {"echo one", "{ echo two; }", "echo three", "echo four"}
+
+
+async def test_a_task_that_is_not_stored_is_named_and_the_exit_code_says_so(command, queue):
+    lines = "\n".join(["echo good", "x" * 70_000, "echo fine"])
+    code, _, err = await command("push", queue.full_name, stdin=lines)
+    assert code == 1
+    assert "above the limit of 65536 bytes" in err
+    assert "2 stored, 1 not" in err
+    assert await total(queue) == 2
+
+
+async def test_more_failures_than_pushes_at_a_time_end_all_the_same(command, queue):
+    code, _, err = await command("push", queue.full_name, "--num-workers", "2", stdin=("y" * 70_000 + "\n") * 12)
+    assert code == 1
+    assert "0 stored, 12 not" in err
+
+
+async def test_dead_letters_are_listed_shown_retried_and_dropped(command, queue, agent):
+    name = queue.full_name
+    assert await command("failed", "list", name) == (0, "", "")
+    for word in ("one", "two"):
+        await queue.push(f"echo {word}; exit 3", num_retries=0, id=word)
+    worker = await agent("--when-empty", "exit")
+    assert await worker.exit_code() == 0
+    code, out, _ = await command("failed", "list", name)
+    assert code == 0
+    assert sorted(out.splitlines()) == [
+        "one  attempts 1  exit code 3  echo one; exit 3",
+        "two  attempts 1  exit code 3  echo two; exit 3",
+    ]
+    shown = json.loads((await command("failed", "show", name, "one"))[1])
+    assert (shown["failure"]["exitCode"], shown["failure"]["lastLines"]) == (3, ["one"])
+    code, _, err = await command("failed", "show", name, "three")
+    assert code == 1
+    assert "no dead letter of task three" in err
+    code, _, err = await command("failed", "retry", name, "one", "three", "--num-retries", "4")
+    assert (code, "1 enqueued again" in err, "no dead letter of task three" in err) == (1, True, True)
+    (looked,) = await queue.peek()
+    assert looked.task is not None
+    assert (looked.task.id, looked.task.num_retries) == ("one", 4)
+    assert (await command("failed", "drop", name, "two"))[0] == 0
+    assert await queue.failed() == []
+
+
+async def test_a_queue_that_is_missing_and_a_service_that_is_gone_are_one_line_each(command):
+    code, _, err = await command("size", f"{ACCOUNT}/not-there")
+    assert code == 1
+    assert "does not exist" in err
+    gone = "DefaultEndpointsProtocol=http;AccountName=a;AccountKey=a2V5;QueueEndpoint=http://127.0.0.1:9/a"
+    code, _, err = await command("size", "a/q-one", connection_string=gone)
+    assert code == 1
+    assert err.startswith("Error: a/q-one: ")
+    assert "Traceback" not in err
