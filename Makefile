@@ -23,7 +23,7 @@ TEST_WORKERS ?= 2
 PYTEST_FLAGS ?=
 DEMO_FLAGS ?= $(if $(filter-out 0,$(KEEP)),--keep)
 
-.PHONY: help prerequisites setup demo test check crds bench fmt clean
+.PHONY: help prerequisites setup demo test check crds bench lock fmt clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -49,6 +49,9 @@ ifneq ($(wildcard bench/*.py),)
 bench: setup ## Run the benchmarks
 	@for program in bench/*.py; do echo "== $$program"; $(BIN)/python "$$program"; done
 endif
+
+lock: $(PYTHON_READY) ## Write the lock files of Python again, at the newest versions
+	@tools/lock
 
 fmt: $(PYTHON_READY) ## Format the code and fix what can be fixed
 	@$(BIN)/ruff check --quiet --fix-only .
