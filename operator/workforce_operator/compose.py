@@ -10,7 +10,7 @@ import asyncio
 import logging
 import os
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
@@ -21,7 +21,7 @@ from jobq.connect import open_credential, open_transport
 from jobq.version import __version__
 from workforce_operator import logs
 from workforce_operator.adapters.arm.client import ArmClient
-from workforce_operator.adapters.arm.governor import Governor
+from workforce_operator.adapters.arm.governor import Governor, Kind
 from workforce_operator.adapters.azureml.templates import ChildTemplates
 from workforce_operator.adapters.azureml.worker_jobs import ArmWorkerJobs
 from workforce_operator.adapters.clock import SystemClock
@@ -48,9 +48,6 @@ from workforce_operator.reconcile.work_queue import WorkQueue
 from workforce_operator.settings import Settings, SettingsError, load_settings
 
 log = structlog.stdlib.get_logger(__name__)
-
-LONGEST_BACK_OFF = 60.0
-"""Seconds between two attempts at a Workforce whose passes or actions fail; a watch event wakes it earlier."""
 
 
 class StartError(RuntimeError):
@@ -118,7 +115,7 @@ async def build(settings: Settings, cloud: Cloud) -> AsyncIterator[Operator]:
         kubernetes = await _kubernetes(stack, settings)
         azure = await _azure(stack, cloud, kubernetes.lease)
         metrics, pulse = Metrics(), Pulse()
-        queue: WorkQueue[Key] = WorkQueue(max_delay=LONGEST_BACK_OFF)
+        queue: WorkQueue[Key] = WorkQueue(max_delay=settings.resync_seconds)
 
         def loop(installation: str) -> Loop:
             reconciler = _reconciler(settings, cloud, kubernetes, azure, metrics, installation=installation)
@@ -148,6 +145,12 @@ async def build(settings: Settings, cloud: Cloud) -> AsyncIterator[Operator]:
             )
         )
         _watch(metrics, queue, pulse, daemon)
+        for kind in Kind:
+            metrics.watch(
+                f"workforce_arm_{kind.value}_waiting",
+                f"ARM {kind.value} that wait for their turn.",
+                azure.waiting(kind),
+            )
         app = build_app(alive=daemon.alive, ready=daemon.ready, metrics=metrics)
         try:
             port = await stack.enter_async_context(serve(app, host=settings.pod_ip, port=settings.http_port))
@@ -183,6 +186,11 @@ class _Azure:
     templates: ChildTemplates
     depth: StorageQueueDepth
     control: ServiceBusControl
+    governor: Governor
+
+    def waiting(self, kind: Kind) -> Callable[[], float]:
+        """How many ARM requests of a kind wait for their turn."""
+        return lambda: self.governor.waiting(kind)
 
 
 async def _azure(stack: AsyncExitStack, cloud: Cloud, guard: WriteGuard) -> _Azure:
@@ -195,6 +203,7 @@ async def _azure(stack: AsyncExitStack, cloud: Cloud, guard: WriteGuard) -> _Azu
         templates=ChildTemplates(cloud, credential, governor, guard),
         depth=StorageQueueDepth(cloud, credential, transport),
         control=ServiceBusControl(cloud, credential, arm, guard),
+        governor=governor,
     )
     for part in (azure.templates, azure.depth, azure.control):
         stack.push_async_callback(part.close)

@@ -24,6 +24,7 @@ QUIET = {
     # It says that it leaves signals alone and that it stops: both as we want it. Its end is told by our informer.
     "kopf._core.reactor.running": logging.ERROR,
     "kopf._core.engines.activities": logging.WARNING,
+    "kopf.activities": logging.WARNING,
     "azure.core.pipeline.policies.http_logging_policy": logging.WARNING,
     "azure.identity": logging.WARNING,
     "azure.servicebus": logging.WARNING,

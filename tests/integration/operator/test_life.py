@@ -117,14 +117,20 @@ def states(job):
     return [(each["status"], each["at"]) for each in job["history"]]
 
 
-@pytest.mark.parametrize(("policy", "left"), [("Orphan", 3), ("Cancel", 0), (None, 3)])
-def test_deletion_does_with_running_jobs_what_the_policy_says(bench, policy, left):
+def test_deletion_does_with_running_jobs_what_the_policy_says(bench):
+    left = {"Orphan": 2, "Cancel": 0, None: 2}
     bench.operator.start()
-    policies = {"deletionPolicy": policy} if policy else {}
-    bench.apply(bench.workforce(replicas=3, **policies))
-    bench.until(lambda: len(bench.running()) == 3, "three running jobs")
-    bench.kubectl("delete", "wf/md", "--timeout=90s")
-    bench.until(lambda: len(bench.live()) == left, f"{left} jobs")
+    for policy in left:
+        name = f"policy-{policy}".lower()
+        bench.apply(bench.workforce(name, replicas=2, **({"deletionPolicy": policy} if policy else {})))
+    for policy in left:
+        name = f"policy-{policy}".lower()
+        bench.until(lambda name=name: len(bench.running(name)) == 2, f"two running jobs of {name}")
+    bench.kubectl("delete", "wf", "--all", "--timeout=90s")
+    for policy, number in left.items():
+        name = f"policy-{policy}".lower()
+        bench.until(lambda name=name, number=number: len(bench.live(name)) == number, f"{number} jobs of {name}")
+    assert "JobsLeftBehind" in bench.events()
 
 
 def test_a_wrong_template_hires_nobody_and_is_told(bench):

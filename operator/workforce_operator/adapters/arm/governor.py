@@ -52,6 +52,11 @@ class _Gate:
                 self.leave()
             raise
 
+    @property
+    def waiting(self) -> int:
+        """Callers that stand in line."""
+        return sum(len(line) for line in self._lines.values())
+
     def leave(self) -> None:
         """Give the place back."""
         self._free += 1
@@ -146,6 +151,10 @@ class Governor:
             yield
         finally:
             gate.leave()
+
+    def waiting(self, kind: Kind) -> int:
+        """How many callers wait for their turn, over all subscriptions."""
+        return sum(gate.waiting for (_, gate_kind), gate in self._gates.items() if gate_kind is kind)
 
     def report(self, subscription: str, kind: Kind, *, remaining: float | None, retry_after: float | None) -> None:
         """Learn from an answer: how many requests are left, or for how long none will be taken."""
