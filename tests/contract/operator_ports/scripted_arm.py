@@ -52,6 +52,7 @@ class ScriptedArm:
         self.ca_file = ca_file
         self.seen: list[Seen] = []
         self.script: deque[Answer] = deque()
+        self.fallback: Answer = self._as_new
 
     def cloud(self) -> Cloud:
         return Cloud.model_validate(
@@ -86,6 +87,10 @@ class ScriptedArm:
         )
         if self.script:
             return await self.script.popleft()(request)
+        return await self.fallback(request)
+
+    async def _as_new(self, request: web.Request) -> web.StreamResponse:
+        text = await request.text()
         document = {"id": request.path, "name": request.path.rsplit("/", 1)[1], **(json.loads(text) if text else {})}
         return web.json_response(document, status=201 if request.method == "PUT" else 200)
 

@@ -121,16 +121,13 @@ async def test_a_hire_sends_field_by_field_what_azure_ai_ml_would_have_sent(arm,
     assert {"command", "computeId", "environmentId", "environmentVariables", "limits", "tags"} <= set(sent)
 
 
-async def test_resolving_submits_no_job_and_registers_an_image_once(arm: ScriptedArm, templates: ChildTemplates):
+async def test_resolving_submits_no_job_and_registers_nothing_but_an_image_and_that_once(arm, templates):
+    await templates.resolve(PLAIN, HERE, environment=VARIABLES, template_hash="v1:test")
+    assert arm.seen == []
     await templates.resolve(FULL, HERE, environment=VARIABLES, template_hash="v1:test")
     await templates.resolve(FULL, HERE, environment=VARIABLES, template_hash="v1:test")
     assert arm.calls("PUT", "/jobs/") == []
     assert len(arm.calls("PUT", "/environments/")) == 1
-
-
-async def test_a_registered_environment_costs_no_call_at_all(arm: ScriptedArm, templates: ChildTemplates):
-    await templates.resolve(PLAIN, HERE, environment=VARIABLES, template_hash="v1:test")
-    assert arm.seen == []
 
 
 @pytest.mark.parametrize("make", [MemoryTemplates, None])
@@ -161,21 +158,18 @@ async def test_a_template_that_azure_ai_ml_refuses_is_the_user_s_to_mend(templat
     assert caught.value.reason == "InvalidTemplate"
 
 
-@pytest.mark.parametrize(
-    ("reply", "expected"),
-    [
+async def test_what_azure_says_to_azure_ai_ml_reaches_us_in_our_words(arm, templates):
+    for reply, expected in (
         (answer(503, "<html>busy</html>"), Unavailable),
-        (answer(429, {"error": {"code": "TooManyRequests", "message": "x"}}), Throttled),
         (answer(403, {"error": {"code": "AuthorizationFailed", "message": "x"}}), Denied),
         (answer(400, {"error": {"code": "UserError", "message": "no such image"}}), SpecError),
+        (answer(429, {"error": {"code": "TooManyRequests", "message": "x"}}), Throttled),
         (drop, Unavailable),
-    ],
-)
-async def test_what_azure_says_to_azure_ai_ml_reaches_us_in_our_words(arm, templates, reply, expected):
-    arm.script.append(reply)
-    with pytest.raises(expected):
-        await templates.resolve(FULL, HERE, environment={}, template_hash="v1:a")
-    arm.script.clear()
+    ):
+        arm.script.append(reply)
+        with pytest.raises(expected):
+            await templates.resolve(FULL, HERE, environment={}, template_hash="v1:a")
+        arm.script.clear()
     await templates.resolve(FULL, HERE, environment={}, template_hash="v1:a")
 
 

@@ -237,9 +237,7 @@ async def test_the_definition_is_not_going(bench: StoreBench):
 
 
 @pytest.mark.cluster
-async def test_finalizers_of_others_stay_and_all_namespaces_are_listed(
-    kubernetes_cluster, kubernetes_namespace
-):
+async def test_finalizers_of_others_stay_and_all_namespaces_are_listed(kubernetes_cluster, kubernetes_namespace):
     async with open_api(kubernetes_cluster.kubeconfig) as api:
         await install_definition(api)
         bench = real_store(api, kubernetes_namespace)

@@ -22,6 +22,8 @@ BATCH = 100
 WAIT_SECONDS = 30
 FIRST_PAUSE = 1.0
 LONGEST_PAUSE = 30.0
+CLOSE_SECONDS = 0.5
+CLOSE_ATTEMPTS = 20
 _REASON_LENGTH = 1024
 
 _log = structlog.get_logger(__name__)
@@ -55,22 +57,28 @@ class ReportReceiver:
         self._reports = reports
         self._open = open_receiver
         self._failing = False
+        self._closing = False
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Begin; a task that has ended is started anew."""
+        self._closing = False
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._run(), name=f"reports {self._queue}")
 
     async def close(self) -> None:
-        """End, and wait for the end."""
-        if self._task is not None:
+        """End, and wait for the end; but not for ever, whatever the SDK makes of being cancelled."""
+        self._closing = True
+        for _ in range(CLOSE_ATTEMPTS):
+            if self._task is None or self._task.done():
+                break
             self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await asyncio.wait([self._task], timeout=CLOSE_SECONDS)
 
     async def _run(self) -> None:
         pause = FIRST_PAUSE
-        while True:
+        # Closing a link that is half open turns a cancellation into an error of the link: the flag is not lost.
+        while not self._closing:
             try:
                 async with self._open() as receiver:
                     while True:

@@ -1,0 +1,223 @@
+"""The contract of ``ports.azure.ControlChannel``: the fake, and azure-servicebus over real AMQP."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import pytest_asyncio
+import structlog
+
+from jobq.control import Exit, Mode, Operation, Order, State, encode_report
+from tests.contract.operator_ports.bus import (
+    INSTALLATION,
+    NODES,
+    REPORTS,
+    SECONDS,
+    ControlBench,
+    RealBus,
+    control,
+    memory_control,
+    real_bus,
+)
+from workforce_operator.domain.errors import Fenced, Missing, Unavailable
+
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
+JOB = "md-uksouth-0123456789-7"
+ORDER = Order(
+    operation=Operation.GRACEFUL_DOWNSCALE,
+    id="w1-0123456789-7",
+    revision=4,
+    mode=Mode.FINISH,
+    deadline=NOW,
+    workforce="chem/md",
+    reason="ScaleDown",
+)
+TOPICS = frozenset({"chem-md-uksouth", "chem-md-west"})
+
+
+def state(job: str = JOB, *, revision: int = 0, accepting: bool = True, seconds: float = 0, busy: int = 1) -> State:
+    return State(
+        job=job,
+        time=NOW + timedelta(seconds=seconds),
+        busy_slots=busy,
+        completed=3,
+        failed=0,
+        accepting=accepting,
+        revision=revision,
+    )
+
+
+@pytest_asyncio.fixture(params=["memory", "amqp"])
+async def bench(request, tmp_path) -> AsyncIterator[ControlBench]:
+    if request.param == "memory":
+        yield memory_control()
+        return
+    async with real_bus(tmp_path) as real:
+        yield real.bench()
+
+
+@pytest_asyncio.fixture
+async def bus(tmp_path) -> AsyncIterator[RealBus]:
+    async with real_bus(tmp_path) as real:
+        yield real
+
+
+async def test_missing_topics_and_queues_are_made(bench: ControlBench):
+    await bench.channel.ensure(control(), TOPICS, INSTALLATION)
+    assert bench.entities() == TOPICS | {NODES, REPORTS}
+
+
+async def test_making_them_again_and_adding_a_topic_is_no_error(bench: ControlBench):
+    await bench.channel.ensure(control(), TOPICS, INSTALLATION)
+    await bench.channel.ensure(control(), TOPICS | {"third"}, INSTALLATION)
+    assert "third" in bench.entities()
+
+
+async def test_a_namespace_that_is_not_there_is_missing(bench: ControlBench):
+    with pytest.raises(Missing):
+        await bench.channel.ensure(control("nowhere"), TOPICS, INSTALLATION)
+    with pytest.raises(Missing):
+        await bench.channel.send(control("nowhere"), INSTALLATION, JOB, ORDER, "id-0")
+
+
+async def test_an_order_reaches_the_job_s_session_and_only_it(bench: ControlBench):
+    await bench.channel.ensure(control(), TOPICS, INSTALLATION)
+    await bench.channel.send(control(), INSTALLATION, "other-job", ORDER, "other-0")
+    await bench.channel.send(control(), INSTALLATION, JOB, ORDER, "id-0")
+    assert await bench.received(JOB, 1) == [(ORDER, "id-0")]
+
+
+async def test_a_message_id_that_was_sent_already_is_swallowed_and_the_next_one_is_not(bench: ControlBench):
+    await bench.channel.ensure(control(), TOPICS, INSTALLATION)
+    for message_id in ("id-0", "id-0", "id-1"):
+        await bench.channel.send(control(), INSTALLATION, JOB, ORDER, message_id)
+    assert [message_id for _, message_id in await bench.received(JOB, 2)] == ["id-0", "id-1"]
+
+
+async def test_orders_sent_at_once_all_arrive(bench: ControlBench):
+    await bench.channel.ensure(control(), TOPICS, INSTALLATION)
+    sends = (bench.channel.send(control(), INSTALLATION, JOB, ORDER, f"id-{number}") for number in range(20))
+    await asyncio.gather(*sends)
+    assert len(await bench.received(JOB, 20)) == 20
+
+
+async def test_an_order_into_a_queue_that_is_not_there_is_missing(bench: ControlBench):
+    with pytest.raises(Missing):
+        await bench.channel.send(control(), INSTALLATION, JOB, ORDER, "id-0")
+
+
+async def test_without_the_lease_nothing_is_made_and_nothing_sent(bench: ControlBench):
+    bench.guard.held = False
+    with pytest.raises(Fenced):
+        await bench.channel.ensure(control(), TOPICS, INSTALLATION)
+    assert bench.entities() == set()
+    bench.guard.held = True
+    await bench.channel.ensure(control(), TOPICS, INSTALLATION)
+    bench.guard.held = False
+    with pytest.raises(Fenced):
+        await bench.channel.send(control(), INSTALLATION, JOB, ORDER, "id-0")
+    bench.guard.held = True
+    await bench.channel.send(control(), INSTALLATION, JOB, ORDER, "id-1")
+    assert [message_id for _, message_id in await bench.received(JOB, 1)] == ["id-1"]
+
+
+async def test_before_any_report_there_is_nothing_and_it_does_not_wait(bench: ControlBench):
+    assert bench.channel.reports(control()) == {}
+    assert not bench.channel.recall_confirmed(control(), JOB, 0)
+
+
+async def test_the_latest_state_of_each_job_is_kept(bench: ControlBench):
+    await bench.channel.ensure(control(), TOPICS, INSTALLATION)
+    for report in (state(seconds=1, busy=2), state(seconds=0, busy=9), state("other", seconds=5)):
+        await bench.report(report)
+    await bench.until(lambda: "other" in bench.channel.reports(control()))
+    assert bench.channel.reports(control())[JOB].busy_slots == 2
+
+
+async def test_a_recall_is_confirmed_by_a_report_of_its_revision_that_accepts_tasks(bench: ControlBench):
+    await bench.channel.ensure(control(), TOPICS, INSTALLATION)
+    await bench.report(state(revision=7, accepting=False))
+    await bench.until(lambda: JOB in bench.channel.reports(control()))
+    assert not bench.channel.recall_confirmed(control(), JOB, 7)
+    await bench.report(state(revision=8, seconds=1))
+    await bench.until(lambda: bench.channel.recall_confirmed(control(), JOB, 7))
+    assert bench.channel.recall_confirmed(control(), JOB, 8)
+    assert not bench.channel.recall_confirmed(control(), JOB, 9)
+
+
+# What only the real adapter can show.
+
+
+async def test_orders_are_sent_again_after_connections_were_cut(bus: RealBus):
+    bench = bus.bench()
+    await bus.channel.ensure(control(), TOPICS, INSTALLATION)
+    await bus.channel.send(control(), INSTALLATION, JOB, ORDER, "id-0")
+    bus.server.drop_connections()
+    async with asyncio.timeout(SECONDS):
+        while True:
+            try:
+                await bus.channel.send(control(), INSTALLATION, JOB, ORDER, "id-1")
+            except Unavailable:
+                continue
+            break
+    assert [message_id for _, message_id in await bench.received(JOB, 2)] == ["id-0", "id-1"]
+
+
+async def test_a_queue_that_was_deleted_is_made_again(bus: RealBus):
+    await bus.channel.ensure(control(), TOPICS, INSTALLATION)
+    await bus.channel.send(control(), INSTALLATION, JOB, ORDER, "id-0")
+    bus.management.broker.delete_queue(NODES)
+    bus.management.documents.pop(f"queues/{NODES}")
+    bus.server.drop_connections()
+    with pytest.raises(Missing):
+        await bus.channel.send(control(), INSTALLATION, JOB, ORDER, "id-1")
+    await bus.channel.ensure(control(), TOPICS, INSTALLATION)
+    await bus.channel.send(control(), INSTALLATION, JOB, ORDER, "id-2")
+    assert [message_id for _, message_id in await bus.bench().received(JOB, 1)] == ["id-2"]
+
+
+async def test_reports_are_read_again_after_connections_were_cut(bus: RealBus):
+    await bus.channel.ensure(control(), TOPICS, INSTALLATION)
+    await bus.send_report(encode_report(state("first")))
+    await bus.bench().until(lambda: "first" in bus.channel.reports(control()))
+    bus.server.drop_connections()
+    await bus.send_report(encode_report(state("second")))
+    await bus.bench().until(lambda: "second" in bus.channel.reports(control()))
+
+
+async def test_a_malformed_report_is_dead_lettered_with_the_reason_and_the_next_one_is_read(bus: RealBus):
+    await bus.channel.ensure(control(), TOPICS, INSTALLATION)
+    with structlog.testing.capture_logs() as logs:
+        for text in ("not json", '{"kind": "state", "job": 7}', encode_report(state())):
+            await bus.send_report(text)
+        await bus.bench().until(lambda: JOB in bus.channel.reports(control()))
+    queue = bus.management.broker.queue(REPORTS)
+    await bus.bench().until(lambda: len(queue.dead_letters.messages) == 2 and not queue.messages)
+    assert [entry["event"] for entry in logs] == ["a report cannot be read"] * 2
+
+
+async def test_the_last_words_of_a_worker_end_its_entry(bus: RealBus):
+    await bus.channel.ensure(control(), TOPICS, INSTALLATION)
+    await bus.send_report(encode_report(state()))
+    await bus.bench().until(lambda: JOB in bus.channel.reports(control()))
+    await bus.send_report(encode_report(Exit(job=JOB, time=NOW, why="drained", exit_code=0)))
+    await bus.bench().until(lambda: JOB not in bus.channel.reports(control()))
+
+
+async def test_a_bus_that_accepts_and_says_nothing_is_unavailable(bus: RealBus, monkeypatch):
+    from workforce_operator.adapters.servicebus import control as module
+
+    async def silent(reader, writer):
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(silent, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    monkeypatch.setattr(module, "SEND_SECONDS", 1.0)
+    bus.channel._cloud = bus.cloud.model_copy(update={"service_bus": f"127.0.0.1:{port}"})
+    with pytest.raises(Unavailable):
+        await bus.channel.send(control(), INSTALLATION, JOB, ORDER, "id-0")
+    server.close()
