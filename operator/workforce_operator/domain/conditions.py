@@ -37,6 +37,8 @@ TYPES = (
     DRAINING,
 )
 
+LONGEST_MESSAGE = 4096
+
 TOLERANCE = timedelta(minutes=10)
 """A Workforce that was ready stays so while it makes up for lost workers, but not for longer than this."""
 
@@ -91,6 +93,11 @@ def stamped(
     return {kind: _stamp(kind, verdict, previous.get(kind), generation, now) for kind, verdict in verdicts.items()}
 
 
+def bounded(message: str) -> str:
+    """The message, cut if somebody's error text is endless."""
+    return message if len(message) <= LONGEST_MESSAGE else message[: LONGEST_MESSAGE - 1] + "…"
+
+
 def in_order(by_type: Mapping[str, Condition]) -> list[Condition]:
     """Conditions in the documented order."""
     return [by_type[kind] for kind in TYPES]
@@ -104,7 +111,7 @@ def _stamp(kind: str, verdict: Verdict, previous: Condition | None, generation: 
         observed_generation=generation,
         last_transition_time=previous.last_transition_time if previous and unchanged else now.replace(microsecond=0),
         reason=verdict.reason,
-        message=verdict.message,
+        message=bounded(verdict.message),
     )
 
 

@@ -15,6 +15,7 @@ from workforce_operator.domain.conditions import (
     CONTROL_CHANNEL_READY,
     DRAINING,
     PROGRESSING,
+    bounded,
     conditions,
     first_conditions,
     refused_conditions,
@@ -29,7 +30,6 @@ from workforce_operator.domain.view import View, view
 COUNTS_EVERY = timedelta(seconds=30)
 """A status in which only numbers differ is not written more often than this."""
 
-LONGEST_MESSAGE = 4096
 _SUMMARY_REGIONS = 4
 _COUNTS = {
     "replicas",
@@ -73,7 +73,7 @@ def build_status(
             "template_hash": template_hash(desired.spec.template, desired.spec.queue),
             "regions_summary": _summary(seen),
             "regions": [region.model_copy(update=_region_fields(region, seen)) for region in announced.regions],
-            "conditions": [_bounded(condition) for condition in conditions(seen, _by_type(previous))],
+            "conditions": conditions(seen, _by_type(previous)),
         }
     )
 
@@ -81,9 +81,7 @@ def build_status(
 def refused_status(generation: int, failure: Failure, previous: WorkforceStatus, now: datetime) -> WorkforceStatus:
     """The status of an object whose spec cannot be worked with: nothing is done, and the conditions say why."""
     current = refused_conditions(generation, failure, _by_type(previous), now)
-    return previous.model_copy(
-        update={"observed_generation": generation, "conditions": [_bounded(condition) for condition in current]}
-    )
+    return previous.model_copy(update={"observed_generation": generation, "conditions": current})
 
 
 def worth_writing(old: WorkforceStatus, new: WorkforceStatus, now: datetime, last_written: datetime | None) -> bool:
@@ -129,7 +127,7 @@ def _region_fields(region: RegionStatus, seen: View) -> dict[str, Any]:
 def _message(name: str, seen: View) -> str | None:
     failure = seen.unreadable.get(name) or seen.failures.get(name)
     text = failure.message if failure is not None else seen.regions[name].waiting
-    return text[:LONGEST_MESSAGE] if text else None
+    return bounded(text) if text else None
 
 
 def _summary(seen: View) -> str:
@@ -144,12 +142,6 @@ def _selector(name: str) -> str:
 
 def _by_type(status: WorkforceStatus) -> dict[str, Condition]:
     return {condition.type: condition for condition in status.conditions}
-
-
-def _bounded(condition: Condition) -> Condition:
-    if len(condition.message) <= LONGEST_MESSAGE:
-        return condition
-    return condition.model_copy(update={"message": condition.message[: LONGEST_MESSAGE - 1] + "…"})
 
 
 def _without_counts(status: WorkforceStatus) -> dict[str, Any]:

@@ -1,0 +1,265 @@
+"""Conditions: what holds, and since when."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from tests.support.planning import (
+    MINUTE,
+    NOW,
+    desired,
+    entry,
+    job,
+    jobs,
+    ledger,
+    observed,
+    regions,
+    running,
+    wave,
+)
+from tests.support.workforces import region
+from workforce_operator.api.status import WorkforceStatus
+from workforce_operator.domain.conditions import TYPES
+from workforce_operator.domain.errors import Denied, SpecError, Unavailable
+from workforce_operator.domain.outcomes import Failure, Outcomes
+from workforce_operator.domain.plan import plan
+from workforce_operator.domain.status import build_status, refused_status
+
+
+def status_of(wanted, world, known, *, outcomes=None, previous=None):
+    decided = plan(wanted, world, known)
+    return build_status(wanted, world, decided, outcomes or Outcomes(), previous or WorkforceStatus())
+
+
+def said(status, kind):
+    (condition,) = (each for each in status.conditions if each.type == kind)
+    return condition
+
+
+def verdict(status, kind):
+    condition = said(status, kind)
+    return condition.status, condition.reason
+
+
+FULL = ledger(one=entry(2, filled=2))
+
+
+def test_all_conditions_are_there_from_the_first_pass_in_the_documented_order():
+    status = status_of(desired(), observed(one=jobs()), ledger())
+    assert tuple(condition.type for condition in status.conditions) == TYPES
+    assert all(condition.observed_generation == 1 for condition in status.conditions)
+
+
+def test_a_workforce_that_has_what_it_asked_for_is_ready():
+    status = status_of(desired(), observed(one=jobs(*running(2))), FULL)
+    assert verdict(status, "Ready") == ("True", "AsDesired")
+    assert verdict(status, "Progressing") == ("False", "Complete")
+    assert said(status, "Ready").message == "2 of 2 run"
+
+
+def test_workers_that_wait_for_a_node_are_not_ready_yet():
+    status = status_of(desired(), observed(one=jobs(*running(1), job(1, "Queued"))), FULL)
+    assert verdict(status, "Ready") == ("False", "Scaling")
+    assert verdict(status, "Progressing") == ("True", "Hiring")
+
+
+def test_a_clamped_number_is_told():
+    status = status_of(desired(replicas=9, regions=regions(one=2)), observed(one=jobs(*running(2))), FULL)
+    assert said(status, "Ready").message == "2 of 2 run; 9 asked for, but the regions allow 2"
+
+
+def test_idle_is_ready():
+    ended = job(1, "Completed", started=50, ended=1)
+    status = status_of(desired(), observed(visible=False, one=jobs(*running(1), ended)), FULL)
+    assert verdict(status, "Ready") == ("True", "Idle")
+    assert verdict(status, "Progressing") == ("False", "Complete")
+    assert said(status, "Ready").message == "1 of 2 run, 1 completed: no work waits"
+
+
+def ready_before(**changes):
+    return status_of(desired(**changes), observed(now=NOW - 30 * MINUTE, one=jobs(*running(2))), FULL)
+
+
+def test_replacing_a_lost_worker_does_not_clear_ready_for_ten_minutes():
+    preempted = jobs(*running(1), job(1, "Queued"))
+    first = status_of(desired(), observed(one=preempted), FULL, previous=ready_before())
+    assert verdict(first, "Ready") == ("True", "AsDesired")
+    assert verdict(first, "Progressing") == ("True", "Hiring")
+    second = status_of(desired(), observed(now=NOW + 9 * MINUTE, one=preempted), FULL, previous=first)
+    assert verdict(second, "Ready") == ("True", "AsDesired")
+    third = status_of(desired(), observed(now=NOW + 10 * MINUTE, one=preempted), FULL, previous=second)
+    assert verdict(third, "Ready") == ("False", "Scaling")
+
+
+def test_an_edit_clears_ready_until_it_is_fulfilled():
+    status = status_of(
+        desired(generation=2, replicas=3), observed(one=jobs(*running(2))), FULL, previous=ready_before()
+    )
+    assert verdict(status, "Ready") == ("False", "Scaling")
+    assert said(status, "Ready").observed_generation == 2
+
+
+def test_an_edit_without_effect_leaves_ready():
+    status = status_of(desired(generation=2), observed(one=jobs(*running(2))), FULL, previous=ready_before())
+    assert verdict(status, "Ready") == ("True", "AsDesired")
+    assert said(status, "Ready").observed_generation == 2
+    assert said(status, "Ready").last_transition_time == NOW - 30 * MINUTE
+
+
+def test_leaving_workers_are_not_what_was_asked_for():
+    status = status_of(desired(replicas=1), observed(one=jobs(*running(2))), FULL)
+    assert verdict(status, "Ready") == ("False", "Draining")
+    assert verdict(status, "Progressing") == ("True", "LayingOff")
+    assert verdict(status, "Draining") == ("True", "ScaleDown")
+    assert said(status, "Draining").message == "leaving: one 1"
+
+
+def test_workers_past_their_deadline_are_told():
+    known = ledger(one=entry(2, waves=(wave(0, 1, deadline=NOW),)))
+    status = status_of(desired(replicas=0), observed(one=jobs(*running(2))), known)
+    assert verdict(status, "Draining") == ("True", "DeadlineExceeded")
+
+
+def test_nobody_leaving_is_told_too():
+    assert verdict(status_of(desired(), observed(one=jobs()), FULL), "Draining") == ("False", "NoneDraining")
+
+
+def test_too_many_running_without_control_is_not_progress():
+    status = status_of(desired(replicas=1, control=None), observed(control=False, one=jobs(*running(2))), FULL)
+    assert verdict(status, "Progressing") == ("False", "ControlNotConfigured")
+    assert verdict(status, "Ready") == ("False", "Draining")
+    assert verdict(status, "ControlChannelReady") == ("False", "NotConfigured")
+
+
+@pytest.mark.parametrize(
+    ("suspend", "ready", "progressing"),
+    [
+        ("Hold", ("False", "Suspended"), ("False", "Suspended")),
+        ("ScaleUpOnly", ("False", "Suspended"), ("False", "Suspended")),
+        ("Drain", ("True", "Suspended"), ("False", "Complete")),
+    ],
+)
+def test_suspension_is_told(suspend, ready, progressing):
+    status = status_of(desired(suspend=suspend), observed(one=jobs()), ledger(one=entry(0)))
+    assert verdict(status, "Ready") == ready
+    assert verdict(status, "Progressing") == progressing
+
+
+def test_hold_with_the_right_numbers_is_ready():
+    status = status_of(desired(suspend="Hold"), observed(one=jobs(*running(2))), FULL)
+    assert verdict(status, "Ready") == ("True", "AsDesired")
+
+
+def test_deletion_is_told():
+    status = status_of(desired(deletion_time=NOW - MINUTE), observed(one=jobs(*running(2))), FULL)
+    assert verdict(status, "Ready") == ("False", "Draining")
+    assert verdict(status, "Progressing") == ("True", "LayingOff")
+    assert verdict(status, "Draining") == ("True", "Deletion")
+
+
+def test_a_crash_loop_degrades_with_the_last_error():
+    failed = [job(number, "Failed", started=1, ended=0, error="exit code 3") for number in range(2)]
+    status = status_of(desired(), observed(one=jobs(*failed)), FULL)
+    assert verdict(status, "RegionsHealthy") == ("False", "CrashLoop")
+    assert said(status, "RegionsHealthy").message == "one: exit code 3"
+    assert verdict(status, "Ready") == ("False", "Degraded")
+
+
+def test_an_unreadable_region_keeps_its_last_counts_and_clears_ready_after_ten_minutes():
+    first = status_of(desired(), observed(one=None), FULL, previous=ready_before())
+    assert first.running_replicas == 2
+    assert first.regions[0].stale_since_time == NOW
+    assert verdict(first, "RegionsHealthy") == ("False", "RegionUnreadable")
+    assert verdict(first, "Ready") == ("True", "AsDesired")
+    second = status_of(desired(), observed(now=NOW + 10 * MINUTE, one=None), FULL, previous=first)
+    assert verdict(second, "Ready") == ("False", "Degraded")
+    assert "one: no answer" in said(second, "Ready").message
+
+
+def test_an_unreadable_region_is_never_reported_as_ready_at_first():
+    assert verdict(status_of(desired(), observed(one=None), FULL), "Ready") == ("False", "Degraded")
+
+
+def test_a_refused_write_makes_a_region_unhealthy():
+    denied = Outcomes(regions={"one": Failure.of(Denied("may not write jobs", scope="/ws"))})
+    status = status_of(desired(), observed(one=jobs()), ledger(one=entry(0)), outcomes=denied)
+    assert verdict(status, "RegionsHealthy") == ("False", "AccessDenied")
+    assert status.regions[0].message == "may not write jobs"
+
+
+def test_a_transient_failure_is_told_and_changes_no_condition():
+    busy = Outcomes(regions={"one": Failure.of(Unavailable("busy"))})
+    status = status_of(desired(), observed(one=jobs()), ledger(one=entry(0)), outcomes=busy)
+    assert verdict(status, "RegionsHealthy") == ("True", "AllHealthy")
+    assert status.regions[0].message == "busy"
+
+
+def test_a_refused_template_is_not_accepted_until_it_was_tried_with_success():
+    refused = Outcomes(spec=Failure.of(SpecError("no such environment", reason="InvalidTemplate")))
+    first = status_of(desired(), observed(one=jobs()), ledger(one=entry(0)), outcomes=refused)
+    assert verdict(first, "SpecAccepted") == ("False", "InvalidTemplate")
+    assert verdict(first, "Ready") == ("False", "Degraded")
+    waiting = jobs(unread=(0, 1))
+    second = status_of(desired(), observed(one=waiting), ledger(one=entry(2, filled=2)), previous=first)
+    assert verdict(second, "SpecAccepted") == ("False", "InvalidTemplate")
+    third = status_of(desired(), observed(one=jobs()), ledger(one=entry(0)), previous=second)
+    assert verdict(third, "SpecAccepted") == ("True", "Valid")
+    edited = status_of(desired(generation=2), observed(one=waiting), FULL, previous=first)
+    assert verdict(edited, "SpecAccepted") == ("True", "Valid")
+
+
+def test_a_region_that_still_drains_elsewhere_is_told():
+    moved = desired(regions=[region("one", workspace="new")])
+    status = status_of(moved, observed(one=jobs(*running(2))), FULL)
+    assert verdict(status, "SpecAccepted") == ("False", "RegionStillDraining")
+
+
+def test_an_unknown_queue_is_told_with_its_reason():
+    status = status_of(desired(), observed(visible=None, one=jobs(*running(2))), FULL)
+    assert verdict(status, "QueueReachable") == ("False", "Unavailable")
+    assert status.queue_length is None
+    assert verdict(status, "Ready") == ("True", "AsDesired")
+
+
+def test_the_control_channels_state_is_told():
+    here = jobs(*running(2))
+    assert verdict(status_of(desired(), observed(one=here), FULL), "ControlChannelReady") == ("True", "Ready")
+    denied = status_of(desired(), observed(control=None, one=here), FULL)
+    assert verdict(denied, "ControlChannelReady") == ("False", "AccessDenied")
+    failed = Outcomes(control=Failure.of(Unavailable("no link")))
+    broken = status_of(desired(), observed(one=here), FULL, outcomes=failed)
+    assert verdict(broken, "ControlChannelReady") == ("False", "Unavailable")
+
+
+def test_a_transition_time_moves_only_with_the_status():
+    first = status_of(desired(), observed(one=jobs()), ledger(one=entry(0)))
+    later = NOW + timedelta(minutes=3)
+    second = status_of(desired(), observed(now=later, one=jobs(*running(1))), FULL, previous=first)
+    assert said(second, "Ready").last_transition_time == NOW
+    third = status_of(desired(), observed(now=later, one=jobs(*running(2))), FULL, previous=second)
+    assert said(third, "Ready").last_transition_time == later
+    assert said(third, "SpecAccepted").last_transition_time == NOW
+
+
+def test_a_refused_spec_says_so_and_keeps_what_is_known():
+    before = ready_before()
+    status = refused_status(7, Failure("DuplicateTopic", "spec.regions: topic t"), before, NOW)
+    assert verdict(status, "SpecAccepted") == ("False", "DuplicateTopic")
+    assert verdict(status, "Ready") == ("False", "Degraded")
+    assert said(status, "QueueReachable") == said(before, "QueueReachable")
+    assert status.regions == before.regions
+    assert status.observed_generation == 7
+
+
+def test_a_refused_spec_of_a_new_object_has_all_conditions():
+    status = refused_status(1, Failure("Invalid", "spec.queue: wrong"), WorkforceStatus(), NOW)
+    assert tuple(condition.type for condition in status.conditions) == TYPES
+    assert verdict(status, "QueueReachable") == ("Unknown", "NotObserved")
+
+
+def test_an_endless_message_is_cut():
+    long = Outcomes(spec=Failure("InvalidTemplate", "x" * 100_000))
+    status = status_of(desired(), observed(one=jobs()), ledger(one=entry(0)), outcomes=long)
+    assert len(said(status, "SpecAccepted").message) == 4096

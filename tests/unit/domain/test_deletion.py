@@ -1,0 +1,173 @@
+"""Deletion: by policy, by deadline, and always to an end."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from tests.support.planning import (
+    MINUTE,
+    NOW,
+    cancels,
+    desired,
+    entry,
+    hires,
+    job,
+    jobs,
+    ledger,
+    name_of,
+    observed,
+    orders,
+    pending_cancels,
+    running,
+    wave,
+)
+from workforce_operator.domain.ledger import Ledger
+from workforce_operator.domain.plan import plan
+
+
+def deleted(minutes_ago: float = 1, **spec):
+    return desired(deletion_time=NOW - timedelta(minutes=minutes_ago), **({"replicas": 3} | spec))
+
+
+KNOWN = ledger(one=entry(3, filled=3))
+MIXED = jobs(*running(2), job(2, "Queued"))
+
+
+def test_a_workforce_without_jobs_goes_at_once():
+    for known in (Ledger(), ledger(one=entry(0)), ledger(one=entry(5))):
+        decided = plan(deleted(), observed(one=jobs()), known)
+        assert decided.finished
+        assert decided.left_behind == ()
+        assert decided.actions == ()
+
+
+def test_deletion_drains_by_default_where_there_is_a_control_channel():
+    decided = plan(deleted(), observed(one=MIXED), KNOWN)
+    assert not decided.finished
+    assert set(orders(decided)) == {name_of(0), name_of(1)}
+    assert pending_cancels(decided) == [name_of(2)]
+    assert decided.ledger.regions["one"].waves[0].reason == "Deletion"
+    assert decided.desired == 0
+
+
+def test_deletion_ends_only_on_observed_emptiness():
+    ended = [job(number, "Completed", started=9, ended=1) for number in range(2)]
+    assert not plan(deleted(), observed(one=jobs(*ended, job(2, "CancelRequested"))), KNOWN).finished
+    assert not plan(deleted(), observed(one=jobs(*ended, unread=[2])), KNOWN).finished
+    assert not plan(deleted(), observed(one=None), KNOWN).finished
+    assert plan(deleted(), observed(one=jobs(*ended, absent=[2])), KNOWN).finished
+
+
+def test_names_without_a_job_are_not_hired_under_any_more():
+    known = ledger(one=entry(3, filled=3, hiring=2))
+    assert hires(plan(deleted(), observed(one=jobs(*running(1), absent=(1, 2))), known)) == []
+
+
+def test_without_control_pending_jobs_are_cancelled_and_running_ones_reported():
+    first = plan(deleted(control=None), observed(control=False, one=MIXED), KNOWN)
+    assert pending_cancels(first) == [name_of(2)]
+    assert not first.finished
+    rest = jobs(*running(2), job(2, "Canceled", ended=0))
+    second = plan(deleted(control=None), observed(control=False, one=rest), first.ledger)
+    assert second.finished
+    assert second.left_behind == (name_of(0), name_of(1))
+    assert second.notes[-1].warning
+    assert name_of(0) in second.notes[-1].message
+
+
+def test_policy_orphan_leaves_everything_at_once():
+    decided = plan(deleted(deletionPolicy="Orphan"), observed(one=MIXED), KNOWN)
+    assert decided.finished
+    assert decided.actions == ()
+    assert decided.left_behind == (name_of(0), name_of(1), name_of(2))
+    assert decided.ledger == KNOWN
+
+
+def test_a_definition_that_is_deleted_orphans_whatever_the_policy():
+    decided = plan(desired(going=True, deletionPolicy="Cancel"), observed(one=MIXED), KNOWN)
+    assert decided.finished
+    assert decided.actions == ()
+
+
+def test_orphaning_does_not_wait_for_unreadable_regions_and_says_so():
+    decided = plan(deleted(deletionPolicy="Orphan"), observed(one=None), KNOWN)
+    assert decided.finished
+    assert "one: no answer" in decided.notes[-1].message
+
+
+def test_policy_cancel_cancels_everything_that_lives():
+    here = jobs(*running(1), job(1, "Queued"), job(2, "CancelRequested"))
+    decided = plan(deleted(deletionPolicy="Cancel"), observed(one=here), KNOWN)
+    assert cancels(decided) == [name_of(1), name_of(0)] or sorted(cancels(decided)) == [name_of(0), name_of(1)]
+    assert not decided.finished
+
+
+def test_at_the_deadline_running_workers_are_left_and_named():
+    late = deleted(60, deletionDeadlineSeconds=3600)
+    decided = plan(late, observed(one=jobs(*running(2))), ledger(one=entry(2, waves=(wave(0, 1),))))
+    assert decided.finished
+    assert decided.actions == ()
+    assert decided.left_behind == (name_of(0), name_of(1))
+
+
+def test_at_the_deadline_pending_jobs_are_cancelled_before_it_ends():
+    late = deleted(60, deletionDeadlineSeconds=3600)
+    decided = plan(late, observed(control=None, one=MIXED), KNOWN)
+    assert pending_cancels(decided) == [name_of(2)]
+    assert not decided.finished
+    assert decided.retry_at == NOW + MINUTE
+    gone = plan(late, observed(control=None, one=jobs(*running(2), job(2, "Canceled", ended=0))), decided.ledger)
+    assert gone.finished
+
+
+def test_at_the_deadline_running_workers_are_cancelled_if_the_spec_says_so():
+    late = deleted(60, deletionDeadlineSeconds=3600, drain={"onDeadline": "Cancel"})
+    decided = plan(late, observed(one=jobs(*running(2))), KNOWN)
+    assert cancels(decided) == [name_of(0), name_of(1)]
+    assert not decided.finished
+
+
+@pytest.mark.parametrize("policy", [None, "Drain", "Cancel"])
+@pytest.mark.parametrize("reading", [None, MIXED, jobs(unread=[0])])
+def test_a_minute_after_the_deadline_it_is_over_whatever_is_left(policy, reading):
+    late = deleted(61, deletionDeadlineSeconds=3600, deletionPolicy=policy, drain={"onDeadline": "Cancel"})
+    decided = plan(late, observed(control=None, one=reading), KNOWN)
+    assert decided.finished
+
+
+def test_what_could_not_be_read_is_named_at_the_end():
+    decided = plan(deleted(61, deletionDeadlineSeconds=3600), observed(one=None), KNOWN)
+    assert decided.notes[-1].reason == "RegionsUnreadable"
+    assert "one: no answer" in decided.notes[-1].message
+
+
+@pytest.mark.parametrize("suspend", ["Hold", "ScaleUpOnly", "Drain"])
+def test_deletion_overrides_suspension(suspend):
+    assert orders(plan(deleted(suspend=suspend), observed(one=jobs(*running(1))), KNOWN))
+
+
+def test_no_order_promises_more_time_than_deletion_has():
+    decided = plan(deleted(30, deletionDeadlineSeconds=3600), observed(one=jobs(*running(1))), KNOWN)
+    assert decided.ledger.regions["one"].waves[0].deadline == NOW + timedelta(minutes=30)
+
+
+def test_the_deadline_is_not_slept_through():
+    decided = plan(deleted(30, deletionDeadlineSeconds=3600), observed(one=jobs(*running(1))), KNOWN)
+    assert decided.retry_at == NOW + timedelta(minutes=30)
+
+
+def test_a_deletion_with_lost_names_ends_on_the_complete_list():
+    ended = jobs(job(0, "Completed", ended=9))
+    assert plan(deleted(), observed(one=ended), Ledger()).finished
+    first = plan(deleted(), observed(one=jobs(*running(1))), Ledger())
+    assert not first.finished
+    assert orders(plan(deleted(), observed(one=jobs(*running(1))), first.ledger))
+
+
+def test_many_names_left_behind_make_a_short_message():
+    many = jobs(*running(100))
+    decided = plan(deleted(deletionPolicy="Orphan"), observed(one=many), ledger(one=entry(100)))
+    assert len(decided.left_behind) == 100
+    assert decided.notes[-1].message.endswith("and 80 more")

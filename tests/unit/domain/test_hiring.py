@@ -1,0 +1,304 @@
+"""Plans that hire."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+from tests.support.planning import (
+    NOW,
+    desired,
+    entry,
+    hires,
+    job,
+    jobs,
+    ledger,
+    name_of,
+    observed,
+    orders,
+    pending_cancels,
+    regions,
+    running,
+    wave,
+)
+from workforce_operator.domain.actions import Hire
+from workforce_operator.domain.ledger import Ledger
+from workforce_operator.domain.plan import plan
+
+
+def test_the_first_pass_only_remembers_that_no_name_is_in_use():
+    first = plan(desired(replicas=3), observed(one=jobs()), Ledger())
+    assert first.actions == ()
+    assert first.ledger.regions["one"].next_sequence == 0
+    assert first.retry_at == NOW
+
+
+def test_the_second_pass_reserves_names_and_hires_under_them():
+    second = plan(desired(replicas=3), observed(one=jobs()), ledger(one=entry(0)))
+    assert second.actions == tuple(Hire("one", name_of(sequence), sequence) for sequence in range(3))
+    after = second.ledger.regions["one"]
+    assert (after.next_sequence, after.filled, after.hiring, after.open_cohorts) == (3, 3, 3, {0})
+    assert after.reserved == 3
+
+
+def test_the_number_of_replicas_is_spread_over_regions():
+    second = plan(
+        desired(replicas=5, regions=regions(one=10, two=2)),
+        observed(one=jobs(), two=jobs()),
+        ledger(one=entry(0), two=entry(0, "two")),
+    )
+    assert {name: number.hires for name, number in second.regions.items()} == {"one": 3, "two": 2}
+
+
+def test_more_than_the_regions_allow_is_not_hired():
+    decided = plan(desired(replicas=99), observed(one=jobs()), ledger(one=entry(0)))
+    assert len(hires(decided)) == 10
+    assert decided.desired == 10
+
+
+def test_reserved_names_without_a_job_are_used_before_new_ones():
+    known = ledger(one=entry(4, filled=4, hiring=2))
+    decided = plan(desired(replicas=5), observed(one=jobs(*running(2), absent=(2, 3))), known)
+    assert hires(decided) == [2, 3, 4]
+    assert decided.ledger.regions["one"].next_sequence == 5
+
+
+def test_a_hire_that_was_decided_goes_on_although_the_queue_is_empty():
+    known = ledger(one=entry(4, filled=4, hiring=2))
+    ended = [job(0, "Completed", started=50, ended=1), job(1, "Completed", started=50, ended=1)]
+    decided = plan(desired(replicas=4), observed(visible=False, one=jobs(*ended, absent=(2, 3))), known)
+    assert hires(decided) == [2, 3]
+    assert decided.regions["one"].held == 2
+    assert not decided.notes
+
+
+def test_a_name_left_over_from_a_shrink_is_no_excuse_to_replace_an_idle_worker():
+    known = ledger(one=entry(4, filled=2))
+    ended = job(0, "Completed", started=50, ended=1)
+    decided = plan(desired(replicas=2), observed(visible=False, one=jobs(ended, *running(1, 1), absent=(2, 3))), known)
+    assert hires(decided) == []
+
+
+def test_growth_is_hired_whatever_the_queue_says():
+    known = ledger(one=entry(2, filled=2))
+    ended = [job(number, "Completed", started=50, ended=1) for number in range(2)]
+    decided = plan(desired(replicas=5), observed(visible=False, one=jobs(*ended)), known)
+    assert hires(decided) == [2, 3, 4]
+    assert decided.ledger.regions["one"].filled == 5
+
+
+def test_filled_follows_desired_down_so_that_growth_is_growth_again():
+    known = ledger(one=entry(5, filled=5))
+    down = plan(desired(replicas=1), observed(one=jobs(*running(1), *ended_jobs(4, first=1))), known)
+    assert down.ledger.regions["one"].filled == 1
+    up = plan(desired(replicas=2), observed(visible=False, one=jobs(*running(1))), down.ledger)
+    assert len(hires(up)) == 1
+
+
+def ended_jobs(count, first=0):
+    return [job(sequence, "Completed", started=50, ended=1) for sequence in range(first, first + count)]
+
+
+def test_a_failed_job_is_not_supply():
+    known = ledger(one=entry(2, filled=2))
+    decided = plan(desired(replicas=2), observed(one=jobs(*running(1), job(1, "Failed", started=50, ended=1))), known)
+    assert decided.regions["one"].supply == 1
+    assert hires(decided) == [2]
+
+
+def test_a_preempted_job_is_supply():
+    known = ledger(one=entry(2, filled=2))
+    decided = plan(desired(replicas=2), observed(one=jobs(job(0, "Queued", started=50), *running(1, 1))), known)
+    assert decided.actions == ()
+    assert decided.regions["one"].pending == 1
+
+
+def test_a_state_that_nobody_knows_is_supply():
+    decided = plan(desired(replicas=1), observed(one=jobs(job(0, "Levitating"))), ledger(one=entry(1, filled=1)))
+    assert decided.actions == ()
+
+
+def test_a_name_that_could_not_be_read_counts_as_supply_when_hiring():
+    known = ledger(one=entry(3, filled=3, hiring=3))
+    decided = plan(desired(replicas=3), observed(one=jobs(absent=[0], unread=(1, 2))), known)
+    assert hires(decided) == [0]
+    assert decided.ledger.regions["one"].hiring == 3
+    assert decided.regions["one"].waiting == "2 reserved names have not been read yet"
+
+
+def test_decided_hires_are_not_forgotten_while_their_names_cannot_be_read():
+    known = ledger(one=entry(3, filled=3, hiring=3))
+    decided = plan(desired(replicas=3), observed(visible=False, one=jobs(unread=(0, 1, 2))), known)
+    assert hires(decided) == []
+    assert decided.ledger.regions["one"].hiring == 3
+
+
+def test_the_cap_counts_every_name_that_may_have_a_job():
+    known = ledger(one=entry(10, filled=4))
+    here = jobs(*running(3), *[job(number, "CancelRequested") for number in (3, 4)], absent=(5, 6), unread=(7, 8, 9))
+    decided = plan(desired(replicas=10), observed(one=here), known)
+    assert hires(decided) == [5, 6]
+    assert decided.ledger.regions["one"].next_sequence == 10
+    assert decided.regions["one"].waiting == "maxReplicas 10 leaves no room until jobs that still live have ended"
+
+
+def test_a_lowered_cap_stops_hires_under_names_that_were_reserved_before():
+    known = ledger(one=entry(6, filled=6, hiring=3))
+    here = observed(one=jobs(*running(3), absent=(3, 4, 5)))
+    assert hires(plan(desired(replicas=6, regions=regions(one=3)), here, known)) == []
+    assert hires(plan(desired(replicas=6, regions=regions(one=4)), here, known)) == [3]
+
+
+def test_leaving_jobs_leave_no_room_until_they_have_ended():
+    known = ledger(one=entry(10, filled=0, waves=(wave(*range(10)),)))
+    decided = plan(desired(replicas=4), observed(control=None, one=jobs(*running(10))), known)
+    assert hires(decided) == []
+
+
+def test_lost_names_are_restored_from_the_complete_list_before_anybody_is_hired():
+    listed = jobs(*ended_jobs(3), *running(2, 300))
+    decided = plan(desired(replicas=4), observed(one=listed), ledger(one=entry(None)))
+    after = decided.ledger.regions["one"]
+    assert decided.actions == ()
+    assert (after.next_sequence, after.filled, after.hiring) == (302, 4, 0)
+    assert 1 in after.open_cohorts
+
+
+def test_workers_that_completed_before_the_names_were_lost_are_not_hired_again_without_work():
+    listed = jobs(*ended_jobs(4))
+    first = plan(desired(replicas=4), observed(visible=False, one=listed), ledger(one=entry(None)))
+    second = plan(desired(replicas=4), observed(visible=False, one=listed), first.ledger)
+    assert hires(second) == []
+    assert second.regions["one"].idle
+
+
+def test_a_job_under_a_name_that_was_not_reserved_is_counted_and_its_name_is_not_used():
+    decided = plan(desired(replicas=3), observed(one=jobs(job(7))), ledger(one=entry(2, filled=2)))
+    assert min(hires(decided)) == 8
+
+
+def test_scale_up_only_suspends_hires_and_remembers_them():
+    known = ledger(one=entry(3, filled=3, hiring=2))
+    here = observed(visible=False, one=jobs(*running(1), absent=(1, 2)))
+    held = plan(desired(replicas=3, suspend="ScaleUpOnly"), here, known)
+    assert held.actions == ()
+    assert held.regions["one"].waiting == "hiring is suspended"
+    assert hires(plan(desired(replicas=3), here, held.ledger)) == [1, 2]
+
+
+def test_hold_touches_nothing_and_remembers_nothing():
+    known = ledger(one=entry(9, filled=5))
+    for here in (jobs(), jobs(*running(9))):
+        decided = plan(desired(replicas=3, suspend="Hold"), observed(one=here), known)
+        assert decided.actions == ()
+        assert decided.ledger is known
+        assert decided.regions["one"].supply == len(here.jobs)
+
+
+def test_hold_does_not_even_enter_a_new_region():
+    decided = plan(desired(replicas=3, suspend="Hold"), observed(one=jobs()), Ledger())
+    assert decided.ledger == Ledger()
+    assert decided.regions["one"].desired == 3
+
+
+def test_a_full_cohort_opens_the_next_one():
+    known = ledger(one=entry(255, filled=0, open_cohorts=frozenset({0})))
+    decided = plan(desired(replicas=3), observed(one=jobs(*ended_jobs(255))), known)
+    assert hires(decided) == [255, 256, 257]
+    assert decided.ledger.regions["one"].open_cohorts == {0, 1}
+
+
+def test_a_cohort_closes_when_all_its_names_have_ended():
+    known = ledger(one=entry(257, filled=1, open_cohorts=frozenset({0, 1})))
+    decided = plan(desired(replicas=1), observed(one=jobs(*ended_jobs(256), *running(1, 256))), known)
+    assert decided.ledger.regions["one"].open_cohorts == {1}
+
+
+def test_a_cohort_stays_open_while_its_ends_decide_about_replacements():
+    known = ledger(one=entry(256, filled=2, open_cohorts=frozenset({0})))
+    decided = plan(desired(replicas=2), observed(visible=False, one=jobs(*ended_jobs(256))), known)
+    assert decided.ledger.regions["one"].open_cohorts == {0}
+    idle = plan(desired(replicas=0), observed(visible=False, one=jobs(*ended_jobs(256))), known)
+    assert idle.ledger.regions["one"].open_cohorts == set()
+
+
+def test_a_closed_cohort_does_not_open_again_because_it_is_not_listed():
+    known = ledger(one=entry(200, filled=0, open_cohorts=frozenset()))
+    decided = plan(desired(replicas=0), observed(one=jobs()), known)
+    assert decided.ledger == known
+
+
+def test_a_crash_loop_waits_and_says_when_it_tries_again():
+    known = ledger(one=entry(2, filled=1))
+    failed = [job(number, "Failed", started=1, ended=0, error="exit 7") for number in range(2)]
+    decided = plan(desired(replicas=1), observed(one=jobs(*failed)), known)
+    numbers = decided.regions["one"]
+    assert hires(decided) == []
+    assert (numbers.crash_loop, numbers.error, numbers.held) == (True, "exit 7", 1)
+    assert decided.retry_at == NOW + timedelta(seconds=20)
+
+
+def test_planning_on_the_result_of_a_hire_does_nothing():
+    known = plan(desired(replicas=3), observed(one=jobs()), ledger(one=entry(0))).ledger
+    here = observed(one=jobs(*[job(number, "Queued") for number in range(3)]))
+    again = plan(desired(replicas=3), here, known)
+    assert again.actions == ()
+    assert again.notes == ()
+    assert replace(again.ledger.regions["one"], hiring=3) == known.regions["one"]
+    assert plan(desired(replicas=3), here, again.ledger).ledger == again.ledger
+
+
+def test_an_unreadable_region_is_left_as_it_is():
+    known = ledger(one=entry(5, filled=5, hiring=2), two=entry(5, "two", filled=5))
+    both = desired(replicas=10, regions=regions(one=5, two=5))
+    decided = plan(both, observed(one=None, two=jobs(*running(5))), known)
+    assert decided.actions == ()
+    assert decided.ledger == known
+    assert decided.ledger.regions["one"].unreadable_since == NOW
+    assert not decided.regions["one"].readable
+
+
+def long_unreadable(**fields):
+    return entry(5, unreadable_since=NOW - timedelta(minutes=5), **fields)
+
+
+def test_a_short_outage_moves_nothing():
+    known = ledger(one=entry(0, reserved=0, unreadable_since=NOW - timedelta(minutes=1)), two=entry(5, "two", filled=5))
+    both = desired(replicas=10, regions=regions(one=9, two=9))
+    assert hires(plan(both, observed(one=None, two=jobs(*running(5))), known)) == []
+
+
+def test_after_a_while_only_the_share_that_an_unreadable_region_surely_does_not_hold_moves():
+    known = ledger(one=long_unreadable(reserved=2), two=entry(5, "two", filled=5))
+    both = desired(replicas=10, regions=regions(one=9, two=9))
+    decided = plan(both, observed(one=None, two=jobs(*running(5))), known)
+    assert len(hires(decided)) == 3
+
+
+def test_a_region_that_was_never_read_counts_as_full():
+    known = ledger(one=long_unreadable(), two=entry(5, "two", filled=5))
+    both = desired(replicas=10, regions=regions(one=9, two=9))
+    assert hires(plan(both, observed(one=None, two=jobs(*running(5))), known)) == []
+
+
+def test_a_region_that_is_readable_again_is_no_longer_stale():
+    decided = plan(desired(replicas=0), observed(one=jobs()), ledger(one=long_unreadable(reserved=3)))
+    assert decided.ledger.regions["one"].unreadable_since is None
+    assert decided.ledger.regions["one"].reserved == 0
+
+
+def test_a_region_that_was_not_observed_is_unknown():
+    decided = plan(desired(replicas=3), observed(), ledger(one=entry(0)))
+    assert decided.actions == ()
+
+
+def test_orders_come_before_hires():
+    known = ledger(one=entry(3, filled=3), two=entry(0, "two"))
+    known = ledger(one=replace(known.regions["one"], waves=(wave(0),)), two=known.regions["two"])
+    both = desired(replicas=4, regions=regions(one=2, two=2))
+    decided = plan(both, observed(one=jobs(*running(3)), two=jobs()), known)
+    kinds = [isinstance(action, Hire) for action in decided.actions]
+    assert kinds == sorted(kinds)
+    assert any(kinds)
+    assert orders(decided)
+    assert not pending_cancels(decided)

@@ -1,0 +1,130 @@
+"""When ended workers are replaced."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from tests.support.planning import NOW, job
+from workforce_operator.domain.observed import Known, QueueDepth, Unknown
+from workforce_operator.domain.replace import evidence, gate
+
+WORK = Known(QueueDepth(5, has_visible=True), NOW)
+NO_WORK = Known(QueueDepth(0, has_visible=False), NOW)
+
+
+def decide(replacements, ended, *, queue=WORK, desired=1, drained=(), now=NOW):
+    return gate(replacements, ended, drained=frozenset(drained), desired=desired, queue=queue, now=now)
+
+
+def test_nothing_to_replace_waits_for_nothing():
+    answer = decide(0, [job(0, "Failed", started=1, ended=0)])
+    assert (answer.allowed, answer.held, answer.waiting) == (0, 0, None)
+
+
+def test_a_worker_that_completed_after_long_work_is_replaced_at_once_when_work_is_visible():
+    assert decide(1, [job(0, "Completed", started=60, ended=0)]).allowed == 1
+
+
+def test_a_worker_that_completed_is_not_replaced_while_no_work_is_visible():
+    answer = decide(1, [job(0, "Completed", started=60, ended=30)], queue=NO_WORK)
+    assert (answer.allowed, answer.held, answer.idle) == (0, 1, True)
+    assert answer.waiting == "workers completed and no task waits in the queue"
+
+
+def test_a_worker_that_completed_is_not_replaced_while_the_queue_is_unknown():
+    answer = decide(1, [job(0, "Completed", started=60, ended=30)], queue=Unknown("Unavailable"))
+    assert (answer.allowed, answer.held, answer.idle) == (0, 1, False)
+
+
+def test_a_worker_that_others_cancelled_is_replaced_at_once_without_visible_work():
+    assert decide(1, [job(0, "Canceled", ended=0)], queue=NO_WORK).allowed == 1
+
+
+def test_replacements_without_an_ended_job_to_judge_by_are_hired():
+    assert decide(3, [job(0, "Completed", started=60, ended=30)], queue=NO_WORK).allowed == 2
+
+
+def test_only_the_most_recently_ended_jobs_decide():
+    ended = [job(0, "Canceled", ended=1), job(1, "Completed", started=90, ended=30)]
+    assert decide(1, ended, queue=NO_WORK).allowed == 1
+    assert decide(2, ended, queue=NO_WORK).allowed == 1
+
+
+def test_a_drained_jobs_end_says_nothing():
+    ended = [job(0, "Completed", started=60, ended=1)]
+    assert decide(1, ended, queue=NO_WORK, drained={0}).allowed == 1
+
+
+@pytest.mark.parametrize(("failures", "seconds"), [(1, 10), (2, 20), (3, 40), (6, 320), (7, 600), (40, 600)])
+def test_failures_in_a_row_double_the_wait_up_to_ten_minutes(failures, seconds):
+    ended = [job(number, "Failed", started=number + 2, ended=number + 1) for number in range(failures)]
+    retry_at = NOW - timedelta(minutes=1) + timedelta(seconds=seconds)
+    before = decide(1, ended, now=retry_at - timedelta(seconds=1))
+    assert (before.allowed, before.held, before.retry_at, before.crash_loop) == (0, 1, retry_at, True)
+    assert decide(1, ended, now=retry_at).allowed == 1
+
+
+def test_a_whole_region_failing_once_is_one_round_of_failures():
+    ended = [job(number, "Failed", started=2, ended=1) for number in range(8)]
+    assert decide(8, ended, desired=8).allowed == 8
+    assert decide(8, ended, desired=8, now=NOW - timedelta(seconds=51)).held == 8
+
+
+def test_a_worker_that_failed_after_long_work_is_replaced_at_once():
+    answer = decide(1, [job(0, "Failed", started=30, ended=0)])
+    assert (answer.allowed, answer.crash_loop) == (1, False)
+
+
+def test_a_worker_that_failed_before_it_started_counts_as_failing_fast():
+    assert decide(1, [job(0, "Failed", ended=0)]).held == 1
+
+
+def test_a_long_success_ends_a_row_of_failures():
+    ended = [job(3, "Failed", started=2, ended=1), job(2, "Completed", started=90, ended=3)]
+    ended += [job(number, "Failed", started=99, ended=98) for number in range(2)]
+    assert decide(1, ended, now=NOW - timedelta(seconds=51)).retry_at == NOW - timedelta(seconds=50)
+
+
+def test_cancelled_jobs_do_not_break_a_row_of_failures():
+    ended = [job(2, "Failed", started=2, ended=1), job(1, "Canceled", ended=2), job(0, "Failed", started=4, ended=3)]
+    assert decide(1, ended, now=NOW - timedelta(seconds=59)).retry_at == NOW - timedelta(seconds=40)
+
+
+def test_a_crash_loop_is_told_until_workers_last():
+    ended = [job(number, "Failed", started=2, ended=1, error="exit 3") for number in range(2)]
+    assert decide(1, ended).crash_loop
+    assert decide(1, ended).error == "exit 3"
+    assert decide(0, ended).crash_loop
+    assert not decide(0, ended, now=NOW + timedelta(minutes=10)).crash_loop
+    assert not decide(0, ended[:1]).crash_loop
+
+
+@pytest.mark.parametrize(("rounds", "seconds"), [(1, 30), (2, 60), (5, 480), (8, 3600), (30, 3600)])
+def test_workers_that_complete_fast_double_the_wait_up_to_an_hour(rounds, seconds):
+    ended = [job(number, "Completed", started=number + 2, ended=number + 1) for number in range(rounds)]
+    retry_at = NOW - timedelta(minutes=1) + timedelta(seconds=seconds)
+    before = decide(1, ended, now=retry_at - timedelta(seconds=1))
+    assert (before.allowed, before.held, before.retry_at, before.idle) == (0, 1, retry_at, True)
+    assert decide(1, ended, now=retry_at).allowed == 1
+
+
+def test_two_reasons_to_wait_are_both_told_and_are_not_idleness():
+    ended = [job(0, "Failed", started=1, ended=0), job(1, "Completed", started=2, ended=1)]
+    answer = decide(2, ended, queue=NO_WORK)
+    assert answer.held == 2
+    assert not answer.idle
+    assert "fail within 10 minutes" in answer.waiting
+    assert "no task waits" in answer.waiting
+
+
+def test_evidence_is_what_ended_last():
+    ended = [job(0, "Completed", ended=5), job(1, "Completed", ended=1), job(2, "Completed", ended=3)]
+    assert [each.sequence for each in evidence(ended, frozenset(), 2)] == [1, 2]
+    assert [each.sequence for each in evidence(ended, frozenset({1}), 1)] == [2]
+
+
+def test_a_job_without_an_end_time_is_ordered_by_its_creation():
+    ended = [job(0, "Completed", created=9), job(1, "Completed", ended=20)]
+    assert [each.sequence for each in evidence(ended, frozenset(), 1)] == [0]

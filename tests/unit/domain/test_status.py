@@ -1,0 +1,141 @@
+"""The status: numbers, stability, and when it is written."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from tests.support.planning import MINUTE, NOW, desired, entry, job, jobs, ledger, observed, regions, running, wave
+from workforce_operator.api.status import RegionStatus, WorkforceStatus
+from workforce_operator.domain.ledger import read_ledger
+from workforce_operator.domain.outcomes import Outcomes
+from workforce_operator.domain.plan import plan
+from workforce_operator.domain.status import announce, build_status, transitions, worth_writing
+
+FULL = ledger(one=entry(2, filled=2))
+
+
+def status_of(wanted, world, known, previous=None):
+    return build_status(wanted, world, plan(wanted, world, known), Outcomes(), previous or WorkforceStatus())
+
+
+def stored(status):
+    """As the API server gives it back."""
+    return WorkforceStatus.model_validate(status.model_dump(mode="json", by_alias=True, exclude_none=True))
+
+
+def test_numbers_are_those_of_supply_and_of_who_leaves():
+    here = jobs(*running(2), job(2, "Queued"), job(3, "Paused"), job(4), job(5, "CancelRequested"))
+    known = ledger(one=entry(6, filled=4, waves=(wave(4),)))
+    status = status_of(desired(replicas=4), observed(one=here), known)
+    assert status.desired_replicas == 4
+    assert status.replicas == 4
+    assert status.running_replicas == 2
+    assert status.pending_replicas == 1
+    assert status.paused_replicas == 1
+    assert status.draining_replicas == 2
+    assert status.queue_length == 1
+    assert status.selector == "workforce.dev/name=wf"
+    assert status.installation_id == "inst1234"
+    assert status.observed_generation == 1
+    assert status.template_hash.startswith("v1:")
+    (one,) = status.regions
+    assert (one.desired, one.running, one.pending, one.paused, one.draining) == (4, 2, 1, 1, 2)
+
+
+def test_the_summary_of_many_regions_is_short():
+    wanted = desired(replicas=12, regions=regions(a=2, b=2, c=2, d=2, e=2, f=2))
+    status = status_of(wanted, observed(**{name: jobs() for name in "abcdef"}), ledger())
+    assert status.regions_summary == "a=0/2,b=0/2,c=0/2,d=0/2,+2"
+
+
+def test_an_unchanged_world_gives_an_equal_status():
+    wanted, here = desired(), jobs(*running(2))
+    first = stored(status_of(wanted, observed(one=here), FULL))
+    again = status_of(wanted, observed(now=NOW + 3 * MINUTE, one=here), read_ledger(first), first)
+    assert stored(again) == first
+    assert not worth_writing(first, stored(again), NOW, None)
+
+
+def test_an_unreadable_region_does_not_make_the_status_change_at_every_pass():
+    first = stored(status_of(desired(), observed(one=None), FULL))
+    again = status_of(desired(), observed(now=NOW + MINUTE, one=None), read_ledger(first), first)
+    assert stored(again) == first
+
+
+def test_the_ledger_survives_the_way_through_the_api_server():
+    known = ledger(one=entry(700, filled=3, hiring=2, waves=(wave(1, 2, 3, 7),)), two=entry(None, "two"))
+    status = announce(desired(), plan(desired(suspend="Hold"), observed(), known), WorkforceStatus(), NOW)
+    assert read_ledger(stored(status)) == known
+
+
+def test_what_is_announced_holds_the_new_ledger_and_the_old_numbers():
+    previous = WorkforceStatus(
+        running_replicas=9, regions=[RegionStatus(name="one", coordinates=entry(0).coordinates, running=9)]
+    )
+    decided = plan(desired(), observed(one=jobs()), ledger(one=entry(0)))
+    status = announce(desired(), decided, previous, NOW)
+    assert status.running_replicas == 9
+    assert status.regions[0].running == 9
+    assert status.regions[0].next_sequence == 2
+    assert {condition.status for condition in status.conditions} == {"Unknown"}
+
+
+def test_a_region_that_is_gone_from_the_ledger_is_gone_from_the_status():
+    previous = WorkforceStatus(regions=[RegionStatus(name="gone", coordinates=entry(0).coordinates)])
+    status = status_of(desired(), observed(one=jobs()), ledger(one=entry(0)), previous)
+    assert [region.name for region in status.regions] == ["one"]
+
+
+def base(**changes):
+    return status_of(desired(), observed(one=jobs(*running(2))), FULL).model_copy(update=changes)
+
+
+def test_equal_statuses_are_not_written():
+    assert not worth_writing(base(), base(), NOW, None)
+
+
+def test_numbers_alone_are_written_every_thirty_seconds():
+    new = base(running_replicas=1, queue_length=99)
+    assert worth_writing(base(), new, NOW, None)
+    assert not worth_writing(base(), new, NOW, NOW - timedelta(seconds=29))
+    assert worth_writing(base(), new, NOW, NOW - timedelta(seconds=30))
+
+
+def test_numbers_within_a_region_or_a_message_are_numbers_too():
+    one = base().regions[0]
+    for new in (
+        base(regions=[one.model_copy(update={"running": 7, "message": "x"})]),
+        base(conditions=[each.model_copy(update={"message": "other"}) for each in base().conditions]),
+    ):
+        assert not worth_writing(base(), new, NOW, NOW)
+
+
+def test_what_is_new_is_written_at_once():
+    one = base().regions[0]
+    turned = [each.model_copy(update={"status": "False"}) for each in base().conditions]
+    for new in (
+        base(desired_replicas=5),
+        base(observed_generation=2),
+        base(conditions=turned),
+        base(regions=[one.model_copy(update={"next_sequence": 9})]),
+        base(regions=[one.model_copy(update={"desired": 9})]),
+    ):
+        assert worth_writing(base(), new, NOW, NOW)
+
+
+def test_people_hear_of_conditions_that_changed():
+    bad = status_of(desired(), observed(visible=None, one=jobs(*running(2))), FULL, base())
+    (note,) = transitions(base(), bad)
+    assert (note.reason, note.warning) == ("Unavailable", True)
+    assert note.message.startswith("QueueReachable: ")
+    (better,) = transitions(bad, base())
+    assert (better.reason, better.warning) == ("Reached", False)
+
+
+def test_people_do_not_hear_of_what_is_good_from_the_start():
+    assert transitions(WorkforceStatus(), base()) == ()
+
+
+def test_people_do_not_hear_again_of_what_stays_bad():
+    bad = status_of(desired(), observed(one=None), FULL)
+    assert transitions(bad, bad) == ()

@@ -1,0 +1,86 @@
+"""Book-keeping of waves."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+from tests.support.planning import MINUTE, NOW, entry, ledger, wave
+from workforce_operator.api.status import DrainState
+from workforce_operator.domain.ledger import Ledger
+from workforce_operator.domain.waves import MAX_WAVES, add, jobs_in, next_revision, settle, wave_id, without
+
+RECALLED = DrainState.RECALLED
+
+
+def never(_sequence, _revision):
+    return False
+
+
+def test_revisions_come_from_the_clock_when_nothing_is_known():
+    assert next_revision(Ledger(), NOW) == int(NOW.timestamp())
+
+
+def test_a_clock_that_is_behind_still_gives_a_higher_revision():
+    ahead = int(NOW.timestamp()) + 999
+    known = ledger(one=entry(5, waves=(wave(1, revision=ahead),)), two=entry(5, waves=(wave(1, revision=7),)))
+    assert next_revision(known, NOW) == ahead + 1
+
+
+def test_ids_of_waves_are_short_and_tell_revisions_apart():
+    assert wave_id(0) == "w0"
+    assert wave_id(35) == "wz"
+    assert wave_id(36) == "w10"
+    assert len({wave_id(number) for number in range(5000)}) == 5000
+
+
+def test_taking_jobs_out_removes_waves_that_become_empty_and_leaves_others_alone():
+    waves = (wave(1, 2, revision=1), wave(3, revision=2), wave(4, revision=3))
+    left = without(waves, {1, 3})
+    assert [sorted(each.jobs) for each in left] == [[2], [4]]
+    assert left[1] is waves[2]
+
+
+def test_a_job_is_in_one_wave_only():
+    waves = add((wave(1, 2, revision=1),), wave(2, revision=2, state=RECALLED))
+    assert jobs_in(waves, DrainState.SENT) == {1}
+    assert jobs_in(waves, RECALLED) == {2}
+
+
+def test_a_seventeenth_wave_is_merged_with_the_youngest_under_the_later_deadline():
+    waves = tuple(wave(number, revision=number, deadline=NOW + number * MINUTE) for number in range(16))
+    late = NOW + timedelta(days=2)
+    waves = add((*waves[:15], replace(waves[15], deadline=late)), wave(99, revision=50, deadline=NOW))
+    assert len(waves) == MAX_WAVES
+    assert waves[-1].jobs == {15, 99}
+    assert waves[-1].deadline == late
+    assert waves[-1].revision == 50
+
+
+def test_waves_of_another_state_are_not_merged_together():
+    sent = tuple(wave(number, revision=number) for number in range(16))
+    waves = add(sent, wave(99, revision=99, state=RECALLED))
+    assert len(waves) == MAX_WAVES
+    assert jobs_in(waves, RECALLED) == {99}
+    assert jobs_in(waves, DrainState.SENT) == set(range(16))
+
+
+def test_ended_jobs_leave_their_wave():
+    assert settle((wave(1, 2),), {1}, never, NOW)[0].jobs == {2}
+    assert settle((wave(1),), {1}, never, NOW) == ()
+
+
+def test_a_recall_ends_for_each_job_that_confirms_it():
+    waves = (wave(1, 2, state=RECALLED, revision=9),)
+    left = settle(waves, (), lambda sequence, revision: (sequence, revision) == (1, 9), NOW)
+    assert left[0].jobs == {2}
+
+
+def test_a_drain_does_not_end_because_somebody_reports():
+    assert settle((wave(1),), (), lambda *_: True, NOW)[0].jobs == {1}
+
+
+def test_a_recall_is_given_up_after_two_times_to_live():
+    recall = wave(1, state=RECALLED, sent=NOW - 30 * MINUTE)
+    assert settle((recall,), (), never, NOW - MINUTE) == (recall,)
+    assert settle((recall,), (), never, NOW) == ()
