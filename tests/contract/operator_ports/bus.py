@@ -20,6 +20,7 @@ from jobq.cloud import Cloud
 from jobq.connect import open_transport, service_bus_client
 from jobq.control import Order, State, decode_order, encode_report
 from jobq.names import node_queue_name, reports_queue_name
+from tests.contract.operator_ports.conftest import SUBSCRIPTION, RealArm
 from tests.contract.operator_ports.scripted_arm import ScriptedArm, StaticCredential, scripted_arm
 from workforce_local.servicebus.broker import Broker
 from workforce_local.servicebus.namespaces import Namespaces
@@ -39,7 +40,8 @@ NODES, REPORTS = node_queue_name(INSTALLATION), reports_queue_name(INSTALLATION)
 
 
 def control(namespace: str = NAMESPACE) -> Control:
-    return Control(service_bus=ServiceBusNamespace(subscription_id="s", resource_group="g", namespace=namespace))
+    at = {"subscription_id": SUBSCRIPTION, "resource_group": "workforce", "namespace": namespace}
+    return Control(service_bus=ServiceBusNamespace(**at))
 
 
 @dataclass
@@ -73,6 +75,47 @@ def memory_control() -> ControlBench:
         channel.report(NAMESPACE, state)
 
     return ControlBench(channel, guard, lambda: set(channel.entities.get(NAMESPACE, ())), received, report)
+
+
+def _worker_side(client: ServiceBusClient) -> tuple[Any, Any]:
+    """What workers do over AMQP: take a session's orders, and send a text to the reports queue."""
+
+    async def received(job: str, number: int) -> list[tuple[Order, str]]:
+        found: list[tuple[Order, str]] = []
+        async with client.get_queue_receiver(NODES, session_id=job, max_wait_time=5) as receiver:
+            while len(found) < number:
+                for message in await receiver.receive_messages(number, max_wait_time=5):
+                    found.append((decode_order(b"".join(message.body)), str(message.message_id)))
+                    await receiver.complete_message(message)
+        return found
+
+    async def report(text: str) -> None:
+        async with client.get_queue_sender(REPORTS) as sender:
+            await sender.send_messages(ServiceBusMessage(text))
+
+    return received, report
+
+
+@asynccontextmanager
+async def azure_control(real: RealArm) -> AsyncIterator[ControlBench]:
+    """The real adapter against the whole local Azure: its identity, its resource manager, its Service Bus."""
+    channel = ServiceBusControl(real.cloud, real.credential, real.arm, real.guard)
+    workers = service_bus_client(real.cloud, real.cloud.service_bus_host(NAMESPACE), real.credential, try_timeout=10)
+    namespace = real.azure.namespaces.get(NAMESPACE)
+    assert namespace is not None
+    received, send = _worker_side(workers)
+
+    def entities() -> set[str]:
+        return {entity.path for entity in (*namespace.broker.queues, *namespace.broker.topics)}
+
+    async def report(state: State) -> None:
+        await send(encode_report(state))
+
+    try:
+        async with workers:
+            yield ControlBench(channel, real.guard, entities, received, report)
+    finally:
+        await channel.close()
 
 
 class Management:
@@ -133,14 +176,7 @@ class RealBus:
     stack: AsyncExitStack = field(default_factory=AsyncExitStack)
 
     def bench(self) -> ControlBench:
-        async def received(job: str, number: int) -> list[tuple[Order, str]]:
-            found: list[tuple[Order, str]] = []
-            async with self.client.get_queue_receiver(NODES, session_id=job, max_wait_time=5) as receiver:
-                while len(found) < number:
-                    for message in await receiver.receive_messages(number, max_wait_time=5):
-                        found.append((decode_order(b"".join(message.body)), str(message.message_id)))
-                        await receiver.complete_message(message)
-            return found
+        received, _ = _worker_side(self.client)
 
         async def report(state: State) -> None:
             await self.send_report(encode_report(state))
@@ -154,8 +190,7 @@ class RealBus:
         )
 
     async def send_report(self, text: str) -> None:
-        async with self.client.get_queue_sender(REPORTS) as sender:
-            await sender.send_messages(ServiceBusMessage(text))
+        await _worker_side(self.client)[1](text)
 
 
 @asynccontextmanager

@@ -18,10 +18,12 @@ from tests.contract.operator_ports.bus import (
     SECONDS,
     ControlBench,
     RealBus,
+    azure_control,
     control,
     memory_control,
     real_bus,
 )
+from tests.contract.operator_ports.conftest import real_arm
 from workforce_operator.domain.errors import Fenced, Missing, Unavailable
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -50,13 +52,13 @@ def state(job: str = JOB, *, revision: int = 0, accepting: bool = True, seconds:
     )
 
 
-@pytest_asyncio.fixture(params=["memory", "amqp"])
-async def bench(request, tmp_path) -> AsyncIterator[ControlBench]:
+@pytest_asyncio.fixture(params=["memory", "azure"])
+async def bench(request, tmp_path, monkeypatch) -> AsyncIterator[ControlBench]:
     if request.param == "memory":
         yield memory_control()
         return
-    async with real_bus(tmp_path) as real:
-        yield real.bench()
+    async with real_arm(tmp_path, monkeypatch) as real, azure_control(real) as it:
+        yield it
 
 
 @pytest_asyncio.fixture
