@@ -26,7 +26,8 @@ QUIET = {
     "kopf._core.engines.activities": logging.WARNING,
     "kopf.activities": logging.WARNING,
     "azure.core.pipeline.policies.http_logging_policy": logging.WARNING,
-    "azure.identity": logging.WARNING,
+    # Several lines at each attempt to get a token; the adapters tell it in one.
+    "azure.identity": logging.ERROR,
     "azure.servicebus": logging.WARNING,
     "aiohttp.access": logging.WARNING,
     "urllib3": logging.WARNING,

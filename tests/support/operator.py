@@ -96,10 +96,10 @@ class AzureProgram:
             return json.load(answer)
 
 
-def azure_program(folder: Path) -> AzureProgram:
-    """The local Azure of a folder, not started."""
+def azure_program(folder: Path, storage: StoragePart | None = None) -> AzureProgram:
+    """The local Azure of a folder, not started; with storage that runs already, or its own."""
     (folder / "logs").mkdir(parents=True)
-    storage = StoragePart(folder / "storage", folder / "azure", config())
+    storage = storage or StoragePart(folder / "storage", folder / "azure", config())
     return AzureProgram(folder, storage, AzurePart(folder / "azure", folder / "logs" / "azure.log", config(), storage))
 
 

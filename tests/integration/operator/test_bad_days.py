@@ -32,9 +32,10 @@ def test_kills_in_the_middle_of_a_hire_make_no_second_job(bench):
 
 
 def test_an_operator_whose_azure_is_away_waits_and_goes_on(bench, tmp_path):
-    away, here = azure_program(tmp_path), bench.azure
+    here = bench.azure
+    away = azure_program(tmp_path, here.storage)
     with asyncio.Runner() as runner:
-        runner.run(away.start())
+        runner.run(away.start_azure())
         try:
             runner.run(away.azure.stop())
             bench.azure = away
@@ -54,7 +55,7 @@ def test_an_operator_whose_azure_is_away_waits_and_goes_on(bench, tmp_path):
         finally:
             bench.operator.kill()
             bench.azure = here
-            runner.run(away.stop())
+            runner.run(away.azure.stop())
 
 
 def test_an_operator_without_an_api_server_waits_and_is_alive(bench, tmp_path):

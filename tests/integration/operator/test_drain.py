@@ -50,7 +50,7 @@ def test_a_restart_in_the_middle_of_a_shrink_drains_nobody_else_and_growth_takes
 def test_real_workers_finish_their_tasks_and_leave(bench, tmp_path):
     record = tmp_path / "record"
     queue = f"wfdemo/{bench.namespace}-tasks"
-    lines = "".join(f"sleep 1; echo {number} >> {record}\n" for number in range(40))
+    lines = "".join(f"sleep 1; echo {number} >> {record}\n" for number in range(20))
     subprocess.run(
         [sys.executable, "-m", "workforce_agent", "push", queue],
         input=lines,
@@ -69,8 +69,8 @@ def test_real_workers_finish_their_tasks_and_leave(bench, tmp_path):
     bench.until(lambda: len(bench.live()) == 1, "three workers gone")
     gone = [job for job in bench.jobs() if job["status"] in OVER]
     assert {job["status"] for job in gone} == {"Completed"}
-    bench.until(lambda: len(record.read_text().splitlines()) == 40, "all tasks")
-    assert sorted(map(int, record.read_text().split())) == list(range(40))
+    bench.until(lambda: len(record.read_text().splitlines()) == 20, "all tasks")
+    assert sorted(map(int, record.read_text().split())) == list(range(20))
 
     bench.kubectl("delete", "wf/md", "--timeout=90s")
     assert {job["status"] for job in bench.jobs()} == {"Completed"}

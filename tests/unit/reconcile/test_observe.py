@@ -219,3 +219,14 @@ async def test_a_process_that_does_not_lead_makes_nothing_and_says_so(world, sub
     world.guard.held = False
     with pytest.raises(Fenced):
         await world.observer.observe(subject)
+
+
+async def test_the_same_failure_reads_the_same_each_time(world, subject):
+    """Libraries put memory addresses into their messages; a condition must not change at every pass for that."""
+    readings = []
+    for address in ("0x7f7850e9db50", "0x7f7850e9da30"):
+        text = f"no token:\n\tssl:<ssl.SSLContext object at {address}> [refused]"
+        world.depth.faults.next_error("read", Unavailable(text))
+        readings.append((await world.observer.observe(subject)).queue)
+    assert readings[0] == readings[1]
+    assert "\n" not in readings[0].message
