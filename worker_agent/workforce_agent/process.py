@@ -61,6 +61,7 @@ class TaskProcess:
 
     def __init__(self, command: str, env: Mapping[str, str], cwd: str | None, output: Output) -> None:
         self._mark = uuid.uuid4().hex
+        self._there_before = frozenset(_orphans())
         self._output = output
         self._process = subprocess.Popen(
             ["bash", "-c", command],
@@ -188,6 +189,8 @@ class TaskProcess:
 
     def _left_behind(self, orphan: int) -> bool:
         """Whether an orphan is of this run: by its mark, or, without one, because there is no other run."""
+        if orphan in self._there_before:
+            return False
         environment = _environment(orphan)
         return self._mark.encode() in environment or (
             len(_running) == 1 and RUN_VARIABLE.encode() not in environment and self.pid in _running

@@ -114,6 +114,15 @@ async def test_nothing_survives_its_task(escape, tmp_path, monkeypatch):
     assert not alive(await pid_in(file))
 
 
+async def test_a_task_leaves_other_children_of_its_agent_alone():
+    other = await asyncio.create_subprocess_exec("sleep", "300", start_new_session=True)
+    process, _, _ = start("true")
+    assert await finish(process) == 0
+    assert alive(other.pid)
+    other.kill()
+    await other.wait()
+
+
 async def test_a_task_leaves_the_processes_of_another_alone(tmp_path):
     one, _, _ = start("sleep 300")
     file = tmp_path / "pid"
