@@ -14,6 +14,6 @@ _COMMON = {
     "phases": [Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],
 }
 
-settings.register_profile("quick", max_examples=100, derandomize=True, database=None, **_COMMON)
-settings.register_profile("thorough", max_examples=5000, database=None, **_COMMON)
+settings.register_profile("quick", max_examples=60, derandomize=True, database=None, **_COMMON)
+settings.register_profile("thorough", max_examples=3000, database=None, **_COMMON)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))

@@ -1,0 +1,108 @@
+"""What a hired job finds in its environment, and the hash of its template."""
+
+from __future__ import annotations
+
+import pytest
+
+from jobq.cloud import PUBLIC_CLOUDS
+from tests.support.planning import coordinates, desired
+from tests.support.workforces import template
+from workforce_operator.api.spec import Queue, Template
+from workforce_operator.domain.job_environment import job_environment, secret_refs, time_limit_seconds
+from workforce_operator.domain.template_hash import template_hash
+
+CLOUD = PUBLIC_CLOUDS["AzureCloud"]
+
+
+def variables_of(wanted, *, setting="AzureCloud", secrets=None):
+    return job_environment(wanted, coordinates(), cloud=CLOUD, cloud_setting=setting, secrets=secrets or {})
+
+
+def test_a_job_finds_its_queue_its_slots_and_its_control_channel():
+    assert variables_of(desired(template=template(slots=4))) == {
+        "JOBQ_STORAGE": "account",
+        "JOBQ_QUEUE": "tasks",
+        "JOBQ_NUM_WORKERS": "4",
+        "JOBQ_TIME_LIMIT": "1208400s",
+        "WORKFORCE_BACK_CHANNEL_FULLY_QUALIFIED_NAMESPACE": "bus.servicebus.windows.net",
+        "WORKFORCE_CONTROL_TOPIC_NAME": "ns-wf-one",
+        "WORKFORCE_NODE_QUEUE_NAME": "workforce-inst1234-nodes",
+        "WORKFORCE_REPORTS_QUEUE_NAME": "workforce-inst1234-reports",
+    }
+
+
+def test_without_control_a_job_is_told_of_none():
+    assert not [name for name in variables_of(desired(control=None)) if name.startswith("WORKFORCE_")]
+
+
+def test_another_cloud_is_passed_on():
+    assert variables_of(desired(), setting="/etc/cloud.json")["WORKFORCE_CLOUD"] == "/etc/cloud.json"
+
+
+def test_an_identity_is_told_by_its_client_id():
+    wanted = desired(template=template(identity={"type": "Managed", "clientId": "abc"}))
+    assert variables_of(wanted)["AZURE_CLIENT_ID"] == "abc"
+    system = desired(template=template(identity={"type": "Managed"}))
+    assert "AZURE_CLIENT_ID" not in variables_of(system)
+
+
+def test_own_variables_and_secrets_are_passed_on():
+    own = [
+        {"name": "A", "value": ""},
+        {"name": "B", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}},
+    ]
+    wanted = desired(template=template(environmentVariables=own))
+    assert [(ref.name, ref.key) for ref in secret_refs(wanted.spec.template)] == [("s", "k")]
+    found = variables_of(wanted, secrets={("s", "k"): "hush"})
+    assert (found["A"], found["B"]) == ("", "hush")
+
+
+@pytest.mark.parametrize(
+    ("timeout", "kill", "seconds"),
+    [(1800, None, 600), (7200, "20m", 5400), (7200, "soon", 6000), (1800, "1h", 60)],
+)
+def test_a_worker_stops_pulling_early_enough_to_leave_by_itself(timeout, kill, seconds):
+    own = [] if kill is None else [{"name": "JOBQ_KILL_TIMEOUT", "value": kill}]
+    body = Template.model_validate(template(timeoutSeconds=timeout, environmentVariables=own))
+    assert time_limit_seconds(body) == seconds
+
+
+def digest(queue="tasks", **changes):
+    storage = {"type": "Storage", "storage": {"account": "account", "name": queue}}
+    return template_hash(Template.model_validate(template(**changes)), Queue.model_validate(storage))
+
+
+def test_the_hash_is_the_same_in_every_version_of_the_operator():
+    assert digest() == "v1:dc189d44db11e42e"
+    full = {
+        "slots": 4,
+        "identity": {"type": "Managed", "resourceId": "/id", "clientId": "c"},
+        "environmentVariables": [
+            {"name": "A", "value": "x"},
+            {"name": "B", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}},
+        ],
+        "shmSize": "256Mi",
+        "timeoutSeconds": 7200,
+    }
+    assert digest(**full) == "v1:7f326a45bed88f33"
+
+
+def test_defaults_and_tags_do_not_change_the_hash():
+    assert digest(slots=1, command="workforce-agent run", tags={"a": "b"}) == digest()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"slots": 2},
+        {"command": "other"},
+        {"queue": "others"},
+        {"environment": {"type": "Image", "image": "worker:2"}},
+        {"environmentVariables": [{"name": "A", "value": "x"}]},
+        {"shmSize": "1Gi"},
+        {"timeoutSeconds": 7200},
+        {"identity": {"type": "Managed"}},
+    ],
+)
+def test_everything_else_changes_the_hash(changes):
+    assert digest(**changes) != digest()

@@ -1,0 +1,114 @@
+"""What the API server could not refuse."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.workforces import region, spec, template
+from workforce_operator.api.spec import RESERVED_VARIABLES, DeletionPolicy, Suspend
+from workforce_operator.domain.errors import SpecError
+from workforce_operator.domain.validate import read_spec, spec_for_deletion
+
+
+def refusal(raw, *, name="wf"):
+    with pytest.raises(SpecError) as caught:
+        read_spec("ns", name, raw)
+    return caught.value.reason, str(caught.value)
+
+
+def variable(**fields):
+    return spec(template=template(environmentVariables=[fields]))
+
+
+def test_a_valid_spec_is_read():
+    assert read_spec("ns", "wf", spec()).replicas == 2
+
+
+CASES = [
+    (spec(replicas="many"), "Invalid", "spec.replicas"),
+    (spec(queue={"type": "Kafka"}), "Invalid", "spec.queue.type"),
+    (spec(regions=[region("one", maxReplicas=None)]), "Invalid", "spec.regions.0.maxReplicas"),
+    (spec(queue={"type": "Storage"}), "Invalid", "spec.queue.storage must be set"),
+    (spec(template=template(environment={"type": "Image"})), "Invalid", "exactly image for type Image"),
+    (
+        spec(template=template(environment={"type": "Image", "image": "i", "name": "n"})),
+        "Invalid",
+        "exactly image for type Image",
+    ),
+    (
+        spec(template=template(environment={"type": "Registered", "name": "n"})),
+        "Invalid",
+        "exactly name and version for type Registered",
+    ),
+    (
+        spec(template=template(environment={"type": "Registered", "name": "n", "version": "1", "image": "i"})),
+        "Invalid",
+        "exactly name and version",
+    ),
+    (variable(name="A"), "Invalid", "A must have exactly one of value and valueFrom"),
+    (
+        variable(name="A", value="1", valueFrom={"secretKeyRef": {"name": "s", "key": "k"}}),
+        "Invalid",
+        "A must have exactly one",
+    ),
+    (spec(control=None, deletionPolicy="Drain"), "Invalid", "spec.deletionPolicy Drain needs spec.control"),
+    (spec(regions=[region("one", minReplicas=11)]), "Invalid", "one: minReplicas must not be greater"),
+    (spec(regions=[region("a", experiment="e"), region("b", experiment="e")]), "DuplicateExperiment", "experiment e"),
+    (spec(regions=[region("a", topic="t"), region("b", topic="t")]), "DuplicateTopic", "topic t"),
+    (spec(regions=[region("a"), region("b", topic="ns-wf-a")]), "DuplicateTopic", "topic ns-wf-a"),
+    (
+        spec(regions=[region("a", experiment="x", topic="x"), region("a", experiment="y", topic="y")]),
+        "Invalid",
+        "name a must be unique",
+    ),
+]
+
+
+@pytest.mark.parametrize(("raw", "reason", "message"), CASES)
+def test_a_spec_that_cannot_be_worked_with_is_refused_by_its_field(raw, reason, message):
+    said = refusal(raw)
+    assert said[0] == reason
+    assert message in said[1]
+
+
+@pytest.mark.parametrize("name", RESERVED_VARIABLES)
+def test_variables_that_the_operator_sets_are_refused(name):
+    reason, message = refusal(variable(name=name, value="mine"))
+    assert reason == "ReservedVariable"
+    assert name in message
+
+
+def test_the_client_id_may_be_set_in_one_place_only():
+    body = template(environmentVariables=[{"name": "AZURE_CLIENT_ID", "value": "a"}])
+    assert read_spec("ns", "wf", spec(template=body))
+    both = body | {"identity": {"type": "Managed", "clientId": "b"}}
+    assert refusal(spec(template=both))[0] == "ReservedVariable"
+
+
+def test_a_variable_given_twice_is_refused():
+    twice = [{"name": "A", "value": "1"}, {"name": "A", "value": "2"}]
+    assert "names A twice" in refusal(spec(template=template(environmentVariables=twice)))[1]
+
+
+@pytest.mark.parametrize("name", ["a" * 51, "a.b"])
+def test_a_name_that_jobs_cannot_carry_is_refused(name):
+    assert refusal(spec(), name=name)[0] == "InvalidName"
+
+
+def test_a_spec_can_be_deleted_whatever_it_says():
+    nonsense = {"replicas": "x", "queue": 3, "regions": None, "control": {"bus": 1}, "suspend": "?", "weird": {}}
+    read = spec_for_deletion(nonsense)
+    assert read.control is None
+    assert read.suspend is Suspend.NONE
+    assert read.regions == []
+    assert spec_for_deletion({}).deletion_deadline_seconds == 86_400
+
+
+def test_what_matters_for_deletion_is_read_as_far_as_it_can_be():
+    raw = spec(deletionPolicy="Cancel", deletionDeadlineSeconds=60, drain={"onDeadline": "Cancel"}, replicas=-1)
+    read = spec_for_deletion(raw)
+    assert read.deletion_policy is DeletionPolicy.CANCEL
+    assert read.deletion_deadline_seconds == 60
+    assert read.drain.on_deadline == "Cancel"
+    assert read.control is not None
+    assert read.replicas == 0
