@@ -13,6 +13,8 @@ AZURITE := .cache/azurite
 PYTHON_READY := .venv/.ready
 AZURITE_READY := $(AZURITE)/.ready
 KUBERNETES_READY := .cache/kubernetes.ready
+INTEROP := .cache/interop
+INTEROP_READY := $(INTEROP)/.ready
 CRD := crds/workforces.yaml
 CHART_CRD := helm/workforce-operator/crds/workforces.yaml
 CRD_PAGE := docs/reference/workforce.md
@@ -23,21 +25,24 @@ TEST_WORKERS ?= 2
 PYTEST_FLAGS ?=
 DEMO_FLAGS ?= $(if $(filter-out 0,$(KEEP)),--keep)
 
-.PHONY: help prerequisites setup demo test check crds bench lock fmt clean
+.PHONY: help prerequisites setup demo test test-interop check crds bench lock fmt clean
 
 help: ## List the targets
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 prerequisites:
 	@tools/setup prerequisites
 
-setup: prerequisites $(PYTHON_READY) $(AZURITE_READY) $(KUBERNETES_READY) ## Set up what demo and test need; they do it by themselves too
+setup: prerequisites $(PYTHON_READY) $(AZURITE_READY) $(KUBERNETES_READY) ## Set up what demo and test need; they do so by themselves too
 
-demo: setup ## Run the whole story on this machine; KEEP=1 leaves it running
+demo: setup ## Run the whole story on this machine; KEEP=1 keeps it running
 	@$(BIN)/workforce local demo $(DEMO_FLAGS)
 
 test: setup ## Run all tests
 	@$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadgroup --no-loadscope-reorder $(PYTEST_FLAGS) $(TESTS)
+
+test-interop: $(PYTHON_READY) $(AZURITE_READY) $(INTEROP_READY) ## Run ai4s-jobq here
+	@$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadgroup --no-loadscope-reorder $(PYTEST_FLAGS) tests/interop
 
 check: $(PYTHON_READY) ## Check format, lint, types, layers and generated files
 	@tools/check
@@ -75,6 +80,11 @@ endif
 
 $(AZURITE_READY): $(wildcard tools/azurite/package*.json tools/azurite/.npmrc) $(PYTHON_READY)
 	@tools/setup azurite
+	@mkdir -p $(@D) && touch $@
+
+# ai4s-jobq in a virtual environment of its own: what ours must get on with, as its users install it.
+$(INTEROP_READY): requirements/interop.txt $(PYTHON_READY)
+	@tools/setup interop
 	@mkdir -p $(@D) && touch $@
 
 $(KUBERNETES_READY): $(wildcard tools/kubernetes/*/go.mod tools/kubernetes/*/go.sum) $(PYTHON_READY)

@@ -52,20 +52,24 @@ class Launcher:
     command: Sequence[str] = (sys.executable, "-m", "workforce_local.cli")
 
 
-class LazyDemo(click.Group):
-    """Adds the demonstration, whose packages the other verbs need not load."""
+_LAZY = {"run": "workforce_local.interop.command", "demo": "workforce_local.demo.command"}
+"""Verbs whose packages the others need not load, and where they are."""
+
+
+class LazyVerbs(click.Group):
+    """Adds the verbs that are imported when they are asked for."""
 
     @override
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The verbs in the order of their use."""
-        return [*self.commands, "demo"]
+        return [*self.commands, *_LAZY]
 
     @override
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import the demonstration when it is asked for."""
-        if cmd_name != "demo":
+        """Find a verb, and import it if need be."""
+        if cmd_name not in _LAZY:
             return super().get_command(ctx, cmd_name)
-        command = import_module("workforce_local.demo.command").demo
+        command = getattr(import_module(_LAZY[cmd_name]), cmd_name)
         assert isinstance(command, click.Command)
         return command
 
@@ -83,7 +87,7 @@ state_dir = click.option(
 )
 
 
-@click.group("local", cls=LazyDemo)
+@click.group("local", cls=LazyVerbs)
 @click.pass_context
 def local(ctx: click.Context) -> None:
     """Kubernetes and Azure on this machine, for tests, demonstrations and development."""

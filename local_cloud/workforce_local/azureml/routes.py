@@ -147,6 +147,7 @@ class MachineLearningRoutes:
         return shapes.compute_document(
             workspace.id, workspace.config.location, cluster.config, cluster.counts(), created=cluster.created,
             changed=cluster.changed, idle=format_duration(self._service.config.timing.node_idle_seconds),
+            tenant_id=self._service.config.tenant_id,
         )  # fmt: skip
 
     # -- environments

@@ -27,7 +27,8 @@ from workforce_local.azureml.routes import JOB, Call, Handler
 from workforce_local.azureml.throttle import TokenBuckets
 from workforce_local.identity import Issuer, Principal, TokenError
 
-PUBLIC_AUDIENCE = "https://management.azure.com"
+PUBLIC_AUDIENCES = ("https://management.azure.com", "https://management.core.windows.net")
+"""The public resource manager goes by two names; older clients ask for tokens by the second."""
 Provider = Callable[[web.Request, Principal], Awaitable[web.StreamResponse]]
 """Answers the authenticated requests of another resource provider."""
 
@@ -129,7 +130,7 @@ class ArmServer:
             message = "Authentication failed. The 'Authorization' header is missing or invalid."
             raise unauthorized("AuthenticationFailed", message, authority)
         try:
-            return self._issuer.verify(token.strip(), (self._base_url(), PUBLIC_AUDIENCE))
+            return self._issuer.verify(token.strip(), (self._base_url(), *PUBLIC_AUDIENCES))
         except TokenError as error:
             raise unauthorized(error.code, str(error), authority) from error
 

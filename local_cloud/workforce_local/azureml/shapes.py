@@ -88,7 +88,7 @@ class NodeCounts:
 
 def compute_document(
     workspace: WorkspaceId, location: str, config: ComputeConfig, counts: NodeCounts, *, created: datetime,
-    changed: datetime, idle: str,
+    changed: datetime, idle: str, tenant_id: str,
 ) -> dict[str, Any]:  # fmt: skip
     """An AmlCompute cluster with its node counts."""
     inner = {
@@ -127,7 +127,8 @@ def compute_document(
         "type": f"{PROVIDER}/workspaces/computes",
         "location": location,
         "tags": {},
-        "identity": None,
+        # Clusters that jobs get tokens on have one; ai4s-jobq refuses to read a cluster without it.
+        "identity": {"type": "UserAssigned", "tenantId": tenant_id, "userAssignedIdentities": {}},
         "properties": {
             "description": None,
             "createdOn": timestamp(created),
