@@ -20,6 +20,8 @@ from workforce_local.servicebus.arm_entities import COLLECTIONS, PROVIDER, Reply
 from workforce_local.servicebus.errors import EntityError
 from workforce_local.servicebus.namespaces import Namespace, Namespaces
 
+__all__ = ["PROVIDER", "ServiceBusResources", "routes"]
+
 _PATH = re.compile(
     r"/subscriptions/(?P<subscription>[^/]+)(?:/resourceGroups/(?P<group>[^/]+))?"
     rf"/providers/{re.escape(PROVIDER)}/namespaces(?:/(?P<rest>.+))?",

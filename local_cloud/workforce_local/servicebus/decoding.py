@@ -99,12 +99,14 @@ def _head(data: bytes, position: int, width: int) -> tuple[int, int, int]:
     """Count, position of the first element, and end of a list, map or array."""
     size, count = struct.unpack_from(">BB" if width == 1 else ">II", data, position)
     end = position + width + size
-    if end > len(data) or count > max(size, 1):
+    if end > len(data):
         raise DecodeError(f"the list, map or array at byte {position} is longer than the data")
     return count, position + 2 * width, end
 
 
 def _items(data: bytes, position: int, end: int, count: int, depth: int) -> list[Any]:
+    if count > end - position:  # Each element has a byte at least.
+        raise DecodeError(f"the list or map before byte {end} claims {count} elements")
     items = []
     for _ in range(count):
         value, position = _read(data, position, depth + 1)
@@ -144,8 +146,10 @@ def _array(width: int) -> _Reader:
         count, position, end = _head(data, position, width)
         code = data[position]
         if code not in _ARRAY_ELEMENTS:
-            # Arrays of compound or described values occur nowhere in what we read; they are only carried.
+            # Arrays of compound, described or empty values occur nowhere in what we read; they are only carried.
             return Opaque(own_code, data[start:end]), end
+        if count > end - position:
+            raise DecodeError(f"the array before byte {end} claims {count} elements")
         items = Array(code=code)
         reader, position = _READERS[code], position + 1
         for _ in range(count):
@@ -178,7 +182,6 @@ _READERS: dict[int, _Reader] = {
 _ARRAY_ELEMENTS = {
     c.UUID_CODE,
     *c.FIXED,
-    *c.EMPTY,
     *c.VARIABLE,
     *(code + c.WIDE for code in c.VARIABLE),
     *c.OPAQUE,

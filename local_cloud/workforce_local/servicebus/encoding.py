@@ -103,8 +103,6 @@ def _element(code: int, item: Any) -> bytes:
         return bytes(item.bytes)
     if code in c.OPAQUE:
         return bytes(item.raw)
-    if code in c.EMPTY:
-        return b""
     raw: bytes = item if isinstance(item, bytes) else item.encode()
     return len(raw).to_bytes(4, "big") + raw
 

@@ -98,12 +98,10 @@ class IncomingLink(Link):
         """Take a message or a piece of one."""
         self.touch()
         self._first = self._first or transfer
-        self._partial += payload
+        if len(self._partial) <= MAX_MESSAGE_SIZE:  # What is too large already is not kept.
+            self._partial += payload
         if transfer.aborted:
             self._reset()
-        elif len(self._partial) > MAX_MESSAGE_SIZE:
-            text = f"The message exceeds the limit of {MAX_MESSAGE_SIZE} bytes of the link."
-            self._carrier.detach(self, EntityError(SIZE_EXCEEDED, text))
         elif not transfer.more:
             self._complete()
 
@@ -120,6 +118,7 @@ class IncomingLink(Link):
         self.delivery_count += 1
         error: AmqpError | None = None
         try:
+            _check_size(payload)
             self.receive(payload, first.message_format if first else 0)
         except AmqpError as refused:
             error = refused
@@ -239,6 +238,11 @@ class DeliveryLink(OutgoingLink):
     def force_detach(self, error: EntityError) -> None:
         """End the link: the entity does not serve it any more."""
         self._carrier.detach(self, error)
+
+
+def _check_size(payload: bytes) -> None:
+    if len(payload) > MAX_MESSAGE_SIZE:
+        raise EntityError(SIZE_EXCEEDED, f"The message exceeds the limit of {MAX_MESSAGE_SIZE} bytes of the link.")
 
 
 def _signed(number: int) -> int:
