@@ -202,6 +202,19 @@ def test_rule_8_the_number_wanted_is_what_was_asked_for_as_far_as_the_regions_al
     assert sum(region.desired for region in answer.regions.values()) == answer.desired
 
 
+@given(cases(), st.integers(1, 6))
+def test_rule_11_what_waits_for_work_goes_on_waiting_for_it(case: Case, passes: int):
+    """However often the operator looks: without visible work no completed worker is replaced by and by."""
+    idle = replace(case, observed=replace(case.observed, queue=observed(visible=False).queue))
+    first = decided(idle)
+    seen, answer = idle, first
+    for _ in range(passes):
+        seen = replace(seen, observed=after_acting(seen, answer), ledger=answer.ledger)
+        answer = decided(seen)
+        # Only hires that the cap had no room for before may follow.
+        assert not hires(answer) or first.regions["one"].waiting
+
+
 @given(st.integers(1, 6), st.integers(1, 40), st.lists(st.booleans(), min_size=3, max_size=12))
 def test_rule_11_an_empty_queue_churns_nothing(replicas: int, minutes: int, restarts: list[bool]):
     world = World(replicas, (8, 8))

@@ -1,8 +1,8 @@
 """The observed state of a Workforce, and the operator's memory of its intentions.
 
-``next_sequence``, ``open_cohorts``, ``filled``, ``hiring`` and ``drains`` are the ledger: they are written with a
-resourceVersion precondition *before* the act that they announce, and read back after a restart. ``reserved`` and
-``stale_since_time`` are what was last known of a region. Everything else is output only.
+``next_sequence``, ``open_cohorts``, ``filled``, ``hiring``, ``idle``, ``failing`` and ``drains`` are the ledger: it is
+written with a resourceVersion precondition *before* the act that it announces, and read back after a restart.
+``reserved`` and ``stale_since_time`` are what was last known of a region. Everything else is output only.
 """
 
 from __future__ import annotations
@@ -110,6 +110,10 @@ class RegionStatus(Model):
     """How many of the desired replicas have been hired at least once; what is missing beyond that is growth."""
     hiring: int = 0
     """Hires that were decided and whose jobs have not been seen yet."""
+    idle: int = 0
+    """Replicas whose workers completed; their replacement waits for work in the queue."""
+    failing: int = 0
+    """Replicas whose workers failed; their replacement waits for a back-off."""
     reserved: int | None = None
     """At most this many jobs live here; what counts while the region cannot be read."""
     open_cohorts: Annotated[list[Range], Field(max_length=4096)] = Field(default_factory=list)

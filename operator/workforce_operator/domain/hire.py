@@ -17,6 +17,8 @@ class Hiring:
         next_sequence: The region's from now on.
         filled: The region's from now on.
         hiring: The region's from now on.
+        idle: The region's from now on.
+        failing: The region's from now on.
         gate: What holds replacements back.
         room: False = maxReplicas leaves no room for all that is wanted.
         fresh: How many of the hires were not decided in an earlier pass.
@@ -26,6 +28,8 @@ class Hiring:
     next_sequence: int
     filled: int
     hiring: int
+    idle: int
+    failing: int
     gate: Gate
     room: bool = True
     fresh: int = 0
@@ -36,7 +40,17 @@ def no_hiring(situation: Situation) -> Hiring:
     ledger = situation.ledger
     missing = max(0, situation.share - situation.count.supply)
     undecided = ledger.hiring if not situation.may_hire else min(ledger.hiring, len(situation.count.unread))
-    return Hiring((), ledger.next_sequence or 0, ledger.filled, min(missing, undecided), Gate(0))
+    hiring = min(missing, undecided)
+    idle = min(missing - hiring, ledger.idle)
+    return Hiring(
+        sequences=(),
+        next_sequence=ledger.next_sequence or 0,
+        filled=ledger.filled,
+        hiring=hiring,
+        idle=idle,
+        failing=min(missing - hiring - idle, ledger.failing),
+        gate=Gate(0),
+    )
 
 
 def hire(situation: Situation, deficit: int) -> Hiring:
@@ -56,6 +70,8 @@ def hire(situation: Situation, deficit: int) -> Hiring:
         desired=situation.share,
         queue=situation.queue,
         now=situation.now,
+        idle=ledger.idle,
+        failing=ledger.failing,
     )
     wanted = going_on + growth + allowed.allowed
     sequences, next_sequence = _names(situation, wanted)
@@ -64,6 +80,8 @@ def hire(situation: Situation, deficit: int) -> Hiring:
         next_sequence=next_sequence,
         filled=ledger.filled + min(growth, max(0, len(sequences) - going_on)),
         hiring=len(sequences) + min(ledger.hiring - going_on, len(count.unread)),
+        idle=allowed.completed,
+        failing=allowed.failed,
         gate=allowed,
         room=len(sequences) == wanted,
         fresh=max(0, len(sequences) - going_on),

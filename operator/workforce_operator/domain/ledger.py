@@ -44,6 +44,8 @@ class RegionLedger:
         next_sequence: First sequence that is not reserved; None until the names in use are known.
         filled: How many of the desired replicas have been hired at least once.
         hiring: Hires that were decided and whose jobs have not been seen yet; they go on without being decided again.
+        idle: Replicas whose workers completed, and whose replacement waits for work.
+        failing: Replicas whose workers failed, and whose replacement waits for a back-off.
         open_cohorts: Cohorts that must be listed.
         waves: Drains and recalls under way.
         reserved: Upper bound of the jobs that may live here, as of the last reading; None = never read. No intention,
@@ -55,6 +57,8 @@ class RegionLedger:
     next_sequence: int | None = None
     filled: int = 0
     hiring: int = 0
+    idle: int = 0
+    failing: int = 0
     open_cohorts: frozenset[int] = frozenset()
     waves: tuple[Wave, ...] = ()
     reserved: int | None = field(default=None, compare=False)
@@ -102,6 +106,8 @@ def _read_region(status: RegionStatus) -> RegionLedger:
         next_sequence=status.next_sequence,
         filled=status.filled,
         hiring=status.hiring,
+        idle=status.idle,
+        failing=status.failing,
         open_cohorts=_numbers(status.open_cohorts),
         waves=tuple(_read_wave(wave) for wave in status.drains),
         reserved=status.reserved,
@@ -128,6 +134,8 @@ def _ledger_fields(region: RegionLedger) -> dict[str, Any]:
         "next_sequence": region.next_sequence,
         "filled": region.filled,
         "hiring": region.hiring,
+        "idle": region.idle,
+        "failing": region.failing,
         "open_cohorts": _ranges(region.open_cohorts),
         "drains": [_write_wave(wave) for wave in region.waves],
         "reserved": region.reserved,

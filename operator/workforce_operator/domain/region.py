@@ -60,6 +60,8 @@ def _restore(situation: Situation) -> Decision:
         next_sequence=next_sequence,
         filled=min(situation.share, max(count.supply, len(situation.listed.jobs))),
         hiring=0,
+        idle=0,
+        failing=0,
     )
     numbers = replace(_numbers(situation, ledger.waves), retry_at=situation.now)
     return Decision(_remembered(situation, ledger), numbers, count)
@@ -71,6 +73,8 @@ def _finish(situation: Situation, shrunk: Shrunk, hiring: Hiring) -> Decision:
         next_sequence=hiring.next_sequence,
         filled=hiring.filled,
         hiring=hiring.hiring,
+        idle=hiring.idle,
+        failing=hiring.failing,
         waves=shrunk.waves,
     )
     after = replace(situation, count=count_jobs(situation.listed, shrunk.waves))

@@ -1,7 +1,8 @@
 """When an ended worker is replaced: at once, when work is visible, or after a back-off.
 
-Everything is computed from the list of ended jobs at each pass; there is no counter to lose. Jobs that were drained and
-have left the ledger look like any other; that costs at most one wait too many.
+How long to wait is computed from the list of ended jobs at each pass. The ledger only remembers how many replicas wait
+and why, so that an end is judged once: else a cancelled worker's end would let all idle ones in, one at each pass.
+Without that memory the most recently ended jobs are judged anew, which costs at most one hire too many or too late.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ class Gate:
     Attributes:
         allowed: Replacements that may be hired now.
         held: Replacements that wait.
+        completed: How many of them because their workers completed.
+        failed: How many of them because their workers failed.
         waiting: Why, for people.
         retry_at: When a back-off ends.
         idle: All that wait do so because there is no work to do.
@@ -37,6 +40,8 @@ class Gate:
 
     allowed: int
     held: int = 0
+    completed: int = 0
+    failed: int = 0
     waiting: str | None = None
     retry_at: datetime | None = None
     idle: bool = False
@@ -57,6 +62,8 @@ def gate(
     desired: int,
     queue: Known[QueueDepth] | Unknown,
     now: datetime,
+    idle: int = 0,
+    failing: int = 0,
 ) -> Gate:
     """Decide about replacements.
 
@@ -67,21 +74,27 @@ def gate(
         desired: The region's desired number: so many jobs failing are one round of failures.
         queue: The task queue.
         now: The time of this pass.
+        idle: How many of the replacements wait already because their workers completed.
+        failing: How many wait already because their workers failed.
     """
     recent = _recent(ended, drained)
-    outcomes = [job.outcome for job in recent[:replacements]]
-    failed, completed = outcomes.count(Outcome.FAILED), outcomes.count(Outcome.COMPLETED)
-    failing, idling = _failing(recent, desired, failed, now), _idling(recent, desired, completed, queue, now)
-    waits = [wait for wait in (failing, idling) if wait.held]
+    idle = min(idle, replacements)
+    failing = min(failing, replacements - idle)
+    outcomes = [job.outcome for job in recent[: replacements - idle - failing]]
+    failed, completed = failing + outcomes.count(Outcome.FAILED), idle + outcomes.count(Outcome.COMPLETED)
+    loop, rest = _failing(recent, desired, failed, now), _idling(recent, desired, completed, queue, now)
+    waits = [wait for wait in (loop, rest) if wait.held]
     held = sum(wait.held for wait in waits)
     return Gate(
         allowed=replacements - held,
         held=held,
+        completed=rest.held,
+        failed=loop.held,
         waiting="; ".join(wait.waiting for wait in waits if wait.waiting) or None,
         retry_at=min((wait.retry_at for wait in waits if wait.retry_at), default=None),
         idle=bool(waits) and all(wait.idle for wait in waits),
-        crash_loop=failing.crash_loop,
-        error=failing.error,
+        crash_loop=loop.crash_loop,
+        error=loop.error,
     )
 
 
@@ -96,7 +109,7 @@ def _failing(recent: tuple[Job, ...], desired: int, failed: int, now: datetime) 
     if failed == 0 or now >= retry_at:
         return Gate(allowed=failed, crash_loop=rounds > 1 and now < last + FAST, error=error)
     text = f"workers fail within {_minutes(FAST)} minutes: trying again at {_clock(retry_at)}"
-    return Gate(0, failed, text, retry_at, crash_loop=True, error=error)
+    return Gate(0, failed, waiting=text, retry_at=retry_at, crash_loop=True, error=error)
 
 
 def _idling(
@@ -105,15 +118,16 @@ def _idling(
     if completed == 0:
         return Gate(allowed=0)
     if isinstance(queue, Unknown):
-        return Gate(0, completed, "workers completed and the queue cannot be read: not replaced until it can")
+        text = "workers completed and the queue cannot be read: not replaced until it can"
+        return Gate(0, completed, waiting=text)
     if not queue.value.has_visible:
-        return Gate(0, completed, "workers completed and no task waits in the queue", idle=True)
+        return Gate(0, completed, waiting="workers completed and no task waits in the queue", idle=True)
     run = _fast_run(recent, Outcome.COMPLETED)
     retry_at = _ended(run[0]) + _delay(_rounds(run, desired), COMPLETED_BASE, COMPLETED_MOST) if run else now
     if now >= retry_at:
         return Gate(allowed=completed)
     text = f"workers complete within {_minutes(FAST)} minutes: replaced at {_clock(retry_at)}"
-    return Gate(0, completed, text, retry_at, idle=True)
+    return Gate(0, completed, waiting=text, retry_at=retry_at, idle=True)
 
 
 def _recent(ended: Sequence[Job], drained: frozenset[int]) -> tuple[Job, ...]:

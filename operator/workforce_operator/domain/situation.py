@@ -28,6 +28,7 @@ class Situation:
         ledger: What is intended, less what has come to an end.
         revision: For a wave that this pass makes.
         reason: CamelCase: why jobs would be laid off.
+        drained: Sequences of all jobs that a wave knew when this pass began, those that have just ended included.
     """
 
     desired: Desired
@@ -43,6 +44,7 @@ class Situation:
     queue: Known[QueueDepth] | Unknown
     control: Known[bool] | Unknown
     reports: Mapping[str, State]
+    drained: frozenset[int]
 
     @property
     def may_hire(self) -> bool:
@@ -53,11 +55,6 @@ class Situation:
     def can_order(self) -> bool:
         """Whether workers can be told something now."""
         return self.desired.spec.control is not None and isinstance(self.control, Known) and self.control.value
-
-    @property
-    def drained(self) -> frozenset[int]:
-        """Sequences of all jobs that a wave knows."""
-        return frozenset(job for wave in self.ledger.waves for job in wave.jobs)
 
 
 def assess(
@@ -97,6 +94,8 @@ def assess(
             next_sequence=next_sequence,
             filled=min(ledger.filled, share),
             hiring=ledger.hiring,
+            idle=ledger.idle,
+            failing=ledger.failing,
             open_cohorts=ledger.open_cohorts,
             waves=waves,
         ),
@@ -106,4 +105,5 @@ def assess(
         queue=observed.queue,
         control=observed.control,
         reports=observed.reports,
+        drained=frozenset(job for wave in ledger.waves for job in wave.jobs),
     )

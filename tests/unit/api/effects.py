@@ -85,6 +85,8 @@ EFFECTS = {
     "status.regions[].nextSequence": _LEDGER,
     "status.regions[].filled": _LEDGER,
     "status.regions[].hiring": f"{_HIRING}::test_a_hire_that_was_decided_goes_on_although_the_queue_is_empty",
+    "status.regions[].idle": f"{_HIRING}::test_a_cancelled_workers_end_lets_no_idle_one_in",
+    "status.regions[].failing": f"{_HIRING}::test_a_back_off_is_remembered_by_its_number",
     "status.regions[].reserved": f"{_HIRING}::test_a_region_that_was_never_read_counts_as_full",
     "status.regions[].openCohorts[].first": _LEDGER,
     "status.regions[].openCohorts[].last": _LEDGER,

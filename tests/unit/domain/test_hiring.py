@@ -302,3 +302,37 @@ def test_orders_come_before_hires():
     assert any(kinds)
     assert orders(decided)
     assert not pending_cancels(decided)
+
+
+def test_a_cancelled_workers_end_lets_no_idle_one_in():
+    ended = [job(number, "Completed", started=50, ended=20) for number in range(5)]
+    known = ledger(one=entry(6, filled=6))
+    idle = plan(desired(replicas=6), observed(visible=False, one=jobs(*ended, *running(1, 5))), known)
+    assert idle.ledger.regions["one"].idle == 5
+    lost = job(5, "Canceled", started=50, ended=1)
+    first = plan(desired(replicas=6), observed(visible=False, one=jobs(*ended, lost)), idle.ledger)
+    assert hires(first) == [6]
+    second = plan(desired(replicas=6), observed(visible=False, one=jobs(*ended, lost, *running(1, 6))), first.ledger)
+    assert hires(second) == []
+    assert (second.regions["one"].held, second.regions["one"].idle) == (5, True)
+    third = plan(desired(replicas=6), observed(visible=True, one=jobs(*ended, lost, *running(1, 6))), second.ledger)
+    assert len(hires(third)) == 5
+    assert third.ledger.regions["one"].idle == 0
+
+
+def test_a_back_off_is_remembered_by_its_number():
+    failed = [job(number, "Failed", started=1, ended=0) for number in range(2)]
+    known = ledger(one=entry(3, filled=3))
+    waiting = plan(desired(replicas=3), observed(one=jobs(*failed, *running(1, 2))), known)
+    assert waiting.ledger.regions["one"].failing == 2
+    later = observed(now=NOW + timedelta(seconds=10), one=jobs(*failed, *running(1, 2)))
+    tried = plan(desired(replicas=3), later, waiting.ledger)
+    assert len(hires(tried)) == 2
+    assert tried.ledger.regions["one"].failing == 0
+
+
+def test_a_worker_that_was_drained_says_nothing_about_the_replacement_of_another():
+    known = ledger(one=entry(3, filled=2, waves=(wave(2),)))
+    ended = [job(2, "Completed", started=50, ended=0), job(1, "Canceled", started=50, ended=1)]
+    decided = plan(desired(replicas=2), observed(visible=False, one=jobs(*running(1), *ended)), known)
+    assert hires(decided) == [3]
