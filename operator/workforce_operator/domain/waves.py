@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 from jobq.control import ORDER_TTL
 from workforce_operator.api.status import DrainState
@@ -17,13 +17,18 @@ MAX_WAVES = 16
 RECALL_ENDS_AFTER = 2 * ORDER_TTL
 """A recall that nobody confirmed is given up after this: the job counts as supply either way."""
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
 def next_revision(ledger: Ledger, now: datetime) -> int:
-    """A revision higher than any that was ever given out, also by a ledger that was lost: the clock is the floor."""
+    """A revision higher than any that was ever given out, also by a ledger that was lost: the clock is the floor.
+
+    Microseconds, because a pass gives one revision to each region: what it gives out must be past when the next pass
+    begins. Otherwise the revisions run ahead of the clock, and fall back to it when the waves have gone.
+    """
     used = (wave.revision for region in ledger.regions.values() for wave in region.waves)
-    return max(max(used, default=0) + 1, int(now.timestamp()))
+    return max(max(used, default=0) + 1, (now - _EPOCH) // timedelta(microseconds=1))
 
 
 def wave_id(revision: int) -> str:

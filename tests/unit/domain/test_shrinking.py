@@ -30,7 +30,7 @@ from workforce_operator.api.status import DrainState
 from workforce_operator.domain.actions import CancelPending, SendOrder
 from workforce_operator.domain.ledger import Ledger
 from workforce_operator.domain.plan import plan
-from workforce_operator.domain.waves import jobs_in
+from workforce_operator.domain.waves import jobs_in, next_revision
 
 RECALLED = DrainState.RECALLED
 
@@ -58,7 +58,7 @@ def test_an_order_says_all_that_the_node_needs():
     order = action.order
     assert order.node == action.job == name_of(0)
     assert (order.mode, order.on_deadline, order.deadline) == ("finish", "checkpoint", NOW + timedelta(seconds=120))
-    assert order.revision == int(NOW.timestamp())
+    assert order.revision == next_revision(Ledger(), NOW)
     assert order.workforce == "inst1234/ns/wf"
     assert action.message_id == f"{order.id}-0"
 
@@ -275,9 +275,9 @@ def test_running_workers_are_taken_back_before_pending_ones():
 
 
 def test_taking_back_needs_a_higher_revision():
-    known = ledger(one=entry(1, waves=(wave(0, revision=int(NOW.timestamp()) + 5),)))
+    known = ledger(one=entry(1, waves=(wave(0, revision=next_revision(Ledger(), NOW) + 5),)))
     decided = plan(desired(replicas=1), observed(one=jobs(*running(1))), known)
-    assert decided.ledger.regions["one"].waves[0].revision == int(NOW.timestamp()) + 6
+    assert decided.ledger.regions["one"].waves[0].revision == next_revision(Ledger(), NOW) + 6
 
 
 def test_a_recall_is_repeated_until_it_is_confirmed():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from tests.support.planning import MINUTE, NOW, entry, ledger, wave
 from workforce_operator.api.status import DrainState
@@ -18,13 +18,29 @@ def never(_sequence, _revision):
 
 
 def test_revisions_come_from_the_clock_when_nothing_is_known():
-    assert next_revision(Ledger(), NOW) == int(NOW.timestamp())
+    assert next_revision(Ledger(), NOW) == (NOW - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
 
 
 def test_a_clock_that_is_behind_still_gives_a_higher_revision():
-    ahead = int(NOW.timestamp()) + 999
+    ahead = next_revision(Ledger(), NOW) + 999
     known = ledger(one=entry(5, waves=(wave(1, revision=ahead),)), two=entry(5, waves=(wave(1, revision=7),)))
     assert next_revision(known, NOW) == ahead + 1
+
+
+def test_a_forgotten_wave_is_not_undercut_after_quick_scaling_over_many_regions():
+    """Recalls that are confirmed leave the ledger; the next drain must still have a higher revision than they had.
+
+    Whole seconds fell behind: 84 regions used up 84 of them in one pass, and nodes ignored the drain that followed.
+    """
+    now, known, highest = NOW, Ledger(), 0
+    for _ in range(20):
+        first = next_revision(known, now)
+        names = [f"r{index}" for index in range(200)]
+        known = ledger(
+            **{name: entry(1, name, waves=(wave(0, revision=first + index),)) for index, name in enumerate(names)}
+        )
+        highest, now = first + 199, now + timedelta(milliseconds=10)
+    assert next_revision(Ledger(), now) > highest
 
 
 def test_ids_of_waves_are_short_and_tell_revisions_apart():
