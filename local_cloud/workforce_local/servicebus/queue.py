@@ -320,6 +320,20 @@ class Queue:
             if message.session_id == session_id:
                 message.locked_until = until
 
+    def lose_locks(self) -> int:
+        """Take all locks away before their time, as a service that fails over does; sessions' are not touched."""
+        lost = list(self._locked.values()) if self.sessions is None else []
+        for message in lost:
+            self._unlock(message, failed=True)
+        return len(lost)
+
+    def duplicate(self) -> int:
+        """Store each message that waits or is being handled once more, as a sender does that repeats itself."""
+        twice = [message.message for message in self.messages.values() if message.state is State.ACTIVE]
+        for message in twice:
+            self.put(message)
+        return len(twice)
+
     def _by_token(self, token: uuid.UUID) -> StoredMessage:
         message = self._locked.get(token)
         if message is None or message.locked_until <= self.timers.now():

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import ssl
 import time
+from collections.abc import Callable
 from typing import Self
 
 from typing_extensions import override
@@ -44,6 +46,7 @@ class ServiceBusServer:
     Attributes:
         plain_port: The port, once started.
         tls_port: The port, once started.
+        interfere: Gets all bytes (`IN` or `OUT`), and passes them on now, later or never; None for a sound network.
     """
 
     def __init__(
@@ -59,12 +62,13 @@ class ServiceBusServer:
     ) -> None:
         self.plain_port = plain_port
         self.tls_port = tls_port
+        self.interfere: Interfere | None = None
         self._namespaces = namespaces
         self._host = host
         self._ssl_context = ssl_context
         self._authorize = authorize
         self._link_idle_seconds = link_idle_seconds
-        self._protocols: set[_Protocol] = set()
+        self._protocols: set[Wire] = set()
         self._listeners: list[asyncio.Server] = []
         self._alarms: list[_Alarm] = []
         self._housekeeper: asyncio.Task[None] | None = None
@@ -157,8 +161,9 @@ class ServiceBusServer:
         chosen: int = listener.sockets[0].getsockname()[1]
         return chosen
 
-    def _protocol(self) -> _Protocol:
-        return _Protocol(self._namespaces, self._authorize, self._protocols)
+    def _protocol(self) -> Wire:
+        connect = functools.partial(Connection, self._namespaces, self._authorize)
+        return Wire(connect, self._protocols, lambda: self.interfere)
 
     async def _wait_for_goodbyes(self) -> None:
         for timeout in (_STOP_SECONDS, None):
@@ -187,12 +192,18 @@ class ServiceBusServer:
                 session.detach(link, EntityError(DETACH_FORCED, text))
 
 
-class _Protocol(asyncio.Protocol):
+class Wire(asyncio.Protocol):
     """Ties a transport to a connection."""
 
-    def __init__(self, namespaces: Namespaces, authorize: Authorize | None, open_ones: set[_Protocol]) -> None:
-        self.connection = Connection(namespaces, authorize, self._write, self._close)
+    def __init__(
+        self,
+        connect: Callable[[Callable[[bytes], None], Callable[[], None]], Connection],
+        open_ones: set[Wire],
+        interference: Callable[[], Interfere | None],
+    ) -> None:
+        self.connection = connect(self._write, self._close)
         self._open_ones = open_ones
+        self._interference = interference
         self._transport: asyncio.Transport | None = None
         self.gone = asyncio.get_running_loop().create_future()
 
@@ -204,7 +215,10 @@ class _Protocol(asyncio.Protocol):
 
     @override
     def data_received(self, data: bytes) -> None:
-        self.connection.feed(data)
+        if (interfere := self._interference()) is None:
+            self.connection.feed(data)
+        else:
+            interfere(self, "IN", data, self.connection.feed)
 
     @override
     def connection_lost(self, exc: Exception | None) -> None:
@@ -218,12 +232,22 @@ class _Protocol(asyncio.Protocol):
             self._transport.abort()
 
     def _write(self, data: bytes) -> None:
+        if (interfere := self._interference()) is None:
+            self._send(data)
+        else:
+            interfere(self, "OUT", data, self._send)
+
+    def _send(self, data: bytes) -> None:
         if self._transport is not None:
             self._transport.write(data)
 
     def _close(self) -> None:
         if self._transport is not None:
             self._transport.close()
+
+
+Interfere = Callable[[Wire, str, bytes, Callable[[bytes], None]], None]
+"""Decides what becomes of bytes that came in or go out, by passing them on to the last argument or not."""
 
 
 class _Alarm:

@@ -63,6 +63,7 @@ class Sessions:
         self._store = store
         self._timers = timers
         self._sessions: dict[str, _Session] = {}
+        self._held_by: dict[Consumer, str] = {}
         self._requests: deque[SessionRequest] = deque()
 
     # -- messages
@@ -78,9 +79,9 @@ class Sessions:
 
     def granted(self, consumer: Consumer) -> None:
         """A holder's credit has changed."""
-        for session in self._sessions.values():
-            if session.holder is consumer:
-                self._pump(session)
+        session = self._sessions.get(self._held_by.get(consumer, ""))
+        if session is not None and session.holder is consumer:
+            self._pump(session)
 
     def _pump(self, session: _Session) -> None:
         while session.holder is not None and session.holder.credit > 0:
@@ -125,11 +126,13 @@ class Sessions:
 
     def remove(self, consumer: Consumer, *, orderly: bool) -> None:
         """A holder has gone: a closed link gives its session back at once, a lost one when the lock ends."""
-        for session_id, session in list(self._sessions.items()):
-            if session.holder is consumer:
-                session.holder = None
-                if orderly:
-                    self._release(session_id, session, failed=False)
+        session_id = self._held_by.pop(consumer, None)
+        session = self._sessions.get(session_id) if session_id is not None else None
+        if session_id is None or session is None or session.holder is not consumer:
+            return
+        session.holder = None
+        if orderly:
+            self._release(session_id, session, failed=False)
 
     def renew(self, session_id: str) -> float:
         """Prolong the hold; return until when.
@@ -172,7 +175,7 @@ class Sessions:
 
     def waiting(self) -> bool:
         """Whether anybody holds a session or waits for one."""
-        return bool(self._requests) or any(session.holder is not None for session in self._sessions.values())
+        return bool(self._requests or self._held_by)
 
     def _held(self, session_id: str) -> _Session:
         session = self._sessions.get(session_id)
@@ -183,6 +186,7 @@ class Sessions:
     def _lock(self, session_id: str, session: _Session, consumer: Consumer) -> float:
         until = self._timers.now() + self._store.lock_duration
         session.holder, session.locked_until = consumer, until
+        self._held_by[consumer] = session_id
         self._watch(session_id, session, until)
         return until
 
@@ -193,6 +197,7 @@ class Sessions:
                 holder, session.holder = session.holder, None
                 self._release(session_id, session, failed=True)
                 if holder is not None:
+                    self._held_by.pop(holder, None)
                     holder.force_detach(session_lock_lost(session_id))
 
         self._timers.at(due, lapse)

@@ -62,7 +62,7 @@ async def test_a_deferred_message_is_received_by_its_number_only(bus: Bus):
     later, now = await bus.receive(receiver, 2)
     await receiver.defer_message(later)
     await receiver.complete_message(now)
-    assert await receiver.receive_messages(1, max_wait_time=1) == []
+    assert await receiver.receive_messages(1, max_wait_time=0.5) == []
     (deferred,) = await receiver.receive_deferred_messages([later.sequence_number])
     assert str(deferred) == "later"
     assert await receiver.renew_message_lock(deferred)
@@ -135,7 +135,7 @@ async def test_peeking_shows_messages_in_any_state_and_locks_none(bus: Bus):
 async def test_an_iterator_gives_one_message_after_the_other_and_ends_by_its_time(bus: Bus):
     """§2.4 iterator."""
     queue = bus.queue()
-    sender, receiver = await bus.sender(queue), await bus.receiver(queue, max_wait_time=2)
+    sender, receiver = await bus.sender(queue), await bus.receiver(queue, max_wait_time=1.5)
     await sender.send_messages([ServiceBusMessage(str(number)) for number in range(3)])
     seen = []
     async for message in receiver:
