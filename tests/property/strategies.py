@@ -64,7 +64,10 @@ def cases(draw: st.DrawFn, **spec: Any) -> Case:
     )
     visible, control = draw(st.sampled_from([True, False, None])), draw(st.sampled_from([True, True, True, None]))
     world = observed(visible=visible, control=control, reports=reports, one=here)
-    known = entry(reserved, filled=draw(st.integers(0, 10)), hiring=draw(st.integers(0, 4)), waves=tuple(waves))
+    unseen = [number for number, fate in enumerate(fates) if fate != "job"]
+    hiring = draw(st.frozensets(st.sampled_from(unseen))) if unseen else frozenset()
+    waiting = {"idle": draw(st.integers(0, 3)), "failing": draw(st.integers(0, 3))}
+    known = entry(reserved, filled=draw(st.integers(0, 10)), hiring=hiring, waves=tuple(waves), **waiting)
     return Case(wanted, world, ledger(one=known))
 
 

@@ -83,6 +83,7 @@ def entry(next_sequence: int | None = None, region: str = "one", **fields: Any) 
     if next_sequence:
         fields.setdefault("open_cohorts", frozenset(range((next_sequence - 1) // 256 + 1)))
     fields.setdefault("coordinates", coordinates(region))
+    fields["hiring"] = frozenset(fields.get("hiring", ()))
     return RegionLedger(next_sequence=next_sequence, **fields)
 
 

@@ -108,8 +108,8 @@ class RegionStatus(Model):
     """First sequence that is not reserved; absent = nothing is hired until all jobs have been listed."""
     filled: int = 0
     """How many of the desired replicas have been hired at least once; what is missing beyond that is growth."""
-    hiring: int = 0
-    """Hires that were decided and whose jobs have not been seen yet."""
+    hiring: Annotated[list[Range], Field(max_length=50_000)] = Field(default_factory=list)
+    """Sequences of hires that were decided and whose jobs have not been seen yet."""
     idle: int = 0
     """Replicas whose workers completed; their replacement waits for work in the queue."""
     failing: int = 0

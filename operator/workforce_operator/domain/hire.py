@@ -27,7 +27,7 @@ class Hiring:
     sequences: tuple[int, ...]
     next_sequence: int
     filled: int
-    hiring: int
+    hiring: frozenset[int]
     idle: int
     failing: int
     gate: Gate
@@ -37,18 +37,18 @@ class Hiring:
 
 def no_hiring(situation: Situation) -> Hiring:
     """Nobody is hired now; decided hires are remembered as long as they are wanted and may still come about."""
-    ledger = situation.ledger
-    missing = max(0, situation.share - situation.count.supply)
-    undecided = ledger.hiring if not situation.may_hire else min(ledger.hiring, len(situation.count.unread))
-    hiring = min(missing, undecided)
-    idle = min(missing - hiring, ledger.idle)
+    ledger, count = situation.ledger, situation.count
+    missing = max(0, situation.share - count.supply)
+    open_names = count.unread if situation.may_hire else count.unread | count.absent
+    hiring = frozenset(sorted(ledger.hiring & open_names)[:missing])
+    idle = min(missing - len(hiring), ledger.idle)
     return Hiring(
         sequences=(),
         next_sequence=ledger.next_sequence or 0,
         filled=ledger.filled,
         hiring=hiring,
         idle=idle,
-        failing=min(missing - hiring - idle, ledger.failing),
+        failing=min(missing - len(hiring) - idle, ledger.failing),
         gate=Gate(0),
     )
 
@@ -60,11 +60,10 @@ def hire(situation: Situation, deficit: int) -> Hiring:
     the rest are replacements, which ``replace.gate`` decides about.
     """
     ledger, count = situation.ledger, situation.count
-    going_on = min(ledger.hiring, len(count.absent), deficit)
-    growth = min(situation.share - ledger.filled, deficit - going_on)
-    replacements = deficit - going_on - growth
+    going_on = sorted(ledger.hiring & count.absent)[:deficit]
+    growth = min(situation.share - ledger.filled, deficit - len(going_on))
     allowed = gate(
-        replacements,
+        deficit - len(going_on) - growth,
         count.ended,
         drained=situation.drained,
         desired=situation.share,
@@ -73,25 +72,27 @@ def hire(situation: Situation, deficit: int) -> Hiring:
         idle=ledger.idle,
         failing=ledger.failing,
     )
-    wanted = going_on + growth + allowed.allowed
-    sequences, next_sequence = _names(situation, wanted)
+    wanted = len(going_on) + growth + allowed.allowed
+    sequences, next_sequence = _names(situation, going_on, wanted)
+    fresh = max(0, len(sequences) - len(going_on))
     return Hiring(
         sequences=sequences,
         next_sequence=next_sequence,
-        filled=ledger.filled + min(growth, max(0, len(sequences) - going_on)),
-        hiring=len(sequences) + min(ledger.hiring - going_on, len(count.unread)),
+        filled=ledger.filled + min(growth, fresh),
+        hiring=frozenset(sequences) | (ledger.hiring & count.unread),
         idle=allowed.completed,
         failing=allowed.failed,
         gate=allowed,
         room=len(sequences) == wanted,
-        fresh=max(0, len(sequences) - going_on),
+        fresh=fresh,
     )
 
 
-def _names(situation: Situation, wanted: int) -> tuple[tuple[int, ...], int]:
+def _names(situation: Situation, going_on: list[int], wanted: int) -> tuple[tuple[int, ...], int]:
     """Names for the hires. Caps count every name that may have a job, so that no late or repeated PUT exceeds them."""
     count, first_new = situation.count, situation.ledger.next_sequence or 0
-    reused = sorted(count.absent)[: max(0, min(wanted, situation.most - count.possibly_live))]
+    unused = (*going_on, *sorted(count.absent.difference(going_on)))
+    reused = unused[: max(0, min(wanted, situation.most - count.possibly_live))]
     room = max(0, situation.most - count.possibly_live - len(count.absent))
     new = min(wanted - len(reused), room)
     return (*reused, *range(first_new, first_new + new)), first_new + new

@@ -43,7 +43,7 @@ class RegionLedger:
     Attributes:
         next_sequence: First sequence that is not reserved; None until the names in use are known.
         filled: How many of the desired replicas have been hired at least once.
-        hiring: Hires that were decided and whose jobs have not been seen yet; they go on without being decided again.
+        hiring: Sequences of hires that were decided and whose jobs have not been seen yet; they go on by themselves.
         idle: Replicas whose workers completed, and whose replacement waits for work.
         failing: Replicas whose workers failed, and whose replacement waits for a back-off.
         open_cohorts: Cohorts that must be listed.
@@ -56,7 +56,7 @@ class RegionLedger:
     coordinates: RegionCoordinates
     next_sequence: int | None = None
     filled: int = 0
-    hiring: int = 0
+    hiring: frozenset[int] = frozenset()
     idle: int = 0
     failing: int = 0
     open_cohorts: frozenset[int] = frozenset()
@@ -105,7 +105,7 @@ def _read_region(status: RegionStatus) -> RegionLedger:
         coordinates=status.coordinates,
         next_sequence=status.next_sequence,
         filled=status.filled,
-        hiring=status.hiring,
+        hiring=_numbers(status.hiring),
         idle=status.idle,
         failing=status.failing,
         open_cohorts=_numbers(status.open_cohorts),
@@ -133,7 +133,7 @@ def _ledger_fields(region: RegionLedger) -> dict[str, Any]:
         "coordinates": region.coordinates,
         "next_sequence": region.next_sequence,
         "filled": region.filled,
-        "hiring": region.hiring,
+        "hiring": _ranges(region.hiring),
         "idle": region.idle,
         "failing": region.failing,
         "open_cohorts": _ranges(region.open_cohorts),

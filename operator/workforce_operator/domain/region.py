@@ -59,7 +59,7 @@ def _restore(situation: Situation) -> Decision:
         situation.ledger,
         next_sequence=next_sequence,
         filled=min(situation.share, max(count.supply, len(situation.listed.jobs))),
-        hiring=0,
+        hiring=frozenset(),
         idle=0,
         failing=0,
     )

@@ -61,7 +61,7 @@ def test_deletion_ends_only_on_observed_emptiness():
 
 
 def test_names_without_a_job_are_not_hired_under_any_more():
-    known = ledger(one=entry(3, filled=3, hiring=2))
+    known = ledger(one=entry(3, filled=3, hiring=(1, 2)))
     assert hires(plan(deleted(), observed(one=jobs(*running(1), absent=(1, 2))), known)) == []
 
 

@@ -37,7 +37,7 @@ def test_the_second_pass_reserves_names_and_hires_under_them():
     second = plan(desired(replicas=3), observed(one=jobs()), ledger(one=entry(0)))
     assert second.actions == tuple(Hire("one", name_of(sequence), sequence) for sequence in range(3))
     after = second.ledger.regions["one"]
-    assert (after.next_sequence, after.filled, after.hiring, after.open_cohorts) == (3, 3, 3, {0})
+    assert (after.next_sequence, after.filled, after.hiring, after.open_cohorts) == (3, 3, {0, 1, 2}, {0})
     assert after.reserved == 3
 
 
@@ -57,14 +57,14 @@ def test_more_than_the_regions_allow_is_not_hired():
 
 
 def test_reserved_names_without_a_job_are_used_before_new_ones():
-    known = ledger(one=entry(4, filled=4, hiring=2))
+    known = ledger(one=entry(4, filled=4, hiring=(2, 3)))
     decided = plan(desired(replicas=5), observed(one=jobs(*running(2), absent=(2, 3))), known)
     assert hires(decided) == [2, 3, 4]
     assert decided.ledger.regions["one"].next_sequence == 5
 
 
 def test_a_hire_that_was_decided_goes_on_although_the_queue_is_empty():
-    known = ledger(one=entry(4, filled=4, hiring=2))
+    known = ledger(one=entry(4, filled=4, hiring=(2, 3)))
     ended = [job(0, "Completed", started=50, ended=1), job(1, "Completed", started=50, ended=1)]
     decided = plan(desired(replicas=4), observed(visible=False, one=jobs(*ended, absent=(2, 3))), known)
     assert hires(decided) == [2, 3]
@@ -119,18 +119,18 @@ def test_a_state_that_nobody_knows_is_supply():
 
 
 def test_a_name_that_could_not_be_read_counts_as_supply_when_hiring():
-    known = ledger(one=entry(3, filled=3, hiring=3))
+    known = ledger(one=entry(3, filled=3, hiring=(0, 1, 2)))
     decided = plan(desired(replicas=3), observed(one=jobs(absent=[0], unread=(1, 2))), known)
     assert hires(decided) == [0]
-    assert decided.ledger.regions["one"].hiring == 3
+    assert decided.ledger.regions["one"].hiring == {0, 1, 2}
     assert decided.regions["one"].waiting == "2 reserved names have not been read yet"
 
 
 def test_decided_hires_are_not_forgotten_while_their_names_cannot_be_read():
-    known = ledger(one=entry(3, filled=3, hiring=3))
+    known = ledger(one=entry(3, filled=3, hiring=(0, 1, 2)))
     decided = plan(desired(replicas=3), observed(visible=False, one=jobs(unread=(0, 1, 2))), known)
     assert hires(decided) == []
-    assert decided.ledger.regions["one"].hiring == 3
+    assert decided.ledger.regions["one"].hiring == {0, 1, 2}
 
 
 def test_the_cap_counts_every_name_that_may_have_a_job():
@@ -143,7 +143,7 @@ def test_the_cap_counts_every_name_that_may_have_a_job():
 
 
 def test_a_lowered_cap_stops_hires_under_names_that_were_reserved_before():
-    known = ledger(one=entry(6, filled=6, hiring=3))
+    known = ledger(one=entry(6, filled=6, hiring=(3, 4, 5)))
     here = observed(one=jobs(*running(3), absent=(3, 4, 5)))
     assert hires(plan(desired(replicas=6, regions=regions(one=3)), here, known)) == []
     assert hires(plan(desired(replicas=6, regions=regions(one=4)), here, known)) == [3]
@@ -160,7 +160,7 @@ def test_lost_names_are_restored_from_the_complete_list_before_anybody_is_hired(
     decided = plan(desired(replicas=4), observed(one=listed), ledger(one=entry(None)))
     after = decided.ledger.regions["one"]
     assert decided.actions == ()
-    assert (after.next_sequence, after.filled, after.hiring) == (302, 4, 0)
+    assert (after.next_sequence, after.filled, after.hiring) == (302, 4, frozenset())
     assert 1 in after.open_cohorts
 
 
@@ -178,7 +178,7 @@ def test_a_job_under_a_name_that_was_not_reserved_is_counted_and_its_name_is_not
 
 
 def test_scale_up_only_suspends_hires_and_remembers_them():
-    known = ledger(one=entry(3, filled=3, hiring=2))
+    known = ledger(one=entry(3, filled=3, hiring=(1, 2)))
     here = observed(visible=False, one=jobs(*running(1), absent=(1, 2)))
     held = plan(desired(replicas=3, suspend="ScaleUpOnly"), here, known)
     assert held.actions == ()
@@ -244,12 +244,12 @@ def test_planning_on_the_result_of_a_hire_does_nothing():
     again = plan(desired(replicas=3), here, known)
     assert again.actions == ()
     assert again.notes == ()
-    assert replace(again.ledger.regions["one"], hiring=3) == known.regions["one"]
+    assert replace(again.ledger.regions["one"], hiring=frozenset({0, 1, 2})) == known.regions["one"]
     assert plan(desired(replicas=3), here, again.ledger).ledger == again.ledger
 
 
 def test_an_unreadable_region_is_left_as_it_is():
-    known = ledger(one=entry(5, filled=5, hiring=2), two=entry(5, "two", filled=5))
+    known = ledger(one=entry(5, filled=5, hiring=(3, 4)), two=entry(5, "two", filled=5))
     both = desired(replicas=10, regions=regions(one=5, two=5))
     decided = plan(both, observed(one=None, two=jobs(*running(5))), known)
     assert decided.actions == ()
@@ -336,3 +336,14 @@ def test_a_worker_that_was_drained_says_nothing_about_the_replacement_of_another
     ended = [job(2, "Completed", started=50, ended=0), job(1, "Canceled", started=50, ended=1)]
     decided = plan(desired(replicas=2), observed(visible=False, one=jobs(*running(1), *ended)), known)
     assert hires(decided) == [3]
+
+
+def test_a_spare_name_does_not_stand_in_for_a_hire_that_has_been_made():
+    known = ledger(one=entry(7, filled=6))
+    done = job(4, "Completed", started=50, ended=1)
+    queued = [job(number, "Queued") for number in range(4)]
+    here = jobs(*queued, done, absent=(5, 6))
+    first = plan(desired(replicas=6), observed(visible=False, one=here), known)
+    assert hires(first) == [5]
+    made = jobs(*queued, done, job(5, "Queued"), absent=[6])
+    assert hires(plan(desired(replicas=6), observed(visible=False, one=made), first.ledger)) == []

@@ -22,7 +22,7 @@ def test_an_empty_status_is_an_empty_ledger():
 
 
 def test_what_is_written_is_read_back():
-    known = ledger(one=entry(300, filled=5, hiring=1, waves=(wave(1, 2, 9),)), two=entry(None, "two"))
+    known = ledger(one=entry(300, filled=5, hiring=[4], waves=(wave(1, 2, 9),)), two=entry(None, "two"))
     assert read_ledger(write_ledger(WorkforceStatus(), known)) == known
 
 

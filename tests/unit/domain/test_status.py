@@ -63,7 +63,7 @@ def test_an_unreadable_region_does_not_make_the_status_change_at_every_pass():
 
 
 def test_the_ledger_survives_the_way_through_the_api_server():
-    known = ledger(one=entry(700, filled=3, hiring=2, waves=(wave(1, 2, 3, 7),)), two=entry(None, "two"))
+    known = ledger(one=entry(700, filled=3, hiring=(1, 699), waves=(wave(1, 2, 3, 7),)), two=entry(None, "two"))
     status = announce(desired(), plan(desired(suspend="Hold"), observed(), known), WorkforceStatus(), NOW)
     assert read_ledger(stored(status)) == known
 
