@@ -178,7 +178,7 @@ def test_rule_5_a_pass_that_died_after_its_announcement_is_repeated_without_choo
     here = replace(listed(case), absent=listed(case).absent | frozenset(hires(first)))
     again = plan(case.desired, observed_again(case, here), first.ledger)
     assert draining_after(again) == draining_after(first)
-    assert hires(again) == hires(first)
+    assert sorted(hires(again)) == sorted(hires(first))
     assert again.ledger.regions["one"].next_sequence == first.ledger.regions["one"].next_sequence
 
 

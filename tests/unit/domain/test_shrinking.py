@@ -357,7 +357,7 @@ def test_a_region_that_left_the_spec_is_kept_until_it_is_surely_empty(left):
 
 
 def test_nobody_is_hired_into_a_region_that_left_the_spec():
-    known = ledger(one=entry(0), gone=entry(4, "gone", filled=4, hiring=4))
+    known = ledger(one=entry(0), gone=entry(4, "gone", filled=4, hiring=(1, 2, 3)))
     decided = plan(desired(replicas=0), observed(one=jobs(), gone=jobs(*running(1), absent=(1, 2, 3))), known)
     assert hires(decided) == []
 
