@@ -6,7 +6,7 @@ import dataclasses
 import uuid
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workforce_local.servicebus import framing as f
@@ -256,8 +256,8 @@ def test_answers_wait_for_credit():
 def test_a_client_that_says_close_gives_its_session_back_and_one_that_is_lost_does_not():
     for goodbye, free in ((True, True), (False, False)):
         client = Client().open()
-        settings = dataclasses.replace(client.broker.queue("q").settings, requires_session=True)
-        sessions = client.broker.create_queue("s", settings).sessions
+        with_sessions = dataclasses.replace(client.broker.queue("q").settings, requires_session=True)
+        sessions = client.broker.create_queue("s", with_sessions).sessions
         client.attach(0, RECEIVER, "s", {Symbol("com.microsoft:session-filter"): "n1"})
         assert sessions.locked_until("n1")
         if goodbye:
@@ -306,9 +306,11 @@ junk = st.recursive(
 )
 
 
-@given(
-    st.lists(st.tuples(st.integers(f.OPEN, f.CLOSE), st.lists(junk, max_size=14), st.binary(max_size=20)), max_size=8)
-)
+frames_of_junk = st.tuples(st.integers(f.OPEN, f.CLOSE), st.lists(junk, max_size=14), st.binary(max_size=20))
+
+
+@settings(max_examples=40)
+@given(st.lists(frames_of_junk, max_size=6))
 def test_whatever_frames_come_nothing_but_this_connection_ends(frames):
     client = Client().open()
     client.attach(0, SENDER, "q")
