@@ -29,6 +29,7 @@ from workforce_local.azureml.request_log import RequestLog
 from workforce_local.azureml.routes import MachineLearningRoutes
 from workforce_local.azureml.server import ArmServer, admin_routes
 from workforce_local.azureml.service import MachineLearning
+from workforce_local.azureml.studio import StudioRoutes
 from workforce_local.config import ConfigError, LocalConfig
 from workforce_local.identity import Issuer
 from workforce_local.identity.certificates import CertificateAuthority, write_private
@@ -75,7 +76,10 @@ class LocalAzure:
         self.config = config or LocalConfig()
         self.requests = RequestLog()
         self.certificates = CertificateAuthority(self.state_dir)
-        self.issuer = Issuer.load(self.state_dir / "identity-key.pem", self.config.tenant_id)
+        self.issuer = Issuer.load(
+            self.state_dir / "identity-key.pem", self.config.tenant_id,
+            lifetime=self.config.identity.token_lifetime_seconds,
+        )  # fmt: skip
         self.admin_token = _kept_secret(self.state_dir / "admin.token")
         self._client_secret = _kept_secret(self.state_dir / "client.secret")
         self._ports = _Ports(self.state_dir / "ports.json")
@@ -90,6 +94,7 @@ class LocalAzure:
         )
         self._service_bus_key = _kept_secret(self.state_dir / "service-bus.key")
         self.namespaces = self._declare_namespaces()
+        self.arm = self._make_arm()
         self.service_bus = self._make_service_bus()
         self._stack = contextlib.AsyncExitStack()
 
@@ -197,12 +202,6 @@ class LocalAzure:
         self.machine_learning.start()
 
     def _application(self) -> web.Application:
-        timing = self.config.timing
-        arm = ArmServer(
-            MachineLearningRoutes(self.machine_learning).table(), self.issuer, base_url=lambda: self.base_url,
-            log=self.requests, throttle=self.config.arm.throttle, put_latency=timing.put_latency_seconds,
-        )  # fmt: skip
-        arm.add_provider(PROVIDER, ServiceBusResources(self.namespaces).handle)
         identity = IdentityService(
             self.issuer, {self.config.client_id: self._client_secret}, base_url=lambda: self.base_url
         )
@@ -214,8 +213,18 @@ class LocalAzure:
         app.add_routes(admin_routes(self.admin_token, inspection))
         app.add_routes([web.get("/metadata/endpoints", self._endpoints), web.get("/discovery", self._discovery)])
         app.add_routes(identity.routes())
-        app.router.add_route("*", "/{path:.*}", arm.handle)
+        app.router.add_route("*", "/{path:.*}", self.arm.handle)
         return app
+
+    def _make_arm(self) -> ArmServer:
+        routes = [*MachineLearningRoutes(self.machine_learning).table(), *StudioRoutes(self.machine_learning).table()]
+        arm = ArmServer(
+            routes, self.issuer, base_url=lambda: self.base_url, log=self.requests,
+            throttle=self.config.arm.throttle, put_latency=self.config.timing.put_latency_seconds,
+            region_of=self.machine_learning.location_of,
+        )  # fmt: skip
+        arm.add_provider(PROVIDER, ServiceBusResources(self.namespaces).handle)
+        return arm
 
     async def _endpoints(self, request: web.Request) -> web.Response:
         """The clouds' metadata document, which names this cloud alone."""

@@ -20,6 +20,7 @@ class ArmError(Exception):
         code: The error's code.
         details: AzureML's additional information; None for errors of ARM itself, which has none.
         headers: Further response headers.
+        html: What is answered instead of JSON, by something that stands before the service.
     """
 
     def __init__(
@@ -30,12 +31,14 @@ class ArmError(Exception):
         *,
         details: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
+        html: str | None = None,
     ) -> None:
         super().__init__(message)
         self.status = status
         self.code = code
         self.details = details
         self.headers = dict(headers or {})
+        self.html = html
 
     def body(self) -> dict[str, Any]:
         """The error document."""
@@ -117,7 +120,36 @@ def unauthorized(code: str, message: str, authority: str) -> ArmError:
     return ArmError(401, code, message, headers={"WWW-Authenticate": challenge})
 
 
-def throttled(retry_after: int) -> ArmError:
+def insufficient_claims(message: str, authority: str, claims: str) -> ArmError:
+    """A token from before its principal's sessions were revoked: the challenge asks for a new one."""
+    challenge = (
+        f'Bearer realm="", authorization_uri="{authority}", error="insufficient_claims", claims="{claims}", '
+        f'error_description="{message}"'
+    )
+    return ArmError(401, "InvalidAuthenticationToken", message, headers={"WWW-Authenticate": challenge})
+
+
+def authorization_failed(principal: str, action: str, scope: str) -> ArmError:
+    """A principal without the right to do something somewhere."""
+    message = (
+        f"The client '{principal}' with object id '{principal}' does not have authorization to perform action "
+        f"'{action}' over scope '{scope}' or the scope is invalid. If access was recently granted, please refresh "
+        "your credentials."
+    )
+    return ArmError(403, "AuthorizationFailed", message)
+
+
+def nginx_unavailable() -> ArmError:
+    """What the gateway of an overloaded region answers: a page for people, and no word of JSON."""
+    page = (
+        "<html>\r\n<head><title>503 Service Temporarily Unavailable</title></head>\r\n<body>\r\n"
+        "<center><h1>503 Service Temporarily Unavailable</h1></center>\r\n<hr><center>nginx</center>\r\n"
+        "</body>\r\n</html>\r\n"
+    )
+    return ArmError(503, "ServiceUnavailable", "Service Temporarily Unavailable", html=page)
+
+
+def throttled(retry_after: int, headers: Mapping[str, str] | None = None) -> ArmError:
     """A token bucket is empty."""
     message = f"The request is being throttled as the limit has been reached. Please retry after {retry_after} seconds."
-    return ArmError(429, "TooManyRequests", message, headers={"Retry-After": str(retry_after)})
+    return ArmError(429, "TooManyRequests", message, headers={"Retry-After": str(retry_after), **(headers or {})})

@@ -7,16 +7,17 @@ Invariant: every status change is a legal transition and is kept with its time.
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from workforce_local.azureml.ids import WorkspaceId
 from workforce_local.azureml.node import Launch
 from workforce_local.azureml.shapes import job_document
-from workforce_local.azureml.states import TERMINAL, Status, advance
+from workforce_local.azureml.states import TERMINAL, Interruption, Status, advance
 
 Clock = Callable[[], datetime]
 
@@ -34,7 +35,20 @@ class Step:
     at: datetime
 
 
-@dataclass
+class Life(Protocol):
+    """What can be done to a job, whether processes run or not."""
+
+    def cancel(self) -> None:
+        """Ask it to end."""
+
+    def interrupt(self, how: Interruption) -> bool:
+        """Take its node. Returns whether it ran."""
+
+    def resume(self) -> bool:
+        """Queue it again. Returns whether it was paused."""
+
+
+@dataclass(eq=False)
 class Job:
     """The record of one job."""
 
@@ -54,6 +68,12 @@ class Job:
     environment: Mapping[str, str] = field(default_factory=dict)
     cancelled: asyncio.Event = field(default_factory=asyncio.Event)
     ended: asyncio.Event = field(default_factory=asyncio.Event)
+    life: Life | None = field(default=None, repr=False)
+    attempt: int = 0
+    """How often it was started."""
+    reported: str | None = None
+    """A status that is answered instead of the real one, for words that a client does not know."""
+    _encoded: bytes | None = field(default=None, repr=False)
 
     @property
     def status(self) -> Status:
@@ -68,22 +88,59 @@ class Job:
     @property
     def launch(self) -> Launch:
         """What a node needs to know."""
-        return Launch(self.workspace, self.cluster, self.name, self.properties, self.folder)
+        return Launch(self.workspace, self.cluster, self.name, self.properties, self.folder, self.attempt)
 
-    def document(self) -> dict[str, Any]:
-        """The job as it is answered."""
-        return job_document(self.workspace, self.name, self.properties, created=self.created, by=self.created_by)
+    def status_at(self, time: datetime) -> Status | None:
+        """The status at a moment, None before it was made."""
+        found = None
+        for step in self.history:
+            if step.at > time:
+                break
+            found = step.status
+        return found
+
+    def ran_seconds(self, now: datetime) -> float:
+        """How long it has been running, all attempts together."""
+        ends = [*(step.at for step in self.history[1:]), now]
+        return sum(
+            (end - step.at).total_seconds()
+            for step, end in zip(self.history, ends, strict=True)
+            if step.status is Status.RUNNING
+        )
+
+    def document(self, status: str | None = None) -> dict[str, Any]:
+        """The job as it is answered, with its own or with an older status."""
+        answered = job_document(self.workspace, self.name, self.properties, created=self.created, by=self.created_by)
+        if (other := self.reported or status) is not None:
+            answered["properties"]["status"] = other
+        return answered
+
+    def encoded(self) -> bytes:
+        """The document as JSON; kept until something changes, because lists are long and jobs change seldom."""
+        if self._encoded is None:
+            self._encoded = json.dumps(self.document()).encode()
+        return self._encoded
 
     def go(self, status: Status, at: datetime) -> None:
         """Take the next status."""
         if self.history:
             advance(self.status, status)
         self.history.append(Step(status, at))
-        self.properties["status"] = str(status)
+        self.change({"status": str(status)})
 
     def note(self, **properties: str) -> None:
         """Add to the properties of the run."""
-        self.properties["properties"] = {**self.properties["properties"], **properties}
+        self.change({"properties": {**self.properties["properties"], **properties}})
+
+    def change(self, changes: Mapping[str, Any]) -> None:
+        """Change what is answered."""
+        self.properties.update(changes)
+        self._encoded = None
+
+    def report(self, status: str | None) -> None:
+        """Answer another status than the real one, or the real one again."""
+        self.reported = status
+        self._encoded = None
 
     def view(self) -> JobView:
         """A copy for inspection."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Generic, Protocol, TypeVar
 
 from workforce_local.azureml.errors import user_error
@@ -70,8 +71,12 @@ class Filter:
             return False
         if self.tag and not _has(properties.get("tags") or {}, self.tag):
             return False
-        wanted = [pair for pair in (self.properties or "").split(",") if pair.strip()]
-        return all(_has(properties.get("properties") or {}, pair.strip()) for pair in wanted)
+        return all(_has(properties.get("properties") or {}, pair) for pair in self.pairs)
+
+    @cached_property
+    def pairs(self) -> tuple[str, ...]:
+        """The properties asked for, with or without a value each."""
+        return tuple(pair.strip() for pair in (self.properties or "").split(",") if pair.strip())
 
 
 @dataclass(frozen=True)
@@ -83,14 +88,14 @@ class Page(Generic[T]):
 
 
 def page(jobs: Iterable[T], chosen: Filter, size: int) -> Page[T]:
-    """The next page of the jobs, newest first."""
-    matching = [
-        job
-        for job in sorted(jobs, key=lambda job: job.sequence, reverse=True)
-        if (chosen.before is None or job.sequence < chosen.before) and chosen.admits(job.properties)
-    ]
-    items = matching[:size]
-    return Page(items, str(items[-1].sequence) if len(matching) > size else None)
+    """The next page of the jobs, which come newest first; it looks no further than the page's end."""
+    items: list[T] = []
+    for job in jobs:
+        if (chosen.before is None or job.sequence < chosen.before) and chosen.admits(job.properties):
+            if len(items) == size:
+                return Page(items, str(items[-1].sequence))
+            items.append(job)
+    return Page(items, None)
 
 
 def _has(pairs: Mapping[str, str], wanted: str) -> bool:

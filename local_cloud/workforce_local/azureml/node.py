@@ -65,6 +65,14 @@ class Launch:
     properties: Mapping[str, Any]
     folder: Path
 
+    attempt: int = 1
+
+    def keep_logs(self) -> None:
+        """Put the output of an earlier attempt aside: AzureML writes a new log over it."""
+        for file in (self.stdout, self.stderr):
+            if self.attempt > 1 and file.exists():
+                file.rename(file.with_suffix(f".{self.attempt - 1}.txt"))
+
     @property
     def stdout(self) -> Path:
         """Where the job's output goes; kept."""
@@ -131,6 +139,7 @@ class Node:
     @contextlib.asynccontextmanager
     async def running(self, launch: Launch) -> AsyncIterator[Running]:
         """The job's processes; on leaving, whatever is left of them is killed."""
+        launch.keep_logs()
         values = resolve(launch.properties, shared=self._site.shared_data, own=launch.folder / "outputs")
         working = launch.folder / "wd"
         for path in (

@@ -6,66 +6,23 @@ api-version is accepted. It decides nothing that `service` or a pure module coul
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+import json
 from typing import Any
 from urllib.parse import urlencode
 
 from workforce_local.azureml import shapes
+from workforce_local.azureml.calls import Call, Handler, Reply
+from workforce_local.azureml.cluster import Cluster
 from workforce_local.azureml.durations import format_duration
-from workforce_local.azureml.errors import not_found, user_error
-from workforce_local.azureml.ids import PROVIDER, WorkspaceId
+from workforce_local.azureml.errors import not_found
+from workforce_local.azureml.fleet import Compute, virtual_cluster_id
+from workforce_local.azureml.ids import PROVIDER
+from workforce_local.azureml.jobs import Job
 from workforce_local.azureml.listing import Filter
-from workforce_local.azureml.service import EnvironmentVersion, MachineLearning, Workspace, usages
-
-WORKSPACE = "/subscriptions/{subscription}/resourceGroups/{group}/providers/" + PROVIDER + "/workspaces/{workspace}"
-LOCATION = "/subscriptions/{subscription}/providers/" + PROVIDER + "/locations/{location}"
-JOB = WORKSPACE + "/jobs/{name}"
-ENVIRONMENT = WORKSPACE + "/environments/{name}"
-RUN = "/history/v1.0" + WORKSPACE + "/experiments/{experiment}/runs/{name}"
+from workforce_local.azureml.paths import ENVIRONMENT, JOB, LOCATION, RUN, VIRTUAL_CLUSTER, WORKSPACE
+from workforce_local.azureml.service import EnvironmentVersion, MachineLearning, Workspace
 
 _CANCEL_POLL_SECONDS = 1
-
-
-@dataclass(frozen=True)
-class Call:
-    """One authenticated request."""
-
-    base_url: str
-    path: str
-    names: Mapping[str, str]
-    query: Mapping[str, str]
-    principal: str
-    body: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def workspace_id(self) -> WorkspaceId:
-        """The workspace in the path."""
-        return WorkspaceId(self.names["subscription"], self.names["group"], self.names["workspace"])
-
-    @property
-    def url(self) -> str:
-        """The address that was called, without its query."""
-        return self.base_url + self.path
-
-    def properties(self) -> Mapping[str, Any]:
-        """The `properties` of the body, or a refusal."""
-        found = self.body.get("properties")
-        if not isinstance(found, Mapping):
-            raise user_error("The request body must have an object 'properties'.")
-        return found
-
-
-@dataclass(frozen=True)
-class Reply:
-    """One answer; no body is an empty one."""
-
-    status: int = 200
-    body: Mapping[str, Any] | list[Any] | None = None
-    headers: Mapping[str, str] = field(default_factory=dict)
-
-
-Handler = Callable[[Call], Reply]
 
 
 class MachineLearningRoutes:
@@ -81,6 +38,7 @@ class MachineLearningRoutes:
             ("GET", WORKSPACE + "/computes", self.list_computes),
             ("GET", WORKSPACE + "/computes/{name}", self.get_compute),
             ("POST", WORKSPACE + "/computes/{name}/listNodes", self.list_nodes),
+            ("GET", VIRTUAL_CLUSTER, self.get_virtual_cluster),
             ("GET", LOCATION + "/usages", self.list_usages),
             ("GET", LOCATION + "/mfeOperationResults/{operation}", self.operation_result),
             ("GET", ENVIRONMENT, self.get_environment),
@@ -113,41 +71,50 @@ class MachineLearningRoutes:
     def list_computes(self, call: Call) -> Reply:
         """The clusters of a workspace."""
         found = self._workspace(call)
-        return Reply(body={"value": [self._compute(found, name) for name in found.clusters], "nextLink": None})
+        documents = [self._document(found, compute) for compute in found.computes.values()]
+        return Reply(body={"value": documents, "nextLink": None})
 
     def get_compute(self, call: Call) -> Reply:
         """A cluster with its node counts."""
-        return Reply(body=self._compute(self._workspace(call), call.names["name"]))
+        found = self._workspace(call)
+        return Reply(body=self._document(found, _compute(found, call.names["name"])))
 
     def list_nodes(self, call: Call) -> Reply:
-        """The nodes of a cluster and the jobs on them."""
-        found = self._workspace(call)
-        cluster = found.clusters.get(call.names["name"].lower())
-        if cluster is None:
-            raise not_found(f"Compute {call.names['name']}")
+        """The nodes of a cluster and the jobs on them; a simulated cluster has none."""
+        cluster = _compute(self._workspace(call), call.names["name"]).cluster
         nodes = [
             shapes.node_document(node.node_id, node.address, "running" if node.job else "idle", node.job)
-            for node in cluster.nodes()
+            for node in (cluster.nodes() if isinstance(cluster, Cluster) else [])
         ]
         return Reply(body={"nodes": nodes, "nextLink": None})
+
+    def get_virtual_cluster(self, call: Call) -> Reply:
+        """A Singularity virtual cluster."""
+        compute = self._service.fleet.virtual.get(call.path.rstrip("/").lower())
+        if compute is None or compute.virtual is None:
+            raise not_found(f"Virtual cluster {call.names['name']}")
+        document = shapes.virtual_cluster_document(
+            virtual_cluster_id(call.names["subscription"], compute.virtual), compute.config.name, compute.location,
+            nodes=compute.config.max_nodes, used=compute.cluster.counts().running,
+        )  # fmt: skip
+        return Reply(body=document)
 
     def list_usages(self, call: Call) -> Reply:
         """Cores in use in a region."""
         location = call.names["location"]
-        current, limit = usages(self._service.workspaces(location))
+        current, limit = self._service.fleet.usage(location)
         line = shapes.usage_document(
             call.names["subscription"], location, "lowPriorityCores", "Low Priority Cores", current=current, limit=limit
         )
         return Reply(body={"value": [line], "nextLink": None})
 
-    def _compute(self, workspace: Workspace, name: str) -> dict[str, Any]:
-        cluster = workspace.clusters.get(name.lower())
-        if cluster is None:
-            raise not_found(f"Compute {name}")
+    def _document(self, workspace: Workspace, compute: Compute) -> dict[str, Any]:
+        cluster = compute.cluster
+        errors = [shapes.quota_error(compute.location)] if self._service.fleet.over_quota(compute) else None
         return shapes.compute_document(
-            workspace.id, workspace.config.location, cluster.config, cluster.counts(), created=cluster.created,
+            workspace.id, compute.location, compute.config, cluster.counts(), created=cluster.created,
             changed=cluster.changed, idle=format_duration(self._service.config.timing.node_idle_seconds),
-            tenant_id=self._service.config.tenant_id,
+            tenant_id=self._service.config.tenant_id, errors=errors,
         )  # fmt: skip
 
     # -- environments
@@ -200,12 +167,12 @@ class MachineLearningRoutes:
         """Hire."""
         job, new = self._service.put_job(self._workspace(call), call.names["name"], call.properties(), call.principal)
         if not new:
-            return Reply(200, job.document())
-        return Reply(201, job.document(), {"Location": f"{call.url}?{urlencode(dict(call.query))}"})
+            return Reply(200, job.encoded())
+        return Reply(201, job.encoded(), {"Location": f"{call.url}?{urlencode(dict(call.query))}"})
 
     def get_job(self, call: Call) -> Reply:
         """One job."""
-        return Reply(body=self._service.job(self._workspace(call), call.names["name"]).document())
+        return Reply(body=self._service.job(self._workspace(call), call.names["name"]).encoded())
 
     def list_jobs(self, call: Call) -> Reply:
         """One page of jobs."""
@@ -213,7 +180,14 @@ class MachineLearningRoutes:
         link = None
         if found.skip is not None:
             link = f"{call.url}?{urlencode({**call.query, '$skip': found.skip})}"
-        return Reply(body={"value": [job.document() for job in found.items], "nextLink": link})
+        jobs = b",".join(self._listed(job) for job in found.items)
+        return Reply(body=b'{"value":[' + jobs + b'],"nextLink":' + json.dumps(link).encode() + b"}")
+
+    def _listed(self, job: Job) -> bytes:
+        """A job in a list, which may be behind what a GET of the job says."""
+        if not self._service.list_lag:
+            return job.encoded()
+        return json.dumps(job.document(job.status_at(self._service.now() - self._service.list_lag))).encode()
 
     def delete_job(self, call: Call) -> Reply:
         """Remove a job that has ended."""
@@ -249,13 +223,20 @@ class MachineLearningRoutes:
         for key in ("tags", "properties"):
             if call.body.get(key):
                 changes[key] = {**job.properties[key], **call.body[key]}
-        job.properties.update(changes)
+        job.change(changes)
         document = {
             "runId": job.name, "status": str(job.status), "hidden": job.properties["isArchived"],
             "displayName": job.properties["displayName"], "description": job.properties["description"],
             "tags": job.properties["tags"], "properties": job.properties["properties"],
         }  # fmt: skip
         return Reply(body=document)
+
+
+def _compute(workspace: Workspace, name: str) -> Compute:
+    found = workspace.computes.get(name.lower())
+    if found is None:
+        raise not_found(f"Compute {name}")
+    return found
 
 
 def _environment(workspace: Workspace, version: EnvironmentVersion) -> dict[str, Any]:

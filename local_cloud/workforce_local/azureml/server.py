@@ -8,7 +8,6 @@ without a valid token for this resource manager.
 from __future__ import annotations
 
 import asyncio
-import functools
 import hmac
 import json
 import re
@@ -16,25 +15,36 @@ import time
 import uuid
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from aiohttp import web
 
-from workforce_local.azureml.errors import ArmError, route_not_found, throttled, unauthorized
+from workforce_local.azureml.calls import Call, Handler
+from workforce_local.azureml.errors import (
+    ArmError,
+    authorization_failed,
+    insufficient_claims,
+    nginx_unavailable,
+    route_not_found,
+    throttled,
+    unauthorized,
+)
 from workforce_local.azureml.ids import pattern
+from workforce_local.azureml.paths import JOB, STUDIO
+from workforce_local.azureml.permissions import Denial, deed
 from workforce_local.azureml.request_log import RequestLog
-from workforce_local.azureml.routes import JOB, Call, Handler
 from workforce_local.azureml.throttle import TokenBuckets
 from workforce_local.identity import Issuer, Principal, TokenError
+from workforce_local.identity.tokens import RevokedError
 
 PUBLIC_AUDIENCES = ("https://management.azure.com", "https://management.core.windows.net")
 """The public resource manager goes by two names; older clients ask for tokens by the second."""
+STUDIO_AUDIENCE = "https://ml.azure.com"
 Provider = Callable[[web.Request, Principal], Awaitable[web.StreamResponse]]
 """Answers the authenticated requests of another resource provider."""
 
 
-@dataclass(frozen=True)
-class _Route:
+class _Route(NamedTuple):
     method: str
     template: str
     expression: re.Pattern[str]
@@ -43,14 +53,23 @@ class _Route:
 
 @dataclass(frozen=True)
 class _Target:
-    """Who answers a request, and under which name it is logged."""
+    """Who answers a request, under which name it is logged, and what its path says."""
 
     template: str
-    answer: Provider
+    answer: Provider | Handler
+    names: Mapping[str, str] | None = None
+    """None for another resource provider."""
 
 
 class ArmServer:
-    """Dispatches requests. Add `handle` to an aiohttp application for every path that nothing else answers."""
+    """Dispatches requests. Add `handle` to an aiohttp application for every path that nothing else answers.
+
+    Attributes:
+        throttle: Whether an empty token bucket is answered with 429; may be changed at any time.
+        put_latency: Seconds that each job PUT takes longer.
+        denials: What is answered with 403.
+        outages: Regions whose gateway answers every request with a page for people; `*` is all of them.
+    """
 
     def __init__(
         self,
@@ -61,67 +80,86 @@ class ArmServer:
         log: RequestLog,
         throttle: bool = False,
         put_latency: float = 0.0,
+        region_of: Callable[[Mapping[str, str]], str] = lambda _: "",
     ) -> None:
-        self._routes = [_Route(method, path, pattern(path), handler) for method, path, handler in table]
-        self._providers: list[tuple[str, re.Pattern[str], Provider]] = []
+        self.throttle = throttle
+        self.put_latency = put_latency
+        self.denials: list[Denial] = []
+        self.outages: set[str] = set()
+        self._routes: dict[tuple[str, int], list[_Route]] = {}
+        for method, path, handler in table:
+            self._routes.setdefault((method, path.count("/")), []).append(_Route(method, path, pattern(path), handler))
+        self._providers: list[tuple[str, str, Provider]] = []
         self._issuer = issuer
         self._base_url = base_url
         self._log = log
-        self._throttle = throttle
-        self._put_latency = put_latency
+        self._region_of = region_of
         self._buckets = TokenBuckets()
 
     def add_provider(self, namespace: str, provider: Provider) -> None:
         """Let somebody else answer for a provider namespace such as `Microsoft.ServiceBus`."""
-        expression = re.compile(rf"^/subscriptions/[^/]+/.*providers/{re.escape(namespace)}/", re.IGNORECASE)
-        self._providers.append((namespace, expression, provider))
+        self._providers.append((namespace, f"/providers/{namespace}/".lower(), provider))
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answer one request, and log it."""
         started = time.monotonic()
-        target = self._find(request)
+        path = request.path
+        target = self._find(request.method, path)
         try:
             response = await self._answer(request, target)
         except ArmError as error:
-            response = web.json_response(error.body(), status=error.status, headers=error.headers)
-        self._log.add(request.method, target.template if target else request.path, request.path, response.status)
+            response = _error(error)
+        self._log.add(request.method, target.template if target else path, path, response.status)
         self._stamp(request, response, time.monotonic() - started)
         return response
 
-    def _find(self, request: web.Request) -> _Target | None:
-        for namespace, expression, provider in self._providers:
-            if expression.match(request.path):
+    def _find(self, method: str, path: str) -> _Target | None:
+        lower = path.lower()
+        for namespace, part, provider in self._providers:
+            if part in lower and lower.startswith("/subscriptions/"):
                 return _Target(namespace, provider)
-        for route in self._routes:
-            if route.method == request.method and (match := route.expression.match(request.path)):
-                return _Target(route.template, functools.partial(self._reply, route, match.groupdict()))
+        # No two templates of one method and one number of segments differ by more than their fixed words.
+        for route in self._routes.get((method, path.rstrip("/").count("/")), ()):
+            if match := route.expression.match(path):
+                return _Target(route.template, route.handler, match.groupdict())
         return None
 
     async def _answer(self, request: web.Request, target: _Target | None) -> web.StreamResponse:
+        region = self._region_of(target.names) if target is not None and target.names is not None else ""
+        if self.outages and not self.outages.isdisjoint({"*", region.lower()}):
+            raise nginx_unavailable()
         # Who may not call does not learn what there is.
         principal = self._authenticate(request)
         if target is None:
             raise route_not_found(request.method, request.path)
-        headers = self._meter(request, principal)
-        response = await target.answer(request, principal)
+        headers = self._meter(request, principal, region)
+        self._permit(request, principal)
+        if target.names is None:
+            provider: Provider = target.answer  # type: ignore[assignment] # without names it is a provider
+            response = await provider(request, principal)
+        else:
+            response = await self._reply(target, target.names, request, principal)
         response.headers.update(headers)
         return response
 
     async def _reply(
-        self, route: _Route, names: Mapping[str, str], request: web.Request, principal: Principal
+        self, target: _Target, names: Mapping[str, str], request: web.Request, principal: Principal
     ) -> web.StreamResponse:
-        if request.path.startswith("/subscriptions/") and not request.query.get("api-version"):
+        query = dict(request.query)
+        if request.path.startswith("/subscriptions/") and not query.get("api-version"):
             message = "The api-version query parameter (?api-version=) is required for all requests."
             raise ArmError(400, "MissingApiVersionParameter", message)
         body = await _body(request)
-        if self._put_latency and (route.method, route.template) == ("PUT", JOB):
-            await asyncio.sleep(self._put_latency)
-        reply = route.handler(
-            Call(self._base_url(), request.path, names, dict(request.query), principal.object_id, body)
-        )
+        if self.put_latency and request.method == "PUT" and target.template == JOB:
+            await asyncio.sleep(self.put_latency)
+        handler: Handler = target.answer  # type: ignore[assignment] # with names it is one of the table
+        reply = handler(Call(self._base_url(), request.path, names, query, principal.object_id, body))
         if reply.body is None:
             return web.Response(status=reply.status, headers=reply.headers)
-        return web.json_response(reply.body, status=reply.status, headers=reply.headers)
+        content = reply.body if isinstance(reply.body, bytes) else json.dumps(reply.body).encode()
+        return web.Response(
+            body=content, status=reply.status, headers=reply.headers, content_type="application/json", charset="utf-8"
+        )
 
     def _authenticate(self, request: web.Request) -> Principal:
         authority = f"{self._base_url()}/{self._issuer.tenant_id}"
@@ -129,20 +167,31 @@ class ArmServer:
         if scheme.lower() != "bearer" or not token:
             message = "Authentication failed. The 'Authorization' header is missing or invalid."
             raise unauthorized("AuthenticationFailed", message, authority)
+        studio = request.path.startswith(STUDIO)
         try:
-            return self._issuer.verify(token.strip(), (self._base_url(), *PUBLIC_AUDIENCES))
+            return self._issuer.verify(
+                token.strip(), STUDIO_AUDIENCE if studio else (self._base_url(), *PUBLIC_AUDIENCES)
+            )
+        except RevokedError as error:
+            raise insufficient_claims(str(error), authority, error.claims) from error
         except TokenError as error:
             raise unauthorized(error.code, str(error), authority) from error
 
-    def _meter(self, request: web.Request, principal: Principal) -> dict[str, str]:
-        subscription = request.path.split("/")[2] if request.path.lower().startswith("/subscriptions/") else ""
-        if not subscription:
+    def _permit(self, request: web.Request, principal: Principal) -> None:
+        if not self.denials:
+            return
+        wanted = deed(request.method, request.path)
+        if any(denial.forbids(principal.object_id, wanted) for denial in self.denials):
+            raise authorization_failed(principal.object_id, wanted.action, wanted.scope)
+
+    def _meter(self, request: web.Request, principal: Principal, region: str) -> dict[str, str]:
+        if not request.path.lower().startswith("/subscriptions/"):
             return {}
-        allowance = self._buckets.take(principal.object_id, subscription, request.method)
-        if self._throttle and allowance.retry_after is not None:
-            raise throttled(allowance.retry_after)
-        name, value = allowance.header
-        return {name: value}
+        subscription = request.path.split("/")[2]
+        allowance = self._buckets.take(principal.object_id, subscription, request.method, region)
+        if self.throttle and allowance.retry_after is not None:
+            raise throttled(allowance.retry_after, allowance.headers)
+        return allowance.headers
 
     @staticmethod
     def _stamp(request: web.Request, response: web.StreamResponse, seconds: float) -> None:
@@ -168,6 +217,12 @@ def admin_routes(token: str, documents: Mapping[str, Callable[[], Any]]) -> list
         return answer
 
     return [web.get(f"/_local/{name}", make(document)) for name, document in documents.items()]
+
+
+def _error(error: ArmError) -> web.Response:
+    if error.html is not None:
+        return web.Response(text=error.html, content_type="text/html", status=error.status, headers=error.headers)
+    return web.json_response(error.body(), status=error.status, headers=error.headers)
 
 
 async def _body(request: web.Request) -> Mapping[str, Any]:

@@ -10,11 +10,10 @@ version that does not exist is refused at its PUT (400, `UserError`), and a dele
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from workforce_local.azureml import shapes
@@ -27,16 +26,16 @@ from workforce_local.azureml.errors import (
     user_error,
     workspace_not_found,
 )
+from workforce_local.azureml.fleet import Compute, Fleet
 from workforce_local.azureml.ids import WorkspaceId, parse
 from workforce_local.azureml.jobs import Clock, Job, JobView, utc_now
 from workforce_local.azureml.life import JobLife
 from workforce_local.azureml.listing import Filter, Page, page
 from workforce_local.azureml.node import Node, Site
-from workforce_local.azureml.states import CANCELLABLE, Status
+from workforce_local.azureml.states import CANCELLABLE
 from workforce_local.azureml.submission import Create, Existing, Immutable, Update, check, decide
-from workforce_local.config import ComputeConfig, LocalConfig, WorkspaceConfig
+from workforce_local.config import LocalConfig, WorkspaceConfig
 from workforce_local.identity import Issuer
-from workforce_local.imds import Machine, MetadataServer
 
 
 @dataclass
@@ -56,7 +55,7 @@ class Workspace:
 
     id: WorkspaceId
     config: WorkspaceConfig
-    clusters: dict[str, Cluster]
+    computes: dict[str, Compute]
     environments: dict[tuple[str, str], EnvironmentVersion] = field(default_factory=dict)
     jobs: dict[str, Job] = field(default_factory=dict)
     deleted: set[str] = field(default_factory=set)
@@ -67,22 +66,25 @@ class MachineLearning:
 
     def __init__(self, config: LocalConfig, site: Site, issuer: Issuer, *, clock: Clock = utc_now) -> None:
         self.config = config
+        self.fleet = Fleet(config, site, issuer, clock)
+        self.list_lag = timedelta(seconds=config.scenario.list_lag_seconds)
+        self.index_lag = timedelta(seconds=config.scenario.index_lag_seconds)
         self._site = site
-        self._issuer = issuer
         self._clock = clock
         self._sequence = 0
         self._lives: set[asyncio.Task[None]] = set()
+        self._groups = {group.lower() for group in config.resource_groups}
         self._workspaces = {
             workspace.id.key: workspace
-            for number, settings in enumerate(config.workspaces)
-            for workspace in (self._make_workspace(number, settings),)
+            for settings in config.workspaces
+            for workspace in (self._make_workspace(settings),)
         }
 
     def start(self) -> None:
         """Start the nodes that are always there."""
-        for workspace in self._workspaces.values():
-            for cluster in workspace.clusters.values():
-                cluster.start()
+        for compute in self.fleet:
+            if isinstance(compute.cluster, Cluster):
+                compute.cluster.start()
 
     async def close(self) -> None:
         """End all jobs, then take all nodes down."""
@@ -90,23 +92,24 @@ class MachineLearning:
             life.cancel()
         if self._lives:
             await asyncio.wait(self._lives)
-        for workspace in self._workspaces.values():
-            for cluster in workspace.clusters.values():
-                await cluster.close()
+        await self.fleet.close()
+
+    def now(self) -> datetime:
+        """The time."""
+        return self._clock()
+
+    def records(self) -> list[Job]:
+        """All records, the oldest first."""
+        every = [job for workspace in self._workspaces.values() for job in workspace.jobs.values()]
+        return sorted(every, key=lambda job: job.sequence)
 
     def jobs(self) -> list[JobView]:
         """All jobs, the oldest first."""
-        every = [job for workspace in self._workspaces.values() for job in workspace.jobs.values()]
-        return [job.view() for job in sorted(every, key=lambda job: job.sequence)]
+        return [job.view() for job in self.records()]
 
     def node(self, node_id: str) -> Node:
         """Find a node that is up."""
-        for workspace in self._workspaces.values():
-            for cluster in workspace.clusters.values():
-                for node in cluster.nodes():
-                    if node.node_id == node_id:
-                        return node
-        raise LookupError(f"no node {node_id} is up")
+        return self.fleet.node(node_id)[1]
 
     def workspaces(self, location: str) -> list[Workspace]:
         """The workspaces of a region."""
@@ -120,12 +123,21 @@ class MachineLearning:
         """
         if wanted.subscription.lower() != self.config.subscription_id.lower():
             raise subscription_not_found(wanted.subscription)
-        if wanted.group.lower() not in {group.lower() for group in self.config.resource_groups}:
+        if wanted.group.lower() not in self._groups:
             raise group_not_found(wanted.group)
         found = self._workspaces.get(wanted.key)
         if found is None:
             raise workspace_not_found(wanted)
         return found
+
+    def location_of(self, names: Mapping[str, str]) -> str:
+        """The region that a request is for, from the names in its path; empty if it has none."""
+        if "location" in names:
+            return names["location"]
+        if "workspace" not in names:
+            return ""
+        found = self._workspaces.get(WorkspaceId(names["subscription"], names["group"], names["workspace"]).key)
+        return found.config.location if found else ""
 
     # -- environments
 
@@ -179,7 +191,7 @@ class MachineLearning:
                 raise decision.error()
             case Update(changes=changes):
                 assert existing is not None
-                existing.properties.update(changes)
+                existing.change(changes)
                 return existing, False
             case Create():
                 return self._create(workspace, name, properties, by), True
@@ -192,15 +204,27 @@ class MachineLearning:
         return found
 
     def list_jobs(self, workspace: Workspace, chosen: Filter) -> Page[Job]:
-        """One page of a workspace's jobs."""
-        return page(workspace.jobs.values(), chosen, self.config.arm.page_size)
+        """One page of a workspace's jobs, as they were when the list was last brought up to date."""
+        known: Iterable[Job] = reversed(workspace.jobs.values())
+        if self.list_lag:
+            seen = self._clock() - self.list_lag
+            known = (job for job in known if job.created <= seen)
+        return page(known, chosen, self.config.arm.page_size)
 
     def cancel_job(self, workspace: Workspace, name: str) -> bool:
         """Ask a job to end. Returns whether there is something to wait for."""
         job = self.job(workspace, name)
-        if job.status in CANCELLABLE:
-            job.cancelled.set()
+        if job.status in CANCELLABLE and job.life is not None:
+            job.life.cancel()
         return not job.terminal
+
+    def exhausted_hours(self, job: Job) -> float | None:
+        """The execution time that a virtual cluster grants, if a job has used it up."""
+        for compute in self.fleet.virtual.values():
+            if compute.virtual is not None and compute.config.name == job.cluster:
+                hours = compute.virtual.max_execution_hours
+                return hours if job.ran_seconds(self._clock()) > 3600 * hours else None
+        return None
 
     def delete_job(self, workspace: Workspace, name: str) -> None:
         """Remove the record of a job that has ended; its name stays taken."""
@@ -211,46 +235,54 @@ class MachineLearning:
         workspace.deleted.add(name)
 
     def _create(self, workspace: Workspace, name: str, properties: Mapping[str, Any], by: str) -> Job:
-        cluster = self._cluster_of(workspace, properties)
+        compute = self._compute_of(workspace, properties)
         self._check_environment(workspace, properties)
         count = int((properties.get("resources") or {}).get("instanceCount") or 1)
-        if not 1 <= count <= max(cluster.config.max_nodes, 1):
-            raise user_error(f"instanceCount {count} is more than the {cluster.config.max_nodes} nodes of the compute.")
+        if not 1 <= count <= max(compute.config.max_nodes, 1):
+            raise user_error(f"instanceCount {count} is more than the {compute.config.max_nodes} nodes of the compute.")
         self._sequence += 1
         now = self._clock()
-        document = shapes.job_properties(
-            workspace.id, workspace.config.location, name, properties, str(Status.STARTING)
-        )
-        folder = self._site.state_dir / "jobs" / workspace.config.name / name
-        # Records end with the process: a folder that is there already is an earlier run's job of the same name.
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
+        first = compute.cluster.pace.opening(name)[0][0]
+        document = shapes.job_properties(workspace.id, workspace.config.location, name, properties, str(first))
+        document["properties"] |= shapes.target_properties(compute.config.name, compute.type_name, properties)
         job = Job(
-            workspace=workspace.id, name=name, cluster=cluster.config.name, sequence=self._sequence,
-            submitted=dict(properties), properties=document, created=now, created_by=by, folder=folder,
+            workspace=workspace.id, name=name, cluster=compute.config.name, sequence=self._sequence,
+            submitted=dict(properties), properties=document, created=now, created_by=by,
+            folder=self._site.state_dir / "jobs" / workspace.config.name / name,
         )  # fmt: skip
+        job.go(first, now)
+        workspace.jobs[name] = job
+        self._begin(job, compute)
+        return job
+
+    def _begin(self, job: Job, compute: Compute) -> None:
+        cluster = compute.cluster
+        if not isinstance(cluster, Cluster):
+            job.life = cluster.submit(job)
+            return
+        # Records end with the process: a folder that is there already is an earlier run's job of the same name.
+        shutil.rmtree(job.folder, ignore_errors=True)
+        job.folder.mkdir(parents=True)
         # Both can be read from the first moment on.
         job.launch.stdout.touch()
         job.launch.stderr.touch()
-        job.go(Status.STARTING, now)
-        workspace.jobs[name] = job
-        life = asyncio.create_task(
-            JobLife(job, cluster, self.config.timing, clock=self._clock).run(), name=f"job {name}"
-        )
+        job.life = JobLife(job, cluster, cluster.pace, clock=self._clock)
+        life = asyncio.create_task(job.life.run(), name=f"job {job.name}")
         self._lives.add(life)
         life.add_done_callback(self._lives.discard)
-        return job
 
-    def _cluster_of(self, workspace: Workspace, properties: Mapping[str, Any]) -> Cluster:
+    def _compute_of(self, workspace: Workspace, properties: Mapping[str, Any]) -> Compute:
         compute_id = str(properties["computeId"])
+        if (virtual := self.fleet.virtual.get(compute_id.lower())) is not None:
+            return virtual
         child = parse(compute_id)
         names = child.named("computes") if child else None
         if child is None or names is None or child.workspace.key != workspace.id.key:
             raise user_error(f"computeId '{compute_id}' is not a compute of workspace {workspace.config.name}.")
-        cluster = workspace.clusters.get(names[0].lower())
-        if cluster is None:
+        compute = workspace.computes.get(names[0].lower())
+        if compute is None:
             raise user_error(f"Compute target '{names[0]}' was not found.", "NotFound", "ComputeNotFound")
-        return cluster
+        return compute
 
     def _check_environment(self, workspace: Workspace, properties: Mapping[str, Any]) -> None:
         environment_id = str(properties["environmentId"])
@@ -263,14 +295,8 @@ class MachineLearning:
                 f"Environment {names[0]} with version {names[1]} was not found.", "NotFound", "EnvironmentNotFound"
             )
 
-    # -- nodes
-
-    def _make_workspace(self, number: int, settings: WorkspaceConfig) -> Workspace:
+    def _make_workspace(self, settings: WorkspaceConfig) -> Workspace:
         address = WorkspaceId(self.config.subscription_id, settings.resource_group, settings.name)
-        clusters = {
-            compute.name.lower(): self._make_cluster(settings, compute, 16 * number + index)
-            for index, compute in enumerate(settings.computes)
-        }
         now = self._clock()
         environments = {
             (given.name.lower(), given.version.lower()): EnvironmentVersion(
@@ -278,34 +304,4 @@ class MachineLearning:
             )
             for given in settings.environments
         }
-        return Workspace(address, settings, clusters, environments)
-
-    def _make_cluster(self, workspace: WorkspaceConfig, compute: ComputeConfig, number: int) -> Cluster:
-        def make_node(position: int) -> Node:
-            digest = hashlib.sha256(f"{workspace.name}/{compute.name}/{position}".encode()).hexdigest()
-            node_id = f"tvmps_{digest}_{'p' if compute.vm_priority == 'LowPriority' else 'd'}"
-            machine = Machine(
-                name=node_id, location=workspace.location, vm_size=compute.vm_size,
-                subscription_id=self.config.subscription_id, resource_group=workspace.resource_group,
-                client_id=self.config.node_client_id,
-                priority="Spot" if compute.vm_priority == "LowPriority" else "Regular",
-            )  # fmt: skip
-            metadata = MetadataServer(machine, self._issuer, host=node_address(number, position))
-            folder = self._site.state_dir / "nodes" / workspace.name / compute.name / str(position)
-            return Node(node_id, folder, metadata, self._site)
-
-        return Cluster(compute, self.config.timing, make_node)
-
-
-def node_address(cluster: int, position: int) -> str:
-    """The loopback address of a node: 127.64.0.0/10 has room for 64 x 16 clusters of 4096 nodes."""
-    number = cluster * 4096 + position + 1
-    return f"127.{64 + (number >> 16) % 64}.{(number >> 8) % 256}.{number % 256}"
-
-
-def usages(workspaces: list[Workspace]) -> tuple[int, int]:
-    """Cores in use, and cores that clusters may have, in a region."""
-    clusters = [cluster for workspace in workspaces for cluster in workspace.clusters.values()]
-    current = sum(cluster.counts().current for cluster in clusters)
-    limit = sum(cluster.config.max_nodes for cluster in clusters)
-    return current * shapes.CORES_PER_NODE, limit * shapes.CORES_PER_NODE
+        return Workspace(address, settings, self.fleet.of(address), environments)

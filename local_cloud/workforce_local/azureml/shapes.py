@@ -79,6 +79,8 @@ class NodeCounts:
     idle: int = 0
     leaving: int = 0
     target: int = 0
+    preempted: int = 0
+    """Nodes that were taken a moment ago; they are not there any more."""
 
     @property
     def current(self) -> int:
@@ -89,6 +91,7 @@ class NodeCounts:
 def compute_document(
     workspace: WorkspaceId, location: str, config: ComputeConfig, counts: NodeCounts, *, created: datetime,
     changed: datetime, idle: str, tenant_id: str,
+    errors: list[dict[str, Any]] | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """An AmlCompute cluster with its node counts."""
     inner = {
@@ -104,9 +107,9 @@ def compute_document(
             "nodeIdleTimeBeforeScaleDown": idle,
         },
         "remoteLoginPortPublicAccess": "Disabled",
-        "allocationState": "Steady" if counts.current == counts.target else "Resizing",
+        "allocationState": "Steady" if errors or counts.current == counts.target else "Resizing",
         "allocationStateTransitionTime": timestamp(changed),
-        "errors": None,
+        "errors": errors,
         "currentNodeCount": counts.current,
         "targetNodeCount": counts.target,
         "nodeStateCounts": {
@@ -115,7 +118,7 @@ def compute_document(
             "idleNodeCount": counts.idle,
             "unusableNodeCount": 0,
             "leavingNodeCount": counts.leaving,
-            "preemptedNodeCount": 0,
+            "preemptedNodeCount": counts.preempted,
         },
         "enableBatchPrivateLink": False,
         "propertyBag": {},
@@ -144,6 +147,15 @@ def compute_document(
             "properties": inner,
         },
     }
+
+
+def quota_error(location: str) -> dict[str, Any]:
+    """Why a cluster does not grow."""
+    message = (
+        f"The specified subscription has reached its cluster core quota in {location}. Please request a quota "
+        "increase, or wait until cores are given back."
+    )
+    return {"error": {"code": "ClusterCoreQuotaReached", "message": message, "details": []}}
 
 
 def environment_properties(config: EnvironmentConfig) -> dict[str, Any]:
@@ -189,11 +201,7 @@ def job_properties(
     return {
         "description": submitted.get("description"),
         "tags": dict(submitted.get("tags") or {}),
-        "properties": {
-            **(submitted.get("properties") or {}),
-            "_azureml.ComputeTargetType": "amlctrain",
-            "_azureml.ClusterName": cluster,
-        },
+        "properties": {**(submitted.get("properties") or {}), **target_properties(cluster, "amlctrain", submitted)},
         "displayName": submitted.get("displayName") or name,
         "status": status,
         "experimentName": submitted.get("experimentName") or "Default",
@@ -219,6 +227,37 @@ def job_properties(
         "environmentVariables": dict(submitted.get("environmentVariables") or {}),
         "parameters": {},
         "queueSettings": submitted.get("queueSettings"),
+    }
+
+
+def target_properties(cluster: str, kind: str, submitted: Mapping[str, Any]) -> dict[str, str]:
+    """What the service notes about a job's target; more of it for Singularity."""
+    noted = {"_azureml.ComputeTargetType": kind, "_azureml.ClusterName": cluster}
+    if kind != "singularity":
+        return noted
+    resources = submitted.get("resources") or {}
+    own = (resources.get("properties") or {}).get("AISuperComputer") or {}
+    tier = (submitted.get("queueSettings") or {}).get("jobTier") or own.get("slaTier") or "Standard"
+    return noted | {
+        "azureml.VC": cluster,
+        "azureml.SLATier": str(tier),
+        "azureml.ComputeType": "Singularity",
+        "azureml.InstanceType": str(resources.get("instanceType") or ""),
+    }
+
+
+def virtual_cluster_document(cluster_id: str, name: str, location: str, *, nodes: int, used: int) -> dict[str, Any]:
+    """A virtual cluster; the real document of its quota is not on record, and this one is kept small."""
+    return {
+        "id": cluster_id,
+        "name": name,
+        "type": f"{PROVIDER}/virtualclusters",
+        "location": location,
+        "tags": {},
+        "properties": {
+            "provisioningState": "Succeeded",
+            "managed": {"defaultGroupPolicyOverallQuotas": {"limit": nodes, "used": used}},
+        },
     }
 
 

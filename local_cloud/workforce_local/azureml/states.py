@@ -10,9 +10,11 @@ from enum import StrEnum
 
 
 class Status(StrEnum):
-    """Statuses of `Microsoft.MachineLearningServices` jobs that this service uses."""
+    """The statuses of `Microsoft.MachineLearningServices` jobs; no job here is ever really `Unknown`."""
 
+    NOT_STARTED = "NotStarted"
     STARTING = "Starting"
+    PROVISIONING = "Provisioning"
     PREPARING = "Preparing"
     QUEUED = "Queued"
     RUNNING = "Running"
@@ -21,21 +23,43 @@ class Status(StrEnum):
     COMPLETED = "Completed"
     FAILED = "Failed"
     CANCELED = "Canceled"
+    NOT_RESPONDING = "NotResponding"
+    PAUSED = "Paused"
+    UNKNOWN = "Unknown"
+
+
+class Interruption(StrEnum):
+    """Why a running job stops running without having ended."""
+
+    PREEMPTED = "preempted"
+    LOST = "lost"
+    PAUSED = "paused"
 
 
 TERMINAL = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELED})
-CANCELLABLE = frozenset({Status.STARTING, Status.PREPARING, Status.QUEUED, Status.RUNNING})
+CANCELLABLE = frozenset(
+    {
+        Status.NOT_STARTED, Status.STARTING, Status.PROVISIONING, Status.PREPARING, Status.QUEUED, Status.RUNNING,
+        Status.NOT_RESPONDING, Status.PAUSED,
+    }
+)  # fmt: skip
+_ALWAYS = frozenset({Status.CANCEL_REQUESTED, Status.FAILED})
 
 FOLLOWS: Mapping[Status, frozenset[Status]] = {
-    Status.STARTING: frozenset({Status.PREPARING, Status.CANCEL_REQUESTED, Status.FAILED}),
-    Status.PREPARING: frozenset({Status.QUEUED, Status.CANCEL_REQUESTED, Status.FAILED}),
-    Status.QUEUED: frozenset({Status.RUNNING, Status.CANCEL_REQUESTED, Status.FAILED}),
-    Status.RUNNING: frozenset({Status.FINALIZING, Status.QUEUED, Status.CANCEL_REQUESTED, Status.FAILED}),
+    Status.NOT_STARTED: _ALWAYS | {Status.STARTING},
+    Status.STARTING: _ALWAYS | {Status.PROVISIONING, Status.PREPARING},
+    Status.PROVISIONING: _ALWAYS | {Status.PREPARING},
+    Status.PREPARING: _ALWAYS | {Status.QUEUED},
+    Status.QUEUED: _ALWAYS | {Status.RUNNING},
+    Status.RUNNING: _ALWAYS | {Status.FINALIZING, Status.QUEUED, Status.NOT_RESPONDING, Status.PAUSED},
+    Status.NOT_RESPONDING: _ALWAYS | {Status.QUEUED},
+    Status.PAUSED: _ALWAYS | {Status.QUEUED},
     Status.FINALIZING: frozenset({Status.COMPLETED, Status.FAILED}),
     Status.CANCEL_REQUESTED: frozenset({Status.CANCELED}),
     Status.COMPLETED: frozenset(),
     Status.FAILED: frozenset(),
     Status.CANCELED: frozenset(),
+    Status.UNKNOWN: frozenset(),
 }
 """What may come next. Running goes back to Queued when its node is taken away."""
 

@@ -167,7 +167,7 @@ async def test_orphans_of_a_job_are_collected(arm: Arm):
 async def test_a_job_that_is_killed_from_outside_fails(arm: Arm):
     await arm.hire("shot", "echo $$; exec sleep 600")
     (pid,) = await pids(arm, "shot", 1)
-    assert pid == arm.job("shot").pid
+    assert pid == (await arm.until("shot", "Running")).pid
     os.kill(pid, signal.SIGKILL)
     assert (await arm.until("shot", "Failed")).exit_code == 137
 

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from workforce_local.azureml.cluster import Cluster, to_start
+from workforce_local.azureml.pace import Pace
 from workforce_local.config import ComputeConfig, TimingConfig
 
 TIMING = TimingConfig(node_start_seconds=10, node_idle_seconds=60)
@@ -32,7 +33,7 @@ def make(**settings):
         made.append(PaperNode(position))
         return made[-1]
 
-    return Cluster(ComputeConfig(name="c", **settings), TIMING, factory), made
+    return Cluster(ComputeConfig(name="c", **settings), Pace(TIMING), factory), made
 
 
 @pytest.mark.parametrize(
@@ -40,11 +41,14 @@ def make(**settings):
     [(1, 0, 0, 0, 1), (3, 1, 1, 2, 1), (9, 0, 0, 1, 3), (0, 0, 0, 0, 0), (2, 2, 0, 2, 0)],
 )
 def test_as_many_nodes_are_started_as_are_missing(waiting, idle, preparing, present, expected):
-    assert to_start(waiting=waiting, idle=idle, preparing=preparing, present=present, most=4, least=0) == expected
+    assert (
+        to_start(waiting=waiting, idle=idle, preparing=preparing, present=present, room=4 - present, least=0)
+        == expected
+    )
 
 
 def test_the_minimum_is_started_without_a_job():
-    assert to_start(waiting=0, idle=0, preparing=0, present=1, most=4, least=3) == 2
+    assert to_start(waiting=0, idle=0, preparing=0, present=1, room=3, least=3) == 2
 
 
 async def test_a_job_gets_a_node_once_it_has_started():
@@ -151,7 +155,7 @@ async def test_a_node_that_does_not_start_is_tried_again():
             if len(attempts) < 3:
                 raise OSError("address in use")
 
-    cluster = Cluster(ComputeConfig(name="c", max_nodes=1), TIMING, Broken)
+    cluster = Cluster(ComputeConfig(name="c", max_nodes=1), Pace(TIMING), Broken)
     wish = cluster.ask(1)
     await wish.granted
     assert len(attempts) == 3

@@ -12,6 +12,7 @@ from workforce_local.azureml.cluster import Cluster
 from workforce_local.azureml.ids import WorkspaceId
 from workforce_local.azureml.jobs import Job
 from workforce_local.azureml.life import JobLife, first, time_limit
+from workforce_local.azureml.pace import Pace
 from workforce_local.azureml.shapes import job_properties
 from workforce_local.azureml.states import Status
 from workforce_local.config import ComputeConfig, TimingConfig
@@ -81,12 +82,12 @@ class Stage:
 
     def __init__(self, **properties):
         self.node = PaperNode(0)
-        self.cluster = Cluster(ComputeConfig(name="c", max_nodes=1), TIMING, lambda _: self.node)
+        self.cluster = Cluster(ComputeConfig(name="c", max_nodes=1), Pace(TIMING), lambda _: self.node)
         submitted = {"computeId": "/c", "command": "x", **properties}
         document = job_properties(WORKSPACE, "uksouth", "j", submitted, "Starting")
         self.job = Job(WORKSPACE, "j", "c", 1, submitted, document, START, "me", Path("/nowhere"))
         self.job.go(Status.STARTING, START)
-        self.task = asyncio.create_task(JobLife(self.job, self.cluster, TIMING, clock=self.clock).run())
+        self.task = asyncio.create_task(JobLife(self.job, self.cluster, Pace(TIMING), clock=self.clock).run())
 
     @staticmethod
     def clock():

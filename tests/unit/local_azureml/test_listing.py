@@ -17,6 +17,10 @@ class Record:
     properties: dict[str, Any] = field(default_factory=dict)
 
 
+def newest(jobs):
+    return sorted(jobs, key=lambda job: -job.sequence)
+
+
 def listed(query, *properties):
     chosen = Filter.read(query)
     return [index for index, given in enumerate(properties) if chosen.admits({"jobType": "Command", **given})]
@@ -64,7 +68,7 @@ def test_pages_go_from_new_to_old_and_end_without_a_link():
     jobs = [Record(number) for number in range(1, 6)]
     seen, query, pages = [], {}, 0
     while True:
-        found = page(jobs, Filter.read(query), 2)
+        found = page(newest(jobs), Filter.read(query), 2)
         seen += [job.sequence for job in found.items]
         pages += 1
         if found.skip is None:
@@ -75,13 +79,13 @@ def test_pages_go_from_new_to_old_and_end_without_a_link():
 
 def test_a_job_hired_between_two_pages_neither_repeats_nor_hides_another():
     jobs = [Record(number) for number in range(1, 5)]
-    first = page(jobs, Filter.read({}), 2)
-    second = page([*jobs, Record(5)], Filter.read({"$skip": first.skip}), 2)
+    first = page(newest(jobs), Filter.read({}), 2)
+    second = page(newest([*jobs, Record(5)]), Filter.read({"$skip": first.skip}), 2)
     assert [job.sequence for job in (*first.items, *second.items)] == [4, 3, 2, 1]
 
 
 def test_an_exactly_full_page_has_no_link():
-    assert page([Record(1), Record(2)], Filter.read({}), 2).skip is None
+    assert page(newest([Record(1), Record(2)]), Filter.read({}), 2).skip is None
 
 
 def test_a_made_up_continuation_is_refused():
@@ -95,7 +99,7 @@ def test_following_the_links_gives_every_job_exactly_once_whatever_is_hired_mean
     wanted = [job.sequence for job in reversed(jobs)]
     seen, query = [], {}
     for new in (*arrivals, *([0] * (existing + 1))):
-        found = page(jobs, Filter.read(query), size)
+        found = page(newest(jobs), Filter.read(query), size)
         seen += [job.sequence for job in found.items]
         jobs += [Record(len(jobs) + 1 + number) for number in range(new)]
         if found.skip is None:

@@ -8,9 +8,9 @@ import pytest
 from workforce_local.azureml.bindings import expand, folders, names_used, resolve
 from workforce_local.azureml.durations import format_duration, parse_duration
 from workforce_local.azureml.errors import ArmError, throttled, unauthorized, user_error
+from workforce_local.azureml.fleet import node_address
 from workforce_local.azureml.ids import WorkspaceId, parse, pattern
 from workforce_local.azureml.request_log import RequestLog
-from workforce_local.azureml.service import node_address
 from workforce_local.azureml.throttle import TokenBuckets
 
 WORKSPACE = WorkspaceId("s", "g", "w")
@@ -102,11 +102,11 @@ def test_a_bucket_refills_over_time_and_says_when():
 
 def test_reads_writes_principals_and_subscriptions_have_buckets_of_their_own():
     buckets = TokenBuckets(lambda: 0.0)
-    assert buckets.take("p", "s", "PUT").header == ("x-ms-ratelimit-remaining-subscription-writes", "199")
+    assert buckets.take("p", "s", "PUT").headers["x-ms-ratelimit-remaining-subscription-writes"] == "199"
     assert buckets.take("p", "S", "PUT").remaining == 198
-    assert buckets.take("p", "s", "GET").header == ("x-ms-ratelimit-remaining-subscription-reads", "249")
+    assert buckets.take("p", "s", "GET").headers["x-ms-ratelimit-remaining-subscription-reads"] == "249"
     assert buckets.take("q", "s", "PUT").remaining == 199
-    assert buckets.take("p", "t", "DELETE").header == ("x-ms-ratelimit-remaining-subscription-deletes", "199")
+    assert buckets.take("p", "t", "DELETE").headers["x-ms-ratelimit-remaining-subscription-deletes"] == "199"
 
 
 def test_the_log_counts_by_method_route_and_status():
