@@ -6,10 +6,11 @@ which are not, and which nobody knows about.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable
+from contextlib import aclosing
 from dataclasses import dataclass
 
+from jobq.concurrency import each
 from jobq.errors import JobQError, MaybeStored
 from jobq.queue import JobQ
 from jobq.task import Task
@@ -42,44 +43,17 @@ async def enqueue(
     queue: JobQ, tasks: Iterable[Task] | AsyncIterable[Task], *, concurrency: int = 10
 ) -> AsyncGenerator[Pushed, None]:
     """Push tasks, `concurrency` at a time, and yield each result as it comes. The source is read as far as needed."""
-    source = aiter(tasks) if isinstance(tasks, AsyncIterable) else _asynchronous(tasks)
-    turn = asyncio.Lock()
-    results: asyncio.Queue[Pushed] = asyncio.Queue(concurrency)
 
-    async def push_until_the_end() -> None:
-        while True:
-            async with turn:
-                task = await anext(source, None)
-            if task is None:
-                return
-            await results.put(await _push(queue, task))
+    async def one(task: Task) -> Pushed:
+        return await push_one(queue, task)
 
-    async def push_all() -> None:
-        async with asyncio.TaskGroup() as group:
-            for _ in range(concurrency):
-                group.create_task(push_until_the_end())
-
-    pushing = asyncio.create_task(push_all())
-    try:
-        while not (pushing.done() and results.empty()):
-            coming = asyncio.create_task(results.get())
-            await asyncio.wait({coming, pushing}, return_when=asyncio.FIRST_COMPLETED)
-            if coming.done():
-                yield coming.result()
-            else:
-                coming.cancel()
-        await pushing
-    finally:
-        pushing.cancel()
-        await asyncio.gather(pushing, return_exceptions=True)
+    async with aclosing(each(tasks, one, concurrency=concurrency)) as results:
+        async for pushed in results:
+            yield pushed
 
 
-async def _asynchronous(tasks: Iterable[Task]) -> AsyncGenerator[Task, None]:
-    for task in tasks:
-        yield task
-
-
-async def _push(queue: JobQ, task: Task) -> Pushed:
+async def push_one(queue: JobQ, task: Task) -> Pushed:
+    """Push a task, and say what became of it instead of raising."""
     try:
         await queue.push_task(task)
     except JobQError as error:

@@ -25,8 +25,9 @@ class TaskError(JobQError, ValueError):
 class TaskTooLarge(TaskError):
     """A task above the service's limit of one message."""
 
-    def __init__(self, size: int, limit: int) -> None:
-        super().__init__(f"the task is {size} bytes as sent, above the limit of {limit} bytes of one message")
+    def __init__(self, size: int, limit: int, task_id: str | None = None) -> None:
+        name = f"task {task_id} was not stored: it" if task_id else "the task"
+        super().__init__(f"{name} is {size} bytes as sent, above the limit of {limit} bytes of one message")
         self.size = size
         self.limit = limit
 

@@ -16,8 +16,8 @@ from jobq.backends.port import Delivery, QueueBackend, QueueSize
 from jobq.cloud import Cloud, load_cloud
 from jobq.connect import open_credential, open_transport, queue_service_client
 from jobq.dead_letter import DeadLetter, decode_dead_letter
-from jobq.errors import LockLost, MaybeStored, NotStored, TaskError
-from jobq.task import Task, check_size, decode_task, shell_kwargs
+from jobq.errors import LockLost, MaybeStored, NotStored, TaskError, TaskTooLarge
+from jobq.task import Task, decode_task, task_kwargs
 
 if TYPE_CHECKING:
     from azure.core.credentials_async import AsyncTokenCredential
@@ -114,17 +114,21 @@ class JobQ:
             NotStored: The queue does not have the task.
             MaybeStored: The answer was lost; the task may be in the queue.
         """
-        kwargs = shell_kwargs(command, env) if isinstance(command, str) else command
-        task = Task.new(kwargs, num_retries=num_retries, reply_requested=reply_requested, id=id)
+        task = Task.new(task_kwargs(command, env), num_retries=num_retries, reply_requested=reply_requested, id=id)
         await self.push_task(task)
         return task.id
 
-    async def push_task(self, task: Task) -> None:
-        """Enqueue a task. Raises as `push` does; the error's text names the task."""
-        text = task.encode()
-        check_size(text, self.backend.limit)
+    async def push_task(self, task: Task, *, key: str | None = None) -> None:
+        """Enqueue a task. Raises as `push` does; the error's text names the task.
+
+        Args:
+            task: The task.
+            key: What a service that detects duplicates knows the message by; by default the task's id.
+        """
         try:
-            await self.backend.send(text)
+            await self.backend.send(task.encode(), key=key or task.id)
+        except TaskTooLarge as error:
+            raise TaskTooLarge(error.size, error.limit, task.id) from error
         except NotStored as error:
             raise NotStored(f"task {task.id} was not stored: {error}") from error
         except MaybeStored as error:

@@ -124,6 +124,13 @@ def shell_kwargs(command: str, env: Mapping[str, str] | None = None) -> dict[str
     return {"cmd": command, "bg_dirsync_to": None, "env": dict(env or {})}
 
 
+def task_kwargs(command: str | Mapping[str, Any], env: Mapping[str, str] | None = None) -> Mapping[str, Any]:
+    """Arguments of a task that a program pushes: a command alone has one key, as other writers have it."""
+    if not isinstance(command, str):
+        return command
+    return shell_kwargs(command, env) if env else {"cmd": command}
+
+
 def decode_task(text: str) -> Task:
     """Read a message.
 

@@ -1,5 +1,6 @@
 """Pushing many tasks: each has its result, and one failure stops no other."""
 
+import asyncio
 from contextlib import aclosing
 
 from jobq.backends.memory import MemoryQueue
@@ -58,3 +59,14 @@ async def test_the_source_is_read_only_as_far_as_needed():
         async for _ in pushed:
             break
     assert len(read) < 20
+
+
+async def test_an_end_at_any_moment_leaves_no_push_behind():
+    for take in range(1, 30):
+        async with (
+            asyncio.timeout(30),
+            aclosing(enqueue(JobQ(MemoryQueue()), tasks(*"abcdefgh" * 10), concurrency=4)) as pushed,
+        ):
+            for _ in range(take):
+                await anext(pushed)
+        assert asyncio.all_tasks() == {asyncio.current_task()}

@@ -62,8 +62,8 @@ class MemoryQueue:
     async def create(self) -> None:
         """See the port; there is nothing to do."""
 
-    async def send(self, body: str, *, delay: timedelta = timedelta(0)) -> None:
-        """See the port."""
+    async def send(self, body: str, *, key: str | None = None, delay: timedelta = timedelta(0)) -> None:
+        """See the port. Duplicates are not detected."""
         check_size(body, self.limit)
         number = str(next(self._numbers))
         self._messages[number] = _Message(number, body, self._now(), self._now() + delay)

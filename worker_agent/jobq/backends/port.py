@@ -80,12 +80,14 @@ class QueueBackend(Protocol):
     async def create(self) -> None:
         """Make the queue if it is missing."""
 
-    async def send(self, body: str, *, delay: timedelta = timedelta(0)) -> None:
-        """Store a message that never expires.
+    async def send(self, body: str, *, key: str | None = None, delay: timedelta = timedelta(0)) -> None:
+        """Store a message that never expires, visible after `delay`.
 
-        What certainly did not reach the service is tried again a few times; what perhaps did is not.
+        What certainly did not reach the service is tried again a few times; what perhaps did is not. A service that
+        detects duplicates drops a message whose `key` it has seen in its window, and that counts as stored.
 
         Raises:
+            TaskTooLarge: It is above the service's limit; nothing was sent.
             NotStored: The service refused it, or could not be reached.
             MaybeStored: The answer was lost.
             QueueMissing: No such queue.

@@ -78,8 +78,8 @@ class StorageQueue:
         with suppress(ResourceExistsError):
             await self._call(self._client.create_queue)
 
-    async def send(self, body: str, *, delay: timedelta = timedelta(0)) -> None:
-        """See the port."""
+    async def send(self, body: str, *, key: str | None = None, delay: timedelta = timedelta(0)) -> None:
+        """See the port. Duplicates are not detected."""
         check_size(body, self.limit)
         options: dict[str, Any] = {"time_to_live": -1, **_ONCE}
         if delay:
