@@ -16,6 +16,7 @@ import os
 import secrets
 import signal
 import socket
+import ssl
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
@@ -30,6 +31,8 @@ from workforce_local.azureml.routes import MachineLearningRoutes
 from workforce_local.azureml.server import ArmServer, admin_routes
 from workforce_local.azureml.service import MachineLearning
 from workforce_local.azureml.studio import StudioRoutes
+from workforce_local.chaos.mount import Chaos
+from workforce_local.chaos.nodes import AzureNodes
 from workforce_local.config import ConfigError, LocalConfig
 from workforce_local.identity import Issuer
 from workforce_local.identity.certificates import CertificateAuthority, write_private
@@ -88,14 +91,18 @@ class LocalAzure:
         self.blob_url = blob_url or DEFAULT_BLOB
         # Started by a supervisor, this is a part of its local cloud, and so are the jobs.
         tag = os.environ.get(STATE_VARIABLE) or str(self.state_dir)
-        self.machine_learning = MachineLearning(self.config, Site(self.state_dir, self.base_url, tag), self.issuer)
+        self.chaos = Chaos(self.config, lambda: self.base_url)
+        site = Site(self.state_dir, self.base_url, tag, self.chaos.imds_middleware)
+        self.machine_learning = MachineLearning(self.config, site, self.issuer)
         self.imds = MetadataServer(
-            self._host_machine(), self.issuer, host=HOST, port=self._ports.choose("imds", self.config.ports.imds)
-        )
+            self._host_machine(), self.issuer, host=HOST, port=self._ports.choose("imds", self.config.ports.imds),
+            before=self.chaos.imds_middleware(self._host_machine()),
+        )  # fmt: skip
         self._service_bus_key = _kept_secret(self.state_dir / "service-bus.key")
         self.namespaces = self._declare_namespaces()
         self.arm = self._make_arm()
         self.service_bus = self._make_service_bus()
+        self.chaos.add_parts(self.service_bus, self.namespaces, AzureNodes(self.machine_learning))
         self._stack = contextlib.AsyncExitStack()
 
     # -- what clients need to know
@@ -168,8 +175,8 @@ class LocalAzure:
                 "serviceBus": SERVICE_BUS_AUDIENCE,
             },
             "mlIndex": self.base_url,
-            "storageQueue": self.storage_queue_url,
-            "blob": self.blob_url,
+            "storageQueue": self.chaos.fronts["queue"].url,
+            "blob": self.chaos.fronts["blob"].url,
             "serviceBusSuffix": PUBLIC_SUFFIX,
             "serviceBus": f"{HOST}:{self.service_bus.tls_port}",
             "imds": self.imds.url,
@@ -192,6 +199,8 @@ class LocalAzure:
     async def _start(self) -> None:
         await self._stack.enter_async_context(self.imds)
         await self._stack.enter_async_context(self.service_bus)
+        self._add_storage()
+        await self._stack.enter_async_context(self.chaos)
         runner = web.AppRunner(self._application(), access_log=None, shutdown_timeout=_STOP_SECONDS)
         await runner.setup()
         self._stack.push_async_callback(_stop_serving, runner)
@@ -209,7 +218,8 @@ class LocalAzure:
             "jobs": lambda: [job.document() for job in self.jobs()],
             "requests": self.requests.document,
         }
-        app = web.Application(client_max_size=_MAX_BODY)
+        app = web.Application(client_max_size=_MAX_BODY, middlewares=[self.chaos.middleware()])
+        app.add_routes(self.chaos.routes(self.admin_token))
         app.add_routes(admin_routes(self.admin_token, inspection))
         app.add_routes([web.get("/metadata/endpoints", self._endpoints), web.get("/discovery", self._discovery)])
         app.add_routes(identity.routes())
@@ -255,6 +265,14 @@ class LocalAzure:
                 location=given.location,
             )  # fmt: skip
         return namespaces
+
+    def _add_storage(self) -> None:
+        """Stand before storage, whose addresses are known by now."""
+        trust = ssl.create_default_context(cafile=str(self.ca_file))
+        for service, upstream in (("queue", self.storage_queue_url), ("blob", self.blob_url)):
+            port = self._ports.choose(f"{service}Front", 0)
+            tls = self.certificates.server_context()
+            self.chaos.add_storage(service, upstream, port, server_tls=tls, client_tls=trust)
 
     def _make_service_bus(self) -> ServiceBusServer:
         def accepts(token: str) -> bool:

@@ -194,7 +194,9 @@ class Fleet:
                 client_id=self._config.node_client_id,
                 priority="Spot" if config.vm_priority == "LowPriority" else "Regular",
             )  # fmt: skip
-            metadata = MetadataServer(machine, self._issuer, host=node_address(number, position))
+            metadata = MetadataServer(
+                machine, self._issuer, host=node_address(number, position), before=self._site.before_imds(machine)
+            )
             folder = self._site.state_dir / "nodes" / (space or "virtual") / config.name / str(position)
             return Node(node_id, folder, metadata, self._site)
 

@@ -17,16 +17,18 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from aiohttp.typedefs import Middleware
 
 from workforce_local.azureml import lifecycler
 from workforce_local.azureml.bindings import expand, folders, resolve
 from workforce_local.azureml.ids import WorkspaceId
 from workforce_local.azureml.shapes import workspace_guid
-from workforce_local.imds import MetadataServer
+from workforce_local.imds import Machine, MetadataServer
 from workforce_local.processes import STATE_VARIABLE
 
 CLOUD_VARIABLE = "WORKFORCE_CLOUD"
@@ -43,6 +45,8 @@ class Site:
     base_url: str
     tag: str
     """Value of the variable by which a supervisor knows the processes of its local cloud."""
+    before_imds: Callable[[Machine], Middleware | None] = lambda machine: None
+    """What stands before a machine's metadata service, to make it fail."""
 
     @property
     def cloud_file(self) -> Path:
@@ -97,6 +101,14 @@ class Running:
         """SIGTERM to the whole session."""
         self._order(b"term\n")
 
+    def freeze(self) -> None:
+        """SIGSTOP to all processes of the job, as on a machine that is frozen for a moment."""
+        self._order(b"freeze\n")
+
+    def thaw(self) -> None:
+        """Let them go on."""
+        self._order(b"thaw\n")
+
     def kill(self) -> None:
         """SIGKILL to all processes of the job, whatever session they are in."""
         self._order(b"kill\n")
@@ -113,6 +125,7 @@ class Node:
         self.node_id = node_id
         self.metadata = metadata
         self.job: str | None = None
+        self.process: Running | None = None
         self._folder = folder
         self._site = site
 
@@ -161,8 +174,10 @@ class Node:
         try:
             pid = int((await _event(process))["pid"])
             watch = asyncio.create_task(_watch(process, pid))
-            yield Running(pid, environment, watch, process.stdin)
+            self.process = Running(pid, environment, watch, process.stdin)
+            yield self.process
         finally:
+            self.process = None
             process.stdin.close()
             await asyncio.shield(watch if watch is not None else process.wait())
 

@@ -42,8 +42,3 @@ class Classifier:
             return self._workspaces.get(found["name"].lower())
         found = _LOCATION.search(path)
         return found["name"] if found else None
-
-
-def imds(method: str, path: str, location: str) -> Request:
-    """A request to a machine's metadata service."""
-    return Request("imds", method, path, location)

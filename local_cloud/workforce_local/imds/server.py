@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from aiohttp import web
+from aiohttp.typedefs import Middleware
 
 from workforce_local.identity.grants import is_guid
 from workforce_local.identity.tokens import Issuer, audience_of
@@ -66,13 +67,16 @@ class Machine:
 class MetadataServer:
     """One machine's endpoint. An asynchronous context manager."""
 
-    def __init__(self, machine: Machine, issuer: Issuer, *, host: str, port: int = 0) -> None:
+    def __init__(
+        self, machine: Machine, issuer: Issuer, *, host: str, port: int = 0, before: Middleware | None = None
+    ) -> None:
         self.machine = machine
         self.events = ScheduledEvents()
         self.msi_secret = secrets.token_hex(16)
         self._issuer = issuer
         self.host = host
         self._port = port
+        self._before = before
         self._runner: web.AppRunner | None = None
 
     @property
@@ -94,10 +98,11 @@ class MetadataServer:
         }
 
     async def __aenter__(self) -> Self:
-        app = web.Application(middlewares=[_require_metadata])
+        app = web.Application(middlewares=[*filter(None, [self._before]), _require_metadata])
         app.add_routes(
             [
                 web.get("/metadata/instance", self._instance),
+                web.get("/metadata/instance/{path:.+}", self._instance),
                 web.get("/metadata/scheduledevents", self._get_events),
                 web.post("/metadata/scheduledevents", self._approve),
                 web.get("/metadata/identity/oauth2/token", self._token),
@@ -116,7 +121,18 @@ class MetadataServer:
             self._runner = None
 
     async def _instance(self, request: web.Request) -> web.Response:
-        return web.json_response(self.machine.instance(self.host))
+        """The instance document, or what is at a path in it: objects as JSON, single values as text."""
+        found: Any = self.machine.instance(self.host)
+        for part in request.match_info.get("path", "").rstrip("/").split("/"):
+            try:
+                found = found[int(part)] if isinstance(found, list) else found[part] if part else found
+            except (KeyError, IndexError, ValueError, TypeError):
+                return web.json_response({"error": "Not found"}, status=404)
+        if isinstance(found, dict | list):
+            return web.json_response(found)
+        if request.query.get("format") != "text":
+            return _bad_request("a single value is given with format=text only")
+        return web.Response(text=str(found))
 
     async def _get_events(self, request: web.Request) -> web.Response:
         return web.json_response(self.events.document())
@@ -146,7 +162,7 @@ class MetadataServer:
             return _bad_request("the resource parameter is missing")
         given = next((query[name] for name in names if query.get(name)), self.machine.client_id)
         client_id = given if is_guid(given) else self.machine.client_id if given.startswith("/") else None
-        if client_id is None:
+        if client_id is None or client_id.lower() in self._issuer.disabled:
             return _bad_request("Identity not found")
         token = self._issuer.mint(audience, client_id)
         return web.json_response(
