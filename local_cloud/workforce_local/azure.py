@@ -13,17 +13,18 @@ import asyncio
 import contextlib
 import json
 import os
-import secrets
 import signal
-import socket
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
 
 import click
 from aiohttp import web
 
+from workforce_local.azureml.control import Control
+from workforce_local.azureml.control_routes import control_routes
+from workforce_local.azureml.happenings import Happenings
 from workforce_local.azureml.jobs import JobView
 from workforce_local.azureml.node import Node, Site
 from workforce_local.azureml.request_log import RequestLog
@@ -39,6 +40,7 @@ from workforce_local.identity.certificates import CertificateAuthority, write_pr
 from workforce_local.identity.grants import ADFS
 from workforce_local.identity.routes import IdentityService
 from workforce_local.imds import Machine, MetadataServer
+from workforce_local.kept import HOST, KeptPorts, kept_secret, write_json
 from workforce_local.processes import STATE_VARIABLE
 from workforce_local.servicebus.arm import ServiceBusResources
 from workforce_local.servicebus.arm_entities import PROVIDER
@@ -46,7 +48,6 @@ from workforce_local.servicebus.namespaces import PUBLIC_SUFFIX, Namespaces
 from workforce_local.servicebus.server import ServiceBusServer
 from workforce_local.servicebus.tokens import authorizer
 
-HOST = "127.0.0.1"
 STORAGE_AUDIENCE = "https://storage.azure.com"
 SERVICE_BUS_AUDIENCE = "https://servicebus.azure.net"
 ROOT_KEY = "RootManageSharedAccessKey"
@@ -83,9 +84,9 @@ class LocalAzure:
             self.state_dir / "identity-key.pem", self.config.tenant_id,
             lifetime=self.config.identity.token_lifetime_seconds,
         )  # fmt: skip
-        self.admin_token = _kept_secret(self.state_dir / "admin.token")
-        self._client_secret = _kept_secret(self.state_dir / "client.secret")
-        self._ports = _Ports(self.state_dir / "ports.json")
+        self.admin_token = kept_secret(self.state_dir / "admin.token")
+        self._client_secret = kept_secret(self.state_dir / "client.secret")
+        self._ports = KeptPorts(self.state_dir / "ports.json")
         self._https_port = self._ports.choose("https", self.config.ports.https)
         self.storage_queue_url = storage_queue_url or DEFAULT_STORAGE_QUEUE
         self.blob_url = blob_url or DEFAULT_BLOB
@@ -98,9 +99,11 @@ class LocalAzure:
             self._host_machine(), self.issuer, host=HOST, port=self._ports.choose("imds", self.config.ports.imds),
             before=self.chaos.imds_middleware(self._host_machine()),
         )  # fmt: skip
-        self._service_bus_key = _kept_secret(self.state_dir / "service-bus.key")
+        self._service_bus_key = kept_secret(self.state_dir / "service-bus.key")
         self.namespaces = self._declare_namespaces()
         self.arm = self._make_arm()
+        self.control = Control(self.machine_learning, self.arm, self.issuer)
+        self._happenings = Happenings(self.config.scenario, self.machine_learning.fleet, self.control)
         self.service_bus = self._make_service_bus()
         self.chaos.add_parts(self.service_bus, self.namespaces, AzureNodes(self.machine_learning))
         self._stack = contextlib.AsyncExitStack()
@@ -206,9 +209,12 @@ class LocalAzure:
         self._stack.push_async_callback(_stop_serving, runner)
         context = self.certificates.server_context()
         await web.TCPSite(runner, HOST, self._https_port, ssl_context=context, backlog=1024).start()
-        _write_json(self.cloud_file, self.cloud())
+        write_json(self.cloud_file, self.cloud())
         self._stack.push_async_callback(self.machine_learning.close)
         self.machine_learning.start()
+        self._stack.push_async_callback(self.control.close)
+        self._stack.push_async_callback(self._happenings.close)
+        self._happenings.start()
 
     def _application(self) -> web.Application:
         identity = IdentityService(
@@ -221,6 +227,7 @@ class LocalAzure:
         app = web.Application(client_max_size=_MAX_BODY, middlewares=[self.chaos.middleware()])
         app.add_routes(self.chaos.routes(self.admin_token))
         app.add_routes(admin_routes(self.admin_token, inspection))
+        app.add_routes(control_routes(self.admin_token, self.control))
         app.add_routes([web.get("/metadata/endpoints", self._endpoints), web.get("/discovery", self._discovery)])
         app.add_routes(identity.routes())
         app.router.add_route("*", "/{path:.*}", self.arm.handle)
@@ -304,41 +311,6 @@ async def _stop_serving(runner: web.AppRunner) -> None:
             transport.abort()
     # Aborted transports give up their sockets in the next turns of the loop.
     await asyncio.sleep(0.01)
-
-
-class _Ports:
-    """Ports that were chosen once and are kept over restarts."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._chosen: dict[str, int] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-
-    def choose(self, name: str, configured: int) -> int:
-        """The configured port, else the remembered one, else a free one."""
-        port = configured or self._chosen.get(name) or _free_port()
-        if self._chosen.get(name) != port:
-            self._chosen[name] = port
-            _write_json(self._path, self._chosen)
-        return port
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def _kept_secret(path: Path) -> str:
-    if not path.exists():
-        write_private(path, secrets.token_urlsafe(32).encode())
-    return path.read_text(encoding="ascii")
-
-
-def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    temporary.replace(path)
 
 
 async def run(azure: LocalAzure, ready_file: Path | None) -> None:

@@ -2,7 +2,8 @@
 
 Run by its path, not as a module: ``python -ISs lifecycler.py STDOUT STDERR COMMAND``. It starts the command with
 ``bash -c`` in a session of its own, reads orders from its standard input (``term`` sends SIGTERM to the job's session,
-``kill`` ends everything) and writes events to its standard output, one JSON object per line. Standard library only.
+``freeze`` stops all its processes until ``thaw``, ``kill`` ends everything) and writes events to its standard output,
+one JSON object per line. Standard library only.
 
 Invariant: nothing of a job outlives it. Processes that left the job's session are its children all the same (it is a
 subreaper), and the end of its input, which is also the death of the local Azure, however that died, ends them all.
@@ -114,6 +115,10 @@ class Lifecycler:
     def _obey(self, orders: bytes) -> None:
         if not orders or b"kill" in orders:
             self._stopping = True
+        elif b"freeze" in orders:
+            send(descendants(os.getpid()), signal.SIGSTOP)
+        elif b"thaw" in orders:
+            send(descendants(os.getpid()), signal.SIGCONT)
         elif b"term" in orders:
             send(session_members(self._job.pid), signal.SIGTERM)
 

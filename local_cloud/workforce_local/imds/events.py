@@ -7,12 +7,17 @@ with every change of the document and with nothing else.
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import Any, Literal
 
 EventType = Literal["Freeze", "Reboot", "Redeploy", "Preempt", "Terminate"]
+NOTICE_SECONDS: Mapping[EventType, float] = {
+    "Freeze": 900, "Reboot": 900, "Redeploy": 600, "Preempt": 30, "Terminate": 300,
+}  # fmt: skip
+"""The least notice that Azure gives."""
 
 
 @dataclass(frozen=True)
@@ -55,15 +60,30 @@ class ScheduledEvents:
         self.incarnation = 1
         self.approved: list[str] = []
         self._events: dict[str, ScheduledEvent] = {}
+        self._told: dict[str, Callable[[], None]] = {}
 
-    def schedule(self, event: ScheduledEvent) -> str:
-        """Add an event, or replace the one with its id. Returns the id."""
+    def schedule(self, event: ScheduledEvent, approved: Callable[[], None] | None = None) -> str:
+        """Add an event, or replace the one with its id. Returns the id.
+
+        Args:
+            event: The event.
+            approved: Told each time that a client approves of the event's start.
+        """
         self._events[event.event_id] = event
+        if approved is not None:
+            self._told[event.event_id] = approved
         self.incarnation += 1
         return event.event_id
 
+    def begin(self, event_id: str) -> None:
+        """What was scheduled happens now."""
+        if (event := self._events.get(event_id)) is not None and event.status != "Started":
+            self._events[event_id] = replace(event, status="Started")
+            self.incarnation += 1
+
     def withdraw(self, event_id: str) -> None:
         """Take an event off the document: it was cancelled, or is over; IMDS does not tell which."""
+        self._told.pop(event_id, None)
         if self._events.pop(event_id, None) is not None:
             self.incarnation += 1
 
@@ -72,6 +92,8 @@ class ScheduledEvents:
         if event_id not in self._events:
             return False
         self.approved.append(event_id)
+        if (told := self._told.get(event_id)) is not None:
+            told()
         return True
 
     def document(self) -> dict[str, Any]:
