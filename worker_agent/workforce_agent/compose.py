@@ -24,10 +24,11 @@ from jobq.connect import open_credential, open_transport, queue_service_client, 
 from jobq.version import __version__
 from workforce_agent.control import Bus, TargetedListener, UntargetedListener
 from workforce_agent.execution import Surroundings
+from workforce_agent.family import become_subreaper
+from workforce_agent.guard import Guard
 from workforce_agent.lifecycle import Trigger
 from workforce_agent.output import Writer
 from workforce_agent.pid_file import PidFile, pid_folder, pid_root
-from workforce_agent.process import become_subreaper
 from workforce_agent.report import OpenSender, Reporter
 from workforce_agent.settings import ControlSettings, QueueAddress, RunSettings, job_name
 from workforce_agent.supervisor import Worker
@@ -49,6 +50,7 @@ async def run_worker(
     writer = Writer()
     try:
         async with AsyncExitStack() as stack:
+            guard = stack.enter_context(Guard(own_cgroup=True))
             credential = None
             if control is not None or address.connection_string is None:
                 credential = await stack.enter_async_context(open_credential(cloud))
@@ -66,6 +68,7 @@ async def run_worker(
                 visibility=settings.visibility_timeout,
                 heartbeat=settings.heartbeat,
                 environ=dict(os.environ),
+                guard=guard,
             )
             structlog.contextvars.bind_contextvars(queue=around.backend.full_name, worker=worker_id)
             job = job_name(os.environ)

@@ -18,6 +18,7 @@ from jobq.backends.port import Delivery, QueueBackend
 from jobq.dead_letter import Failure, encode_dead_letter, encode_malformed, last_lines
 from jobq.errors import TaskError
 from jobq.task import Task, decode_task
+from workforce_agent.guard import Guard
 from workforce_agent.locks import Lock
 from workforce_agent.outcome import Ended, Settlement, Verdict, describe, judge
 from workforce_agent.output import TaskOutput, Writer
@@ -39,6 +40,7 @@ class Surroundings:
         visibility: The visibility timeout that tasks are received with.
         heartbeat: Whether locks are renewed.
         environ: The environment that tasks inherit.
+        guard: Ends tasks if this process cannot any more.
     """
 
     backend: QueueBackend
@@ -48,6 +50,7 @@ class Surroundings:
     visibility: timedelta
     heartbeat: bool = True
     environ: Mapping[str, str] | None = None
+    guard: Guard | None = None
 
 
 class Execution:
@@ -129,7 +132,7 @@ class Execution:
             return Ended(error=str(error), retriable=False)
         self._log.info("task_start")
         try:
-            self._process = _start(command, output)
+            self._process = _start(command, output, self._around.guard)
         except (OSError, ValueError) as error:
             return Ended(error=f"the command could not be started: {error}")
         exit_code = await self._wait(self._process)
@@ -190,5 +193,5 @@ class Execution:
         )
 
 
-def _start(command: ShellCommand, output: TaskOutput) -> TaskProcess:
-    return TaskProcess(command.command, command.env, command.cwd, output)
+def _start(command: ShellCommand, output: TaskOutput, guard: Guard | None) -> TaskProcess:
+    return TaskProcess(["bash", "-c", command.command], command.env, command.cwd, output, guarded_by=guard)

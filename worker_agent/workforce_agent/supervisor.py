@@ -23,11 +23,11 @@ from jobq.errors import JobQError, QueueMissing
 from workforce_agent import lifecycle
 from workforce_agent.bookkeeping import Counters, Drain, Slot, Timers
 from workforce_agent.execution import Execution, Surroundings
+from workforce_agent.family import reap_orphans
 from workforce_agent.lifecycle import Mode, State, Stop, Trigger
 from workforce_agent.orders import holds_receiver
 from workforce_agent.outcome import Settlement, Verdict
 from workforce_agent.pid_file import Intent
-from workforce_agent.process import reap_orphans
 from workforce_agent.report import Activity, Reporter
 from workforce_agent.settings import RunSettings, WhenEmpty
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from workforce_agent.family import become_subreaper
 from workforce_agent.output import TaskOutput
-from workforce_agent.process import TaskProcess, become_subreaper
+from workforce_agent.process import TaskProcess
 
 
 class Sink:
@@ -29,10 +30,10 @@ def subreaper():
     become_subreaper(on=False)
 
 
-def start(command, **env):
+def start(command, *, terminal=False, **env):
     sink = Sink()
     output = TaskOutput("t", sink)
-    process = TaskProcess(command, {"PATH": os.environ["PATH"], **env}, None, output)
+    process = TaskProcess(["bash", "-c", command], {"PATH": os.environ["PATH"], **env}, None, output, terminal=terminal)
     return process, output, sink
 
 
@@ -172,7 +173,7 @@ async def test_what_ignores_sigterm_is_killed_after_the_timeout(tmp_path):
 
 async def test_a_task_that_cannot_start_says_why():
     with pytest.raises(OSError, match="nowhere"):
-        TaskProcess("true", {}, "/nowhere", TaskOutput("t", Sink()))
+        TaskProcess(["true"], {}, "/nowhere", TaskOutput("t", Sink()))
     with pytest.raises(ValueError, match="null byte"):
         start("echo \0")
 

@@ -1,0 +1,130 @@
+"""The agent's side of its guard: starts it, tells it what runs, and starts it again if somebody ends it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import uuid
+from pathlib import Path
+from typing import Self
+
+import structlog
+
+from workforce_agent import guard_program
+
+AGENT_MARK = f"@{uuid.uuid4().hex}"
+"""Part of the mark in the environment of everything that this agent starts for a task."""
+
+RESTART_SECONDS = 1.0
+
+helpers: set[int] = set()
+"""Children of this process that are no task's and must not be taken for what a task left behind."""
+
+_log = structlog.get_logger()
+
+
+class Guard:
+    """A guard process of this agent. A context manager.
+
+    Args:
+        own_cgroup: Whether to put this process into a cgroup of its own, where that is possible.
+    """
+
+    def __init__(self, *, own_cgroup: bool) -> None:
+        self._own_cgroup = own_cgroup
+        self._sessions: set[int] = set()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._pipe = -1
+        self._exit = -1
+        self._again: asyncio.TimerHandle | None = None
+
+    def __enter__(self) -> Self:
+        self._start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # It stays until this process has ended: until then something could still go wrong.
+        if self._again is not None:
+            self._again.cancel()
+        self._unwatch()
+
+    @property
+    def pid(self) -> int | None:
+        """The guard's process id, None while there is none."""
+        return self._process.pid if self._process else None
+
+    def watch(self, session: int) -> None:
+        """A task's process was started, in a session of its own."""
+        self._sessions.add(session)
+        self._say(b"+%d\n" % session)
+
+    def forget(self, session: int) -> None:
+        """Nothing of that task is left; its number may belong to anybody from now on."""
+        self._sessions.discard(session)
+        self._say(b"-%d\n" % session)
+
+    def dismiss(self) -> None:
+        """End the guard; this process lives on without one."""
+        self._say(b".\n")
+        self.__exit__()
+        if self._process is not None:
+            os.close(self._pipe)
+            self._process.wait()
+            helpers.discard(self._process.pid)
+            self._process = None
+
+    def _start(self) -> None:
+        ours, self._pipe = os.pipe()
+        program = [sys.executable, "-I", "-S", str(Path(guard_program.__file__))]
+        try:
+            self._process = subprocess.Popen(
+                [*program, str(os.getpid()), AGENT_MARK, "cgroup" if self._own_cgroup else "-"],
+                stdin=ours, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                env={}, cwd="/", start_new_session=True,
+            )  # fmt: skip
+        except OSError as error:
+            os.close(self._pipe)
+            self._process = None
+            _log.warning("no_guard", error=str(error), effect="tasks may outlive an agent that is killed")
+            return
+        finally:
+            os.close(ours)
+        # A guard that does not listen must not stop the agent.
+        os.set_blocking(self._pipe, False)
+        helpers.add(self._process.pid)
+        self._exit = os.pidfd_open(self._process.pid)
+        asyncio.get_running_loop().add_reader(self._exit, self._ended)
+        for session in sorted(self._sessions):
+            self._say(b"+%d\n" % session)
+
+    def _say(self, line: bytes) -> None:
+        if self._process is None:
+            return
+        try:
+            os.write(self._pipe, line)
+        except BlockingIOError:
+            self._process.send_signal(signal.SIGKILL)  # stuck: its end starts another one
+        except BrokenPipeError:
+            pass  # it is dead, and about to be replaced
+
+    def _ended(self) -> None:
+        process, self._process = self._process, None
+        assert process is not None  # it has just ended
+        self._unwatch()
+        os.close(self._pipe)
+        _log.warning("guard_ended", exit_code=process.wait(), restart_in=RESTART_SECONDS)
+        helpers.discard(process.pid)
+        self._again = asyncio.get_running_loop().call_later(RESTART_SECONDS, self._start)
+
+    def _unwatch(self) -> None:
+        if self._exit < 0:
+            return
+        # The loop may be gone by now, and its readers with it.
+        with contextlib.suppress(RuntimeError):
+            asyncio.get_running_loop().remove_reader(self._exit)
+        os.close(self._exit)
+        self._exit = -1
