@@ -23,9 +23,13 @@ from workforce_operator.api.status import WorkforceStatus
 HEADER = "# Generated from the models in operator/workforce_operator/api by `make crds`. Do not edit.\n"
 LONGEST_NAME = 50
 
+# Numbers of jobs follow what happens; names that are reserved go ahead of it.
 _JOBS_LIVE = (
     "has(oldSelf.status) && ((has(oldSelf.status.replicas) && oldSelf.status.replicas > 0)"
-    " || (has(oldSelf.status.drainingReplicas) && oldSelf.status.drainingReplicas > 0))"
+    " || (has(oldSelf.status.drainingReplicas) && oldSelf.status.drainingReplicas > 0)"
+    " || (has(oldSelf.status.regions) && oldSelf.status.regions.exists(region,"
+    " (has(region.hiring) && region.hiring.size() > 0)"
+    " || (has(region.reserved) && region.reserved > 0 && has(region.desired) && region.desired > 0))))"
 )
 _SAME_CONTROL = (
     "has(self.spec.control) == has(oldSelf.spec.control)"
@@ -38,7 +42,7 @@ _ROOT_RULES = rules(
     ),
     rule(
         f"({_SAME_CONTROL}) || !({_JOBS_LIVE})",
-        "`spec.control` must not change while worker jobs live: they listen where they were told to",
+        "`spec.control` must not change while worker jobs live or are being hired: they listen where they were told to",
     ),
 )
 

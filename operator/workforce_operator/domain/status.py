@@ -88,7 +88,7 @@ def worth_writing(old: WorkforceStatus, new: WorkforceStatus, now: datetime, las
     """Whether a status is to be written: at once if it says something new, numbers alone at most every 30 s."""
     if old == new:
         return False
-    if _without_counts(old) != _without_counts(new):
+    if _without_counts(old) != _without_counts(new) or _any_live(old) != _any_live(new):
         return True
     return last_written is None or now - last_written >= COUNTS_EVERY
 
@@ -142,6 +142,11 @@ def _selector(name: str) -> str:
 
 def _by_type(status: WorkforceStatus) -> dict[str, Condition]:
     return {condition.type: condition for condition in status.conditions}
+
+
+def _any_live(status: WorkforceStatus) -> bool:
+    """Whether jobs live: the API server decides by it whether the control channel may change."""
+    return status.replicas > 0 or status.draining_replicas > 0
 
 
 def _without_counts(status: WorkforceStatus) -> dict[str, Any]:

@@ -166,6 +166,21 @@ def test_control_does_not_change_while_jobs_live(workforces: Workforces):
     assert workforces.patch("wf", {"spec": {"control": None}}) == ""
 
 
+@pytest.mark.parametrize(
+    "numbers", [{"hiring": [{"first": 0, "last": 1}]}, {"hiring": [], "reserved": 2, "desired": 2}], ids=str
+)
+def test_control_does_not_change_while_jobs_are_being_hired(workforces: Workforces, numbers: dict[str, Any]):
+    """Numbers of live jobs are written at most every 30 s: an edit in between left workers on a channel of the past."""
+    workforces.create(workforce())
+    coordinates = dict.fromkeys(("subscriptionId", "resourceGroup", "workspace", "compute", "experiment", "topic"), "x")
+    entry = {"name": "one", "coordinates": coordinates}
+    assert workforces.patch_status("wf", {"replicas": 0, "regions": [entry | numbers]}) == ""
+    assert "`spec.control` must not change" in workforces.patch("wf", {"spec": {"control": None}})
+    nothing = {"hiring": [], "reserved": 2, "desired": 0}
+    assert workforces.patch_status("wf", {"regions": [entry | nothing]}) == ""
+    assert workforces.patch("wf", {"spec": {"control": None}}) == ""
+
+
 def test_an_object_can_be_deleted_whatever_its_status_says(workforces: Workforces):
     workforces.create(workforce())
     assert workforces.patch("wf", {"metadata": {"finalizers": ["workforce.dev/workers"]}}) == ""

@@ -110,6 +110,13 @@ def test_numbers_within_a_region_or_a_message_are_numbers_too():
         assert not worth_writing(base(), new, NOW, NOW)
 
 
+def test_the_first_and_the_last_live_job_are_written_at_once():
+    none = base(replicas=0, draining_replicas=0)
+    for some in (base(replicas=1, draining_replicas=0), base(replicas=0, draining_replicas=1)):
+        assert worth_writing(none, some, NOW, NOW)
+        assert worth_writing(some, none, NOW, NOW)
+
+
 def test_what_is_new_is_written_at_once():
     one = base().regions[0]
     turned = [each.model_copy(update={"status": "False"}) for each in base().conditions]
