@@ -34,7 +34,9 @@ PATIENCE = 90.0
 """Seconds that a test waits for what should take one: the machine may be busy."""
 ACCOUNT = "wfdemo"
 NAMESPACE = "wf-bus"
-REGIONS = ("uksouth", "westeurope", "eastus", "northeurope", "swedencentral", "francecentral")
+REGIONS = (
+    "uksouth", "westeurope", "eastus", "northeurope", "swedencentral", "francecentral", "japaneast", "koreacentral",
+)  # fmt: skip
 FAST = TimingConfig(
     starting_seconds=0.01, preparing_seconds=0.01, node_start_seconds=0.01, finalizing_seconds=0.01,
     canceling_seconds=0.01, cancel_grace_seconds=0.5,

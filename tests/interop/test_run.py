@@ -116,14 +116,13 @@ def test_the_gateway_ends_with_the_program_however_that_ends(
     local_cloud: LocalCloud, tmp_path: Path, number: signal.Signals
 ) -> None:
     environ = {"PATH": os.environ["PATH"]}
-    # What tests before this one have started may be about to end.
-    wait_until(lambda: not list((local_cloud.state_dir / "run").glob("*")), "the end of earlier programs")
     before = set(tagged(local_cloud.state_dir))
     program = Program(local_cloud.into_azure("sh", "-c", "echo up; exec sleep 600"), environ, tmp_path / "log")
     try:
         program.said("up")
         started = set(tagged(local_cloud.state_dir)) - before
         assert len(started) == 2
+        assert list((local_cloud.state_dir / "run").iterdir()) == []
         program.process.send_signal(number)
         assert program.exit_code() == -number
 
@@ -131,7 +130,6 @@ def test_the_gateway_ends_with_the_program_however_that_ends(
             return [identity for identity in started if identity.alive]
 
         wait_until(lambda: not left(), "the end of the gateway")
-        assert not list((local_cloud.state_dir / "run").glob(f"{program.process.pid}-*"))
     finally:
         program.close()
 

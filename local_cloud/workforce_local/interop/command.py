@@ -1,8 +1,8 @@
 """``workforce local run -- PROGRAM``: becomes a program that finds itself in Azure.
 
-Prepares a folder with what the program shall see, starts the gateway, enters the namespaces and replaces itself by the
-program: pid, terminal, signals and exit code are the program's own. Invariant: nothing of the machine and of the
-program's files is changed; what the program sees instead of them disappears with it.
+Starts the gateway, enters the namespaces, puts there what the program shall see, and replaces itself by the program:
+pid, terminal, signals and exit code are the program's own. Invariant: nothing of the machine and of the program's files
+is changed; what the program sees instead is kept in memory and disappears with it, however it ends.
 """
 
 from __future__ import annotations
@@ -10,13 +10,11 @@ from __future__ import annotations
 import json
 import os
 import shlex
-import shutil
 import socket
 import ssl
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +22,7 @@ import click
 
 from workforce_local.config import LocalConfig
 from workforce_local.interop import az, gateway, namespace
-from workforce_local.interop.places import IMDS_ADDRESS, Place, hosts_file, places
+from workforce_local.interop.places import Place, hosts_file, places
 from workforce_local.processes import STATE_VARIABLE
 from workforce_local.state import Record, StateFolder, default_folder
 
@@ -117,10 +115,10 @@ def _install_az(folder: Path, cloud: Cloud) -> Path:
     return programs
 
 
-def _start_gateway(folder: Path, environ: Mapping[str, str]) -> socket.socket:
-    ours, theirs = socket.socketpair()
+def _start_gateway(environ: Mapping[str, str]) -> socket.socket:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
-        command = [sys.executable, "-m", gateway.__name__, str(folder), str(os.getpid()), str(theirs.fileno())]
+        command = [sys.executable, "-m", gateway.__name__, str(os.getpid()), str(theirs.fileno())]
         # A session of its own: a Ctrl-C of the terminal is the program's.
         done = subprocess.run(
             command, pass_fds=[theirs.fileno()], env=environ, start_new_session=True, check=False,
@@ -131,12 +129,14 @@ def _start_gateway(folder: Path, environ: Mapping[str, str]) -> socket.socket:
     return ours
 
 
-def _listeners(found: Sequence[Place]) -> Iterator[socket.socket]:
+def _listen(found: Sequence[Place]) -> dict[Place, socket.socket]:
+    listeners = {}
     for place in found:
         try:
-            yield namespace.listen(place.address, place.port)
+            listeners[place] = namespace.listen(place.address, place.port)
         except OSError as error:
             raise click.ClickException(f"{place.address}:{place.port}: {error.strerror}") from error
+    return listeners
 
 
 def enter_azure(cloud: Cloud, environ: Mapping[str, str], trust: Sequence[Path]) -> dict[str, str]:
@@ -150,31 +150,25 @@ def enter_azure(cloud: Cloud, environ: Mapping[str, str], trust: Sequence[Path])
     Raises:
         click.ClickException: It cannot be done here.
     """
-    runs = cloud.root / "run"
-    runs.mkdir(exist_ok=True, mode=0o700)
-    folder = Path(tempfile.mkdtemp(prefix=f"{os.getpid()}-", dir=runs))
-    try:
-        found = cloud.places(environ)
-        gateway.write_plan(folder, cloud.azure, found)
-        overlays = _overlays(folder, cloud, found, trust)
-        inside = _environment(folder, cloud, environ)
-        channel = _start_gateway(folder, {**environ, STATE_VARIABLE: str(cloud.root)})
-    except BaseException:
-        # From here on the gateway does it.
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
-    with channel:
-        outside = [IMDS_ADDRESS, *(place.address for place in found if not place.address.startswith(_LOOPBACK))]
+    # An empty folder for ever: each program sees one of its own there.
+    folder = cloud.root / "run"
+    folder.mkdir(exist_ok=True, mode=0o700)
+    found = cloud.places(environ)
+    # Before the namespaces are entered: it shall stay outside.
+    with _start_gateway({**environ, STATE_VARIABLE: str(cloud.root)}) as channel:
+        outside = dict.fromkeys(place.address for place in found if not place.address.startswith(_LOOPBACK))
         try:
-            namespace.enter(overlays, dict.fromkeys(outside))
+            namespace.enter(outside)
+            namespace.hide(folder)
+            for seen, content in _overlays(folder, cloud, found, trust).items():
+                namespace.overlay(seen, content)
         except namespace.NamespaceError as error:
             raise click.ClickException(f"cannot run it as if it were in Azure: {error}") from error
-        listeners = list(_listeners(found))
-        socket.send_fds(channel, [b"s"], [listener.fileno() for listener in listeners])
+        gateway.hand_over(channel, cloud.azure, _listen(found))
         channel.settimeout(_READY_SECONDS)
         if channel.recv(len(gateway.READY)) != gateway.READY:
             raise click.ClickException("the gateway to the local cloud did not start")
-    return inside
+    return _environment(folder, cloud, environ)
 
 
 def become(program: Sequence[str], environ: Mapping[str, str]) -> None:

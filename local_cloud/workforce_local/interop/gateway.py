@@ -4,8 +4,8 @@ A process of its own outside of the program's network: it accepts on sockets tha
 the two networks together. Where the program expects Azure's names it ends TLS with a certificate for those names and
 opens TLS to the part that answers; elsewhere bytes go through as they are. It understands no protocol above TLS.
 
-``python -m workforce_local.interop.gateway FOLDER PID SOCKET`` is started by `command`. Invariant: it ends when the
-program ends, however that happens, and takes the folder with it.
+``python -m workforce_local.interop.gateway PID SOCKET`` is started by `command`. It keeps nothing on disk. Invariant:
+it ends when the program ends, however that happens.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ import asyncio
 import contextlib
 import json
 import os
-import shutil
 import signal
 import socket
 import ssl
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -26,25 +26,30 @@ from typing import Any
 from workforce_local.identity.certificates import CertificateAuthority
 from workforce_local.interop.places import Endpoint, Place
 
-PLAN = "places.json"
 READY = b"ready"
 _CHUNK = 64 << 10
-_SOCKETS = 128
+_MESSAGE = 1 << 20
+_SOCKETS = 250
+"""The kernel passes no more than 253 in one message."""
 _HANDSHAKE_SECONDS = 60.0
 
 
-def write_plan(folder: Path, authority: Path, found: list[Place]) -> None:
-    """Say what the gateway shall do; the listening sockets come later, in the same order."""
-    plan = {"authority": str(authority), "places": [asdict(place) for place in found]}
-    (folder / PLAN).write_text(json.dumps(plan), encoding="utf-8")
+def hand_over(channel: socket.socket, authority: Path, served: Mapping[Place, socket.socket]) -> None:
+    """Give a gateway the sockets that it shall serve, and say what it shall do with each."""
+    plan = {"authority": str(authority), "places": [asdict(place) for place in served]}
+    socket.send_fds(channel, [json.dumps(plan).encode()], [listener.fileno() for listener in served.values()])
 
 
-def _read_plan(folder: Path) -> tuple[CertificateAuthority, list[Place]]:
-    plan = json.loads((folder / PLAN).read_text(encoding="utf-8"))
-    found = [
+def _take_over(channel: socket.socket) -> tuple[Path, dict[Place, socket.socket]] | None:
+    message, descriptors, _, _ = socket.recv_fds(channel, _MESSAGE, _SOCKETS)
+    if not message:
+        return None
+    plan = json.loads(message)
+    places = [
         Place(one["address"], one["port"], Endpoint(**one["target"]), tuple(one["names"])) for one in plan["places"]
     ]
-    return CertificateAuthority(Path(plan["authority"])), found
+    listeners = [socket.socket(fileno=descriptor) for descriptor in descriptors]
+    return Path(plan["authority"]), dict(zip(places, listeners, strict=True))
 
 
 class Gateway:
@@ -108,7 +113,7 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
         writer.write_eof()
 
 
-async def _run(folder: Path, pid: int, channel: socket.socket) -> None:
+async def _run(pid: int, channel: socket.socket) -> None:
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
     try:
@@ -118,38 +123,26 @@ async def _run(folder: Path, pid: int, channel: socket.socket) -> None:
     loop.add_reader(program, ended.set)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ended.set)
-    authority, found = _read_plan(folder)
-    gateway = Gateway(authority)
-    listeners = await _listeners(channel, ended)
-    # Fewer than asked for: the program could not make them, and has said why.
-    if len(listeners) == len(found):
-        for place, listener in zip(found, listeners, strict=True):
-            await gateway.serve(place, listener)
-        channel.sendall(READY)
-        channel.close()
-        await ended.wait()
-
-
-async def _listeners(channel: socket.socket, ended: asyncio.Event) -> list[socket.socket]:
-    """The sockets that the program listens on; none if it ends before it has sent them."""
-    receiving = asyncio.create_task(asyncio.to_thread(socket.recv_fds, channel, 1, _SOCKETS))
-    waiting = asyncio.create_task(ended.wait())
-    await asyncio.wait({receiving, waiting}, return_when=asyncio.FIRST_COMPLETED)
-    waiting.cancel()
-    _, descriptors, _, _ = await receiving
-    return [socket.socket(fileno=descriptor) for descriptor in descriptors]
+    # Its end of the channel closes with the program, so this does not wait for ever.
+    taken = await asyncio.to_thread(_take_over, channel)
+    if taken is None:
+        return
+    authority, served = taken
+    gateway = Gateway(CertificateAuthority(authority))
+    for place, listener in served.items():
+        await gateway.serve(place, listener)
+    channel.sendall(READY)
+    channel.close()
+    await ended.wait()
 
 
 def main() -> None:
     """Serve until the program has ended."""
-    folder, pid, descriptor = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+    pid, descriptor = int(sys.argv[1]), int(sys.argv[2])
     # Nobody's child: the program must not find one that it did not start.
     if os.fork():
         os._exit(0)
-    try:
-        asyncio.run(_run(folder, pid, socket.socket(fileno=descriptor)))
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    asyncio.run(_run(pid, socket.socket(fileno=descriptor)))
 
 
 if __name__ == "__main__":

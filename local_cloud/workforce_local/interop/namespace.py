@@ -18,7 +18,7 @@ import socket
 import struct
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 
 _CLONE_NEWNS = 0x00020000
@@ -49,11 +49,10 @@ class NamespaceError(RuntimeError):
     """This machine does not allow it. The message says what was refused."""
 
 
-def enter(files: Mapping[Path, Path], addresses: Iterable[str] = ()) -> None:
+def enter(addresses: Iterable[str] = ()) -> None:
     """Put this process, which must have one thread only, into namespaces of its own.
 
     Args:
-        files: What is seen instead of a file: path to the file whose content is to be seen there.
         addresses: Addresses outside of 127.0.0.0/8 that shall be this machine's.
 
     Raises:
@@ -66,9 +65,17 @@ def enter(files: Mapping[Path, Path], addresses: Iterable[str] = ()) -> None:
     _write("/proc/self/uid_map", f"{user} {user} 1")
     _write("/proc/self/gid_map", f"{group} {group} 1")
     _call("mount", b"none", b"/", None, ctypes.c_ulong(_MS_REC | _MS_PRIVATE), None)
-    for seen, content in files.items():
-        _call("mount", os.fsencode(content), os.fsencode(seen.resolve()), None, ctypes.c_ulong(_MS_BIND), None)
     _set_up_loopback(addresses)
+
+
+def hide(folder: Path) -> None:
+    """See an empty folder in memory instead of this one, which is gone with this process and its children."""
+    _call("mount", b"tmpfs", os.fsencode(folder.resolve()), b"tmpfs", ctypes.c_ulong(0), b"mode=0700")
+
+
+def overlay(seen: Path, content: Path) -> None:
+    """See another file's content in this file's place."""
+    _call("mount", os.fsencode(content), os.fsencode(seen.resolve()), None, ctypes.c_ulong(_MS_BIND), None)
 
 
 def listen(address: str, port: int) -> socket.socket:
@@ -131,7 +138,9 @@ def _write(path: str, content: str) -> None:
 
 def _probe() -> None:
     try:
-        enter({Path("/etc/hosts"): Path(os.devnull)}, ["169.254.169.254"])
+        enter(["169.254.169.254"])
+        overlay(Path("/etc/hosts"), Path(os.devnull))
+        hide(Path("/tmp"))  # noqa: S108 - any folder would do
         listen("169.254.169.254", 80).close()
     except (NamespaceError, OSError) as error:
         sys.exit(str(error))
