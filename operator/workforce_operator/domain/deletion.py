@@ -97,7 +97,9 @@ def _finished(desired: Desired, live: list[Job], unreadable: Mapping[str, str]) 
             )
         )
     if unreadable:
-        why = "; ".join(f"{region}: {reason}" for region, reason in sorted(unreadable.items()))
+        why = "; ".join(
+            f"{region} (jobs {desired.job_prefix(region)}-*): {reason}" for region, reason in sorted(unreadable.items())
+        )
         notes.append(
             Note("RegionsUnreadable", f"jobs may be left, because regions could not be read: {why}", warning=True)
         )
