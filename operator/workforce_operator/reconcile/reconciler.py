@@ -30,7 +30,7 @@ from workforce_operator.domain.ledger import Ledger, read_ledger
 from workforce_operator.domain.observed import Observed, Unknown
 from workforce_operator.domain.outcomes import Failure, Outcomes
 from workforce_operator.domain.plan import plan as decide
-from workforce_operator.domain.status import announce, build_status, refused_status, worth_writing
+from workforce_operator.domain.status import announce, build_status, refused_status, transitions, worth_writing
 from workforce_operator.domain.template_hash import template_hash
 from workforce_operator.domain.validate import read_spec, spec_for_deletion
 from workforce_operator.ports.azure import JobBody, Templates, Workplace, WriteGuard
@@ -167,6 +167,7 @@ class Reconciler:
     async def _pass(self, stored: StoredWorkforce, desired: Desired) -> Verdict:
         ledger = read_ledger(stored.status)
         places = workplaces(desired, ledger)
+        before = stored.status
         observed = await self._observer.observe(_subject(desired, ledger, places))
         plan = decide(desired, observed, ledger)
         if plan.ledger != ledger or stored.status.installation_id != desired.installation_id:
@@ -178,7 +179,7 @@ class Reconciler:
             return await self._finish(stored, plan)
         status = build_status(desired, observed, plan, outcomes, stored.status)
         stored = await self._write(stored, status, observed.now)
-        await self._tell(stored, plan, outcomes)
+        await self._tell(stored, plan, outcomes, transitions(before, stored.status))
         return self._verdict(stored.key, observed, plan, done, status)
 
     def _work(self, desired: Desired, plan: Plan, places: dict[str, Workplace]) -> Work:
@@ -228,10 +229,10 @@ class Reconciler:
         memory.last_written = now
         return written
 
-    async def _tell(self, stored: StoredWorkforce, plan: Plan, outcomes: Outcomes) -> None:
+    async def _tell(self, stored: StoredWorkforce, plan: Plan, outcomes: Outcomes, changes: tuple[Note, ...]) -> None:
         failures = [outcomes.spec, outcomes.control, *outcomes.regions.values()]
         notes = [Note(each.reason, each.message, warning=True) for each in failures if each is not None]
-        for note in (*plan.notes, *notes):
+        for note in (*plan.notes, *notes, *changes):
             await self._events.emit(stored, note)
 
     def _verdict(

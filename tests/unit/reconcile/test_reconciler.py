@@ -455,3 +455,21 @@ async def test_many_hires_take_several_passes_and_none_twice(op):
         await op.once()
     assert len(op.world.jobs.faults.made("hire")) == 90
     assert len(op.live()) == 90
+
+
+async def test_a_change_of_a_condition_is_told_once_as_an_event(op):
+    op.apply(replicas=2)
+    await op.settle()
+    op.world.depth.faults.always_error("read", Denied("no role", scope="acct"))
+    await op.settle(3)
+    told = [each.note for each in op.world.events.events if each.note.message.startswith("QueueReachable")]
+    assert [(note.reason, note.warning) for note in told] == [("AccessDenied", True)]
+    assert (await op.condition("QueueReachable"))[1] == "AccessDenied"
+
+
+async def test_becoming_ready_is_told_and_a_first_good_condition_is_not(op):
+    op.apply(replicas=2)
+    await op.settle()
+    messages = [each.note.message for each in op.world.events.events]
+    assert sum(message.startswith("Ready:") for message in messages) >= 1
+    assert not [message for message in messages if message.startswith(("SpecAccepted:", "RegionsHealthy:"))]
