@@ -22,11 +22,13 @@ from jobq.backends.storage import StorageQueue
 from jobq.cloud import Cloud
 from jobq.connect import open_credential, open_transport, queue_service_client, service_bus_client
 from jobq.version import __version__
+from workforce_agent import preemption
 from workforce_agent.control import Bus, TargetedListener, UntargetedListener
 from workforce_agent.execution import Surroundings
 from workforce_agent.family import become_subreaper
 from workforce_agent.guard import Guard
 from workforce_agent.lifecycle import Trigger
+from workforce_agent.metadata import open_metadata
 from workforce_agent.output import Writer
 from workforce_agent.pid_file import PidFile, pid_folder, pid_root
 from workforce_agent.report import OpenSender, Reporter
@@ -104,7 +106,7 @@ async def _live(
     if not become_subreaper():
         _log.warning("no_subreaper", effect="a process that leaves its task's session may outlive it")
     _log.info("worker_start", version=__version__, pid=os.getpid(), slots=settings.slots, host=socket.gethostname())
-    async with _control(worker, control, cloud, credential) as first_look:
+    async with _preemption(worker, cloud), _control(worker, control, cloud, credential) as first_look:
         worker.reporter.hello(settings.slots)
         await _unless_leaving(worker, first_look)
         try:
@@ -124,6 +126,20 @@ async def _live(
         returned=counters.returned,
     )
     return exit_code
+
+
+@asynccontextmanager
+async def _preemption(worker: Worker, cloud: Cloud) -> AsyncIterator[None]:
+    """Watch for scheduled events beside the worker, on nodes that have them."""
+    if not preemption.enabled(os.environ):
+        yield
+        return
+    async with open_metadata(cloud.imds) as fetch:
+        watching = asyncio.create_task(watch("preemption", preemption.Watcher(fetch, worker).run), name="preemption")
+        try:
+            yield
+        finally:
+            await _end([watching])
 
 
 @asynccontextmanager

@@ -21,6 +21,8 @@ class Mode(StrEnum):
     """Running tasks were told to checkpoint; what did not complete goes back; then it exits."""
     EVICTED = "evicted"
     """As returning, but it stays until the platform kills it, or resumes if the platform does not."""
+    PREEMPTED = "preempted"
+    """As evicted, because Azure has announced that it takes the machine; it resumes if Azure withdraws that."""
     INTERRUPTED = "interrupted"
     """A person pressed Ctrl-C: tasks go back, then it exits."""
 
@@ -39,6 +41,8 @@ class Trigger(StrEnum):
     SIGUSR2 = "sigusr2"
     TIME_LIMIT = "time-limit"
     EVICTION_TIMEOUT = "eviction-timeout"
+    PREEMPTION = "preemption"
+    PREEMPTION_WITHDRAWN = "preemption-withdrawn"
     TOO_MANY_FAILURES = "too-many-failures"
     QUEUE_EMPTY = "queue-empty"
     IDLE_TIMEOUT = "idle-timeout"
@@ -92,8 +96,8 @@ class Step:
 
 
 _LEAVING = frozenset({Mode.FINISHING, Mode.RETURNING, Mode.INTERRUPTED})
-_STOPPED = frozenset({Mode.RETURNING, Mode.EVICTED, Mode.INTERRUPTED})
-"""Modes in which running tasks have been sent SIGTERM already."""
+_BRACED = frozenset({Mode.EVICTED, Mode.PREEMPTED})
+"""Modes in which tasks were told to checkpoint, and the process stays for what will happen to it."""
 
 _FINISH = frozenset({Trigger.DRAIN_FINISH, Trigger.SIGUSR1, Trigger.QUEUE_EMPTY, Trigger.IDLE_TIMEOUT})
 _CHECKPOINT = frozenset(
@@ -109,14 +113,20 @@ _AGAIN = frozenset({Trigger.SIGUSR2, Trigger.DRAIN_CHECKPOINT})
 """Triggers that mean "faster" when they come a second time; the others happen once or repeat themselves."""
 
 
+_OVER = {Trigger.EVICTION_TIMEOUT: Mode.EVICTED, Trigger.PREEMPTION_WITHDRAWN: Mode.PREEMPTED}
+"""What did not happen after all, and the mode that ends with it."""
+
+
 def step(state: State, trigger: Trigger) -> Step:
     """The next state, and what to do to running tasks."""
     if trigger is Trigger.DO_NOT_ACCEPT:
         return Step(replace(state, accepting=False))
     if trigger is Trigger.ACCEPT:
         return _accept(state)
-    if trigger is Trigger.EVICTION_TIMEOUT:
-        return Step(replace(state, mode=Mode.WORKING, why=trigger) if state.mode is Mode.EVICTED else state)
+    if trigger in _OVER:
+        return Step(replace(state, mode=Mode.WORKING, why=trigger) if state.mode is _OVER[trigger] else state)
+    if trigger is Trigger.PREEMPTION:
+        return _preempt(state)
     if trigger is Trigger.SIGINT:
         return _interrupt(state)
     if trigger is Trigger.SIGTERM:
@@ -136,7 +146,7 @@ def _accept(state: State) -> Step:
 def _finish(state: State, trigger: Trigger) -> Step:
     if state.mode is Mode.WORKING:
         return Step(replace(state, mode=Mode.FINISHING, why=trigger))
-    if state.mode is Mode.EVICTED:
+    if state.mode in _BRACED:
         # Its tasks are on their way back already: with nothing left to finish, it leaves.
         return Step(replace(state, mode=Mode.RETURNING, why=trigger))
     return Step(state)
@@ -150,7 +160,7 @@ def _checkpoint(state: State, trigger: Trigger) -> Step:
         return Step(state, Stop.HURRY)
     if state.mode is Mode.RETURNING:
         return Step(replace(state, exit_code=exit_code))
-    stop = Stop.NOTHING if state.mode is Mode.EVICTED else Stop.TERMINATE
+    stop = Stop.NOTHING if state.mode in _BRACED else Stop.TERMINATE
     return Step(replace(state, mode=Mode.RETURNING, why=trigger, exit_code=exit_code), stop)
 
 
@@ -159,7 +169,21 @@ def _evict(state: State) -> Step:
         return Step(replace(state, mode=Mode.EVICTED, why=Trigger.SIGTERM), Stop.TERMINATE)
     if state.mode is Mode.FINISHING:
         return Step(replace(state, mode=Mode.RETURNING, why=Trigger.SIGTERM), Stop.TERMINATE)
+    if state.mode is Mode.PREEMPTED:
+        # The notice comes true: from now on only the platform's silence ends this.
+        return Step(replace(state, mode=Mode.EVICTED, why=Trigger.SIGTERM), Stop.HURRY)
     return Step(state, Stop.HURRY)
+
+
+def _preempt(state: State) -> Step:
+    if state.mode is Mode.WORKING:
+        return Step(replace(state, mode=Mode.PREEMPTED, why=Trigger.PREEMPTION), Stop.TERMINATE)
+    if state.mode is Mode.FINISHING:
+        return Step(replace(state, mode=Mode.RETURNING, why=Trigger.PREEMPTION), Stop.TERMINATE)
+    if state.mode is Mode.EVICTED:
+        # Now there is something to wait for that says when it is over.
+        return Step(replace(state, mode=Mode.PREEMPTED, why=Trigger.PREEMPTION))
+    return Step(state)
 
 
 def _interrupt(state: State) -> Step:

@@ -4,30 +4,35 @@ import pytest
 
 from workforce_agent.lifecycle import Mode, State, Stop, Trigger, step
 
-W, F, R, E, I = Mode.WORKING, Mode.FINISHING, Mode.RETURNING, Mode.EVICTED, Mode.INTERRUPTED  # noqa: E741 - one letter per column
+W, F, R, E, P, I = (  # noqa: E741 - one letter per column
+    Mode.WORKING, Mode.FINISHING, Mode.RETURNING, Mode.EVICTED, Mode.PREEMPTED, Mode.INTERRUPTED,
+)  # fmt: skip
 NOTHING, TERMINATE, HURRY, KILL = Stop.NOTHING, Stop.TERMINATE, Stop.HURRY, Stop.KILL
 
-# For each trigger: what becomes of working, finishing, returning, evicted and interrupted, and what tasks are told.
+# For each trigger: what becomes of working, finishing, returning, evicted, preempted and interrupted, and what tasks
+# are told.
 TABLE = {
-    Trigger.DRAIN_FINISH: [(F, NOTHING), (F, NOTHING), (R, NOTHING), (R, NOTHING), (I, NOTHING)],
-    Trigger.SIGUSR1: [(F, NOTHING), (F, NOTHING), (R, NOTHING), (R, NOTHING), (I, NOTHING)],
-    Trigger.QUEUE_EMPTY: [(F, NOTHING), (F, NOTHING), (R, NOTHING), (R, NOTHING), (I, NOTHING)],
-    Trigger.IDLE_TIMEOUT: [(F, NOTHING), (F, NOTHING), (R, NOTHING), (R, NOTHING), (I, NOTHING)],
-    Trigger.DRAIN_CHECKPOINT: [(R, TERMINATE), (R, TERMINATE), (R, NOTHING), (R, NOTHING), (I, NOTHING)],
-    Trigger.SIGUSR2: [(R, TERMINATE), (R, TERMINATE), (R, NOTHING), (R, NOTHING), (I, NOTHING)],
-    Trigger.DRAIN_DEADLINE: [(R, TERMINATE), (R, TERMINATE), (R, NOTHING), (R, NOTHING), (I, NOTHING)],
-    Trigger.TIME_LIMIT: [(R, TERMINATE), (R, TERMINATE), (R, NOTHING), (R, NOTHING), (I, NOTHING)],
-    Trigger.TOO_MANY_FAILURES: [(R, TERMINATE), (R, TERMINATE), (R, NOTHING), (R, NOTHING), (I, NOTHING)],
-    Trigger.SIGTERM: [(E, TERMINATE), (R, TERMINATE), (R, HURRY), (E, HURRY), (I, HURRY)],
-    Trigger.SIGINT: [(I, TERMINATE), (I, TERMINATE), (I, TERMINATE), (I, TERMINATE), (I, KILL)],
-    Trigger.EVICTION_TIMEOUT: [(W, NOTHING), (F, NOTHING), (R, NOTHING), (W, NOTHING), (I, NOTHING)],
-    Trigger.ACCEPT: [(W, NOTHING), (W, NOTHING), (R, NOTHING), (E, NOTHING), (I, NOTHING)],
-    Trigger.DO_NOT_ACCEPT: [(W, NOTHING), (F, NOTHING), (R, NOTHING), (E, NOTHING), (I, NOTHING)],
+    Trigger.DRAIN_FINISH: [(F, NOTHING), (F, NOTHING), (R, NOTHING), (R, NOTHING), (R, NOTHING), (I, NOTHING)],
+    Trigger.SIGUSR1: [(F, NOTHING), (F, NOTHING), (R, NOTHING), (R, NOTHING), (R, NOTHING), (I, NOTHING)],
+    Trigger.QUEUE_EMPTY: [(F, NOTHING), (F, NOTHING), (R, NOTHING), (R, NOTHING), (R, NOTHING), (I, NOTHING)],
+    Trigger.IDLE_TIMEOUT: [(F, NOTHING), (F, NOTHING), (R, NOTHING), (R, NOTHING), (R, NOTHING), (I, NOTHING)],
+    Trigger.DRAIN_CHECKPOINT: [(R, TERMINATE), (R, TERMINATE), (R, NOTHING), (R, NOTHING), (R, NOTHING), (I, NOTHING)],
+    Trigger.SIGUSR2: [(R, TERMINATE), (R, TERMINATE), (R, NOTHING), (R, NOTHING), (R, NOTHING), (I, NOTHING)],
+    Trigger.DRAIN_DEADLINE: [(R, TERMINATE), (R, TERMINATE), (R, NOTHING), (R, NOTHING), (R, NOTHING), (I, NOTHING)],
+    Trigger.TIME_LIMIT: [(R, TERMINATE), (R, TERMINATE), (R, NOTHING), (R, NOTHING), (R, NOTHING), (I, NOTHING)],
+    Trigger.TOO_MANY_FAILURES: [(R, TERMINATE), (R, TERMINATE), (R, NOTHING), (R, NOTHING), (R, NOTHING), (I, NOTHING)],
+    Trigger.SIGTERM: [(E, TERMINATE), (R, TERMINATE), (R, HURRY), (E, HURRY), (E, HURRY), (I, HURRY)],
+    Trigger.SIGINT: [(I, TERMINATE), (I, TERMINATE), (I, TERMINATE), (I, TERMINATE), (I, TERMINATE), (I, KILL)],
+    Trigger.EVICTION_TIMEOUT: [(W, NOTHING), (F, NOTHING), (R, NOTHING), (W, NOTHING), (P, NOTHING), (I, NOTHING)],
+    Trigger.PREEMPTION: [(P, TERMINATE), (R, TERMINATE), (R, NOTHING), (P, NOTHING), (P, NOTHING), (I, NOTHING)],
+    Trigger.PREEMPTION_WITHDRAWN: [(W, NOTHING), (F, NOTHING), (R, NOTHING), (E, NOTHING), (W, NOTHING), (I, NOTHING)],
+    Trigger.ACCEPT: [(W, NOTHING), (W, NOTHING), (R, NOTHING), (E, NOTHING), (P, NOTHING), (I, NOTHING)],
+    Trigger.DO_NOT_ACCEPT: [(W, NOTHING), (F, NOTHING), (R, NOTHING), (E, NOTHING), (P, NOTHING), (I, NOTHING)],
 }
 CELLS = [
     (trigger, mode, after, stop)
     for trigger, row in TABLE.items()
-    for mode, (after, stop) in zip((W, F, R, E, I), row, strict=True)
+    for mode, (after, stop) in zip((W, F, R, E, P, I), row, strict=True)
 ]
 
 
@@ -61,8 +66,9 @@ def test_only_a_working_and_accepting_worker_pulls():
     assert pulling == [(W, True)]
 
 
-def test_an_evicted_worker_stays_and_one_that_does_not_accept_stays_too():
+def test_an_evicted_or_preempted_worker_stays_and_one_that_does_not_accept_stays_too():
     assert not State(E).leaves_when_idle
+    assert not State(P).leaves_when_idle
     assert not State(W, accepting=False).leaves_when_idle
     assert all(State(mode).leaves_when_idle for mode in (F, R, I))
 
@@ -72,6 +78,12 @@ def test_an_eviction_that_does_not_come_gives_back_what_was_before():
     resumed = step(step(paused, Trigger.SIGTERM).state, Trigger.EVICTION_TIMEOUT).state
     assert resumed.mode is W
     assert not resumed.pulls
+
+
+def test_a_preemption_that_is_withdrawn_gives_back_what_was_before():
+    paused = step(State(), Trigger.DO_NOT_ACCEPT).state
+    resumed = step(step(paused, Trigger.PREEMPTION).state, Trigger.PREEMPTION_WITHDRAWN).state
+    assert (resumed.mode, resumed.pulls) == (W, False)
 
 
 def test_a_finish_drain_is_taken_back_and_a_checkpoint_drain_is_not():
