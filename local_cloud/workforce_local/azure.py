@@ -40,6 +40,7 @@ from workforce_local.identity.certificates import CertificateAuthority, write_pr
 from workforce_local.identity.grants import ADFS
 from workforce_local.identity.routes import IdentityService
 from workforce_local.imds import Machine, MetadataServer
+from workforce_local.insights import Insights
 from workforce_local.kept import HOST, KeptPorts, kept_secret, write_json
 from workforce_local.processes import STATE_VARIABLE
 from workforce_local.servicebus.arm import ServiceBusResources
@@ -79,6 +80,7 @@ class LocalAzure:
         self.state_dir = state_dir.resolve()
         self.config = config or LocalConfig()
         self.requests = RequestLog()
+        self.insights = Insights()
         self.certificates = CertificateAuthority(self.state_dir)
         self.issuer = Issuer.load(
             self.state_dir / "identity-key.pem", self.config.tenant_id,
@@ -105,7 +107,7 @@ class LocalAzure:
         self.control = Control(self.machine_learning, self.arm, self.issuer)
         self._happenings = Happenings(self.config.scenario, self.machine_learning.fleet, self.control)
         self.service_bus = self._make_service_bus()
-        self.chaos.add_parts(self.service_bus, self.namespaces, AzureNodes(self.machine_learning))
+        self.chaos.add_parts(self.service_bus, self.namespaces, AzureNodes(self.control, self.machine_learning.fleet))
         self._stack = contextlib.AsyncExitStack()
 
     # -- what clients need to know
@@ -225,7 +227,7 @@ class LocalAzure:
             "requests": self.requests.document,
         }
         app = web.Application(client_max_size=_MAX_BODY, middlewares=[self.chaos.middleware()])
-        app.add_routes(self.chaos.routes(self.admin_token))
+        app.add_routes([*self.chaos.routes(self.admin_token), *self.insights.routes(self.admin_token)])
         app.add_routes(admin_routes(self.admin_token, inspection))
         app.add_routes(control_routes(self.admin_token, self.control))
         app.add_routes([web.get("/metadata/endpoints", self._endpoints), web.get("/discovery", self._discovery)])
@@ -330,7 +332,9 @@ def _ready(azure: LocalAzure, file: Path | None) -> Iterator[None]:
     if file is None:
         yield
         return
-    content = json.dumps({"cloud": str(azure.cloud_file), "environment": azure.environment()}, indent=2)
+    telemetry = {"APPLICATIONINSIGHTS_CONNECTION_STRING": azure.insights.connection_string(azure.base_url)}
+    environment = {**azure.environment(), **telemetry}
+    content = json.dumps({"cloud": str(azure.cloud_file), "environment": environment}, indent=2)
     write_private(file, content.encode())
     try:
         yield

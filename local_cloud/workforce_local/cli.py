@@ -52,7 +52,12 @@ class Launcher:
     command: Sequence[str] = (sys.executable, "-m", "workforce_local.cli")
 
 
-_LAZY = {"run": "workforce_local.interop.command", "demo": "workforce_local.demo.command"}
+_LAZY = {
+    "chaos": "workforce_local.chaos.command",
+    "insights": "workforce_local.insights.command",
+    "run": "workforce_local.interop.command",
+    "demo": "workforce_local.demo.command",
+}
 """Verbs whose packages the others need not load, and where they are."""
 
 

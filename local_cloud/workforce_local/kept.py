@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import secrets
 import socket
 from collections.abc import Mapping
@@ -16,6 +17,8 @@ from typing import Any
 from workforce_local.identity.certificates import write_private
 
 HOST = "127.0.0.1"
+_PORTS = (20_000, 32_000)
+_ATTEMPTS = 200
 
 
 class KeptPorts:
@@ -35,10 +38,17 @@ class KeptPorts:
 
 
 def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port that is free, and that no outgoing connection takes between now and its use, or over a restart."""
+    for _ in range(_ATTEMPTS):
+        # What the kernel gives to outgoing connections begins at 32768 by default.
+        port = random.randrange(*_PORTS)  # noqa: S311 - nobody must guess it
+        with socket.socket() as probe:
+            try:
+                probe.bind((HOST, port))
+            except OSError:
+                continue
+            return port
+    raise OSError(f"no port of {_PORTS[0]} to {_PORTS[1]} is free on {HOST}")
 
 
 def kept_secret(path: Path) -> str:

@@ -15,6 +15,7 @@ _WORKSPACE = re.compile(r"/workspaces/(?P<name>[^/]+)", re.IGNORECASE)
 _NAMESPACE = re.compile(r"/Microsoft\.ServiceBus/namespaces/(?P<name>[^/]+)", re.IGNORECASE)
 _LOCATION = re.compile(r"/locations/(?P<name>[^/]+)", re.IGNORECASE)
 _STUDIO = re.compile(r"^(?:/api/(?P<region>[^/]+))?/(?:ux|index|execution|history)/v1\.0/", re.IGNORECASE)
+_INSIGHTS = re.compile(r"^/v2(\.1)?/track$")
 _IDENTITY = re.compile(r"^/[^/]+/(?:oauth2/|discovery/|v2\.0/\.well-known/|\.well-known/)", re.IGNORECASE)
 
 
@@ -31,6 +32,8 @@ class Classifier:
             return None
         if _IDENTITY.match(path) and not path.lower().startswith("/subscriptions/"):
             return Request("identity", method, path)
+        if _INSIGHTS.match(path):
+            return Request("insights", method, path)
         studio = _STUDIO.match(path)
         region = (studio["region"] if studio else None) or self._region(path)
         return Request("index" if studio else "arm", method, path, region)

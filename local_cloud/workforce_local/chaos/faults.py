@@ -14,8 +14,8 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
 
-Service = Literal["arm", "index", "identity", "imds", "queue", "blob", "serviceBus"]
-HTTP_SERVICES = ("arm", "index", "identity", "imds", "queue", "blob")
+Service = Literal["arm", "index", "identity", "imds", "insights", "queue", "blob", "serviceBus"]
+HTTP_SERVICES = ("arm", "index", "identity", "imds", "insights", "queue", "blob")
 STORAGE_SERVICES = ("queue", "blob")
 LIST_SERVICES = ("arm", "index")
 

@@ -109,8 +109,8 @@ def gone(pid: int) -> bool:
 
 
 @contextlib.asynccontextmanager
-async def open_arm(azure: LocalAzure) -> AsyncIterator[Arm]:
-    """azure-mgmt-core's pipeline as the operator uses it: its own session, bearer tokens, retries."""
+async def open_arm(azure: LocalAzure, *more: Any) -> AsyncIterator[Arm]:
+    """azure-mgmt-core's pipeline as the operator uses it: its own session, bearer tokens; and more policies."""
     cloud = load_cloud(str(azure.cloud_file))
     credential = ClientSecretCredential(
         azure.config.tenant_id,
@@ -122,7 +122,7 @@ async def open_arm(azure: LocalAzure) -> AsyncIterator[Arm]:
     )
     scope = f"{cloud.audiences.resource_manager}/.default"
     async with credential, open_transport(cloud) as transport:
-        policies = [RequestIdPolicy(), AsyncARMChallengeAuthenticationPolicy(credential, scope)]
+        policies = [RequestIdPolicy(), *more, AsyncARMChallengeAuthenticationPolicy(credential, scope)]
         async with AsyncARMPipelineClient(cloud.resource_manager, policies=policies, transport=transport) as client:
             yield Arm(azure, client)
 

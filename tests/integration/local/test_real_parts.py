@@ -50,7 +50,8 @@ def test_azure_alone_starts_serves_and_leaves_nothing(real: RealCloud) -> None:
     cloud = load_cloud(real.shell("echo $WORKFORCE_CLOUD").strip())
     addresses = {process.name: process.address for process in real.record().processes}
     assert cloud.resource_manager == addresses["azure"]
-    assert cloud.storage_queue_url("wfdemo") == f"{addresses['storage']}/wfdemo"
+    # Clients come through what can make storage fail, not straight to Azurite.
+    assert cloud.storage_queue_url("wfdemo") != f"{addresses['storage']}/wfdemo"
 
     assert real.run("down").returncode == 0
     assert real.processes() == []
