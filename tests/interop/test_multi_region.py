@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import shlex
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 from tests.interop.conftest import ACCOUNT, ANCESTOR, Ancestor, LocalCloud, OurAgent, unique, wait_until
 from tests.interop.test_workforce import settled, statuses
@@ -17,6 +21,13 @@ def regions(*names: str, **more: object) -> list[dict[str, object]]:
     """Workforces of a name of their own, one for each region."""
     fleet = unique("fleet")
     return [{"workspace": f"ws-{name}", "experiment": f"{fleet}-{name}", **more} for name in names]
+
+
+@pytest.fixture
+def short_folder() -> Iterator[Path]:
+    """For sockets of Python's multiprocessing, whose paths must not be longer than 107 characters."""
+    with tempfile.TemporaryDirectory(prefix="wf-") as folder:
+        yield Path(folder)
 
 
 def together(queue: str) -> dict[str, object]:
@@ -56,13 +67,14 @@ def test_ticks_hire_what_the_queue_asks_for_and_the_regions_can_hold(
 
 
 def test_what_it_hires_works_until_the_queue_is_empty(
-    ancestor: Ancestor, local_cloud: LocalCloud, queue: str, tmp_path: Path
+    ancestor: Ancestor, local_cloud: LocalCloud, queue: str, tmp_path: Path, short_folder: Path
 ) -> None:
     """jobq.md §1.3, §4: a worker on a node is the node's managed identity, and leaves with 0 when nothing is left."""
     words = local_cloud.into_azure(
         ANCESTOR / "bin" / "ai4s-jobq", f"{ACCOUNT}/{queue}", "worker", trust=ancestor.certificates
     )
-    fleet = regions(*OTHER_REGIONS, command=shlex.join(words), environment={"JOBQ_COPILOT_SKILL": "0"})
+    environment = {"JOBQ_COPILOT_SKILL": "0", "TMPDIR": str(short_folder)}
+    fleet = regions(*OTHER_REGIONS, command=shlex.join(words), environment=environment)
     experiments = [str(region["experiment"]) for region in fleet]
     results = tmp_path / "results"
     results.mkdir()
