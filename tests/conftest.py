@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 _TESTS = Path(__file__).parent
-_FIXTURES = ("azure", "kubernetes", "operator", "storage")
+_FIXTURES = ("azure", "kubernetes", "operator", "service_bus", "storage")
 _ORDER = ("unit", "property", "contract", "integration", "e2e")
 """Quick tests first: whoever broke something wants to know within seconds."""
 

@@ -51,6 +51,9 @@ class Cloud(_Model):
     service_bus: str | None = Field(
         default=None, description="AMQP endpoint host:port for every namespace, if not DNS."
     )
+    service_bus_management: str | None = Field(
+        default=None, description="HTTPS endpoint host:port that makes and counts queues, if not the namespace itself."
+    )
     imds: str = Field(default="http://169.254.169.254", description="Base URL of the instance metadata service.")
     ca_bundle: Path | None = Field(default=None, description="PEM file to trust instead of the public authorities.")
 

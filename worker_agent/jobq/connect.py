@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from azure.core.pipeline.transport import AioHttpTransport
     from azure.identity.aio import DefaultAzureCredential
     from azure.servicebus.aio import ServiceBusClient
+    from azure.servicebus.aio.management import ServiceBusAdministrationClient
     from azure.storage.queue.aio import QueueServiceClient
 
 USER_AGENT = f"workforce/{__version__}"
@@ -96,6 +97,25 @@ def service_bus_client(cloud: Cloud, host: str, credential: AsyncTokenCredential
         # The only way that the SDK keeps a port on TLS; without the transport type it would speak WebSocket.
         endpoint = {"custom_endpoint_address": f"sb://{cloud.service_bus}", "transport_type": TransportType.Amqp}
     return ServiceBusClient(host, credential, user_agent=USER_AGENT, **endpoint, **_trust(cloud), **options)
+
+
+def service_bus_admin_client(
+    cloud: Cloud, host: str, credential: AsyncTokenCredential
+) -> ServiceBusAdministrationClient | None:
+    """A client that makes and counts a namespace's queues; None where the cloud says nothing of such an endpoint.
+
+    Args:
+        cloud: Where Service Bus is.
+        host: Fully qualified host name of the namespace.
+        credential: Whose rights to use.
+    """
+    from azure.servicebus.aio.management import ServiceBusAdministrationClient
+
+    if cloud.service_bus is not None and cloud.service_bus_management is None:
+        return None
+    return ServiceBusAdministrationClient(
+        cloud.service_bus_management or host, credential, user_agent=USER_AGENT, retry_total=2, **_trust(cloud)
+    )
 
 
 def queue_service_client(

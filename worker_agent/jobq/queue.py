@@ -6,21 +6,27 @@ becomes of a task. Every push either stored the task or raises an error that nam
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
+from jobq.address import SERVICE_BUS_SCHEME, QueueAddress
 from jobq.backends.port import Delivery, QueueBackend, QueueSize
 from jobq.cloud import Cloud, load_cloud
-from jobq.connect import open_credential, open_transport, queue_service_client
 from jobq.dead_letter import DeadLetter, decode_dead_letter
 from jobq.errors import LockLost, MaybeStored, NotStored, TaskError, TaskTooLarge
+from jobq.names import CONNECTION_STRING_VARIABLE, QUEUE_VARIABLE
+from jobq.opening import open_backend
 from jobq.task import Task, decode_task, task_kwargs
 
 if TYPE_CHECKING:
+    from azure.core.credentials import TokenCredential
     from azure.core.credentials_async import AsyncTokenCredential
+
+    Credential: TypeAlias = AsyncTokenCredential | TokenCredential
 
 SEARCH_VISIBILITY = timedelta(minutes=2)
 """How long a look through the dead letters hides them from others."""
@@ -52,44 +58,85 @@ class JobQ:
         return self.backend.full_name
 
     @classmethod
-    @asynccontextmanager
-    async def from_storage_queue(
+    def from_storage_queue(
         cls,
         name: str,
         *,
         storage_account: str,
-        credential: AsyncTokenCredential | None = None,
+        credential: Credential | None = None,
         cloud: Cloud | None = None,
         create: bool = True,
-    ) -> AsyncIterator[JobQ]:
+    ) -> AbstractAsyncContextManager[JobQ]:
         """Open a queue of a storage account.
 
         Args:
             name: Name of the queue.
             storage_account: Name of the storage account.
-            credential: An asynchronous credential that stays the caller's; by default this process's identity.
+            credential: A credential, asynchronous or not, that stays the caller's; by default this process's identity.
             cloud: Which Azure; by default what `WORKFORCE_CLOUD` says.
             create: Make the queue if it is missing.
         """
-        async with AsyncExitStack() as stack:
-            chosen = cloud or load_cloud()
-            if credential is None:
-                credential = await stack.enter_async_context(open_credential(chosen))
-            queue = await stack.enter_async_context(_open(name, storage_account, credential, chosen, None))
-            if create:
-                await queue.backend.create()
-            yield queue
+        return cls.from_address(QueueAddress(storage_account, name), credential=credential, cloud=cloud, create=create)
+
+    @classmethod
+    def from_service_bus(
+        cls,
+        name: str,
+        *,
+        namespace: str,
+        credential: Credential | None = None,
+        cloud: Cloud | None = None,
+        create: bool = True,
+    ) -> AbstractAsyncContextManager[JobQ]:
+        """Open a queue of a Service Bus namespace.
+
+        Args:
+            name: Name of the queue.
+            namespace: Name of the namespace, or its host name.
+            credential: As for a storage queue.
+            cloud: The same.
+            create: Make the queue if it is missing, where we may; else an error says how to make it.
+        """
+        address = QueueAddress(namespace.removeprefix(SERVICE_BUS_SCHEME), name, service_bus=True)
+        return cls.from_address(address, credential=credential, cloud=cloud, create=create)
+
+    @classmethod
+    def from_connection_string(
+        cls, name: str, *, connection_string: str, cloud: Cloud | None = None, create: bool = True
+    ) -> AbstractAsyncContextManager[JobQ]:
+        """Open a queue of the storage account, or of the Service Bus namespace, that a connection string tells."""
+        environ = {CONNECTION_STRING_VARIABLE: connection_string, QUEUE_VARIABLE: name}
+        return cls.from_address(QueueAddress.resolve(None, environ), cloud=cloud, create=create)
+
+    @classmethod
+    def from_environment(
+        cls, *, credential: Credential | None = None, cloud: Cloud | None = None, create: bool = True
+    ) -> AbstractAsyncContextManager[JobQ]:
+        """Open the queue that `JOBQ_STORAGE` (`sb://NAMESPACE` for Service Bus) and `JOBQ_QUEUE` name.
+
+        With `JOBQ_CONNECTION_STRING` no account is needed, and no credential.
+
+        Raises:
+            AddressError: They name none.
+        """
+        address = QueueAddress.resolve(None, os.environ)
+        return cls.from_address(address, credential=credential, cloud=cloud, create=create)
 
     @classmethod
     @asynccontextmanager
-    async def from_connection_string(
-        cls, name: str, *, connection_string: str, cloud: Cloud | None = None, create: bool = True
+    async def from_address(
+        cls,
+        address: QueueAddress,
+        *,
+        credential: Credential | None = None,
+        cloud: Cloud | None = None,
+        create: bool = True,
     ) -> AsyncIterator[JobQ]:
-        """Open a queue of the storage account that a connection string tells."""
-        async with _open(name, "", None, cloud or load_cloud(), connection_string) as queue:
+        """Open the queue at an address; see `from_storage_queue` for the arguments."""
+        async with open_backend(address, cloud or load_cloud(), credential) as backend:
             if create:
-                await queue.backend.create()
-            yield queue
+                await backend.create()
+            yield cls(backend)
 
     async def push(
         self,
@@ -172,7 +219,8 @@ class JobQ:
                 if letter.task is None:
                     continue
                 task = replace(letter.task, num_retries=num_retries)
-                await self.push_task(task)
+                # Not the task's id: a service that detects duplicates has seen that one.
+                await self.push_task(task, key=f"{task.id}/failed-{delivery.message_id}")
                 await self.backend.failed.complete(delivery)
                 done.append(task.id)
         return done
@@ -207,19 +255,6 @@ async def _give_back(queue: QueueBackend, held: Sequence[Delivery]) -> None:
             await queue.release(delivery)
         except LockLost:
             continue  # completed by the caller, or expired: either way not ours to give back
-
-
-@asynccontextmanager
-async def _open(
-    name: str, account: str, credential: AsyncTokenCredential | None, cloud: Cloud, connection_string: str | None
-) -> AsyncIterator[JobQ]:
-    # Imported here, so that a program that only reads tasks does not pay for the SDK.
-    from jobq.backends.storage import StorageQueue  # noqa: PLC0415 - see above
-
-    async with open_transport(cloud) as transport:
-        client = queue_service_client(cloud, account, credential, transport, connection_string=connection_string)
-        async with client:
-            yield JobQ(StorageQueue(client, name))
 
 
 def _looked(text: str, attempts: int, enqueued: datetime | None) -> Looked:

@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from jobq.backends.storage import StorageQueue
+from jobq.address import QueueAddress
 from jobq.cloud import Cloud
-from jobq.connect import open_credential, open_transport, queue_service_client, service_bus_client
+from jobq.connect import open_credential, service_bus_client
+from jobq.opening import open_backend
 from jobq.version import __version__
 from workforce_agent import preemption
 from workforce_agent.control import Bus, TargetedListener, UntargetedListener
@@ -32,7 +33,7 @@ from workforce_agent.metadata import open_metadata
 from workforce_agent.output import Writer
 from workforce_agent.pid_file import PidFile, pid_folder, pid_root
 from workforce_agent.report import OpenSender, Reporter
-from workforce_agent.settings import ControlSettings, QueueAddress, RunSettings, job_name
+from workforce_agent.settings import ControlSettings, RunSettings, job_name
 from workforce_agent.supervisor import Worker
 
 if TYPE_CHECKING:
@@ -56,14 +57,8 @@ async def run_worker(
             credential = None
             if control is not None or address.connection_string is None:
                 credential = await stack.enter_async_context(open_credential(cloud))
-            transport = await stack.enter_async_context(open_transport(cloud))
-            service = await stack.enter_async_context(
-                queue_service_client(
-                    cloud, address.account, credential, transport, connection_string=address.connection_string
-                )
-            )
             around = Surroundings(
-                backend=StorageQueue(service, address.queue),
+                backend=await stack.enter_async_context(open_backend(address, cloud, credential)),
                 queue_name=address.queue,
                 worker=worker_id,
                 writer=writer,

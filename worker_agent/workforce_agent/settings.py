@@ -13,52 +13,11 @@ from jobq.cloud import Cloud
 from workforce_agent.locks import SHORTEST
 
 
-class SettingsError(ValueError):
-    """The settings do not go together. The text says what to change."""
-
-
 class WhenEmpty(StrEnum):
     """What an empty queue means."""
 
     WAIT = "wait"
     EXIT = "exit"
-
-
-@dataclass(frozen=True, slots=True)
-class QueueAddress:
-    """Where the task queue is.
-
-    Attributes:
-        account: Name of the storage account.
-        queue: Name of the queue.
-        connection_string: Takes the account's place, if given.
-    """
-
-    account: str
-    queue: str
-    connection_string: str | None = None
-
-    @classmethod
-    def resolve(cls, text: str | None, environ: Mapping[str, str]) -> Self:
-        """From `ACCOUNT/QUEUE`, or from `JOBQ_STORAGE` and `JOBQ_QUEUE`.
-
-        Raises:
-            SettingsError: Neither names a queue.
-        """
-        connection_string = environ.get(names.CONNECTION_STRING_VARIABLE) or None
-        if text is None:
-            account, queue = environ.get(names.STORAGE_VARIABLE, ""), environ.get(names.QUEUE_VARIABLE, "")
-            if not queue or not (account or connection_string):
-                raise SettingsError(
-                    f"name the queue: ACCOUNT/QUEUE, or {names.STORAGE_VARIABLE} and {names.QUEUE_VARIABLE}"
-                )
-        else:
-            account, slash, queue = text.rpartition("/")
-            if not (slash and account and queue):
-                raise SettingsError(f"{text!r} does not name a queue: write ACCOUNT/QUEUE")
-        if "/" in account or ":" in account:
-            raise SettingsError(f"{account!r} is not the name of a storage account")
-        return cls(account, queue, connection_string)
 
 
 @dataclass(frozen=True, slots=True)

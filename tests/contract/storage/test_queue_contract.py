@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from jobq.dead_letter import Failure, encode_dead_letter
+from jobq.dead_letter import Failure, decode_dead_letter, encode_dead_letter, encode_malformed
 from jobq.errors import LockLost, TaskTooLarge
 from jobq.queue import JobQ
 from jobq.task import MESSAGE_LIMIT, Task, shell_kwargs
@@ -48,8 +48,8 @@ async def test_a_text_arrives_as_it_was_sent(backend, body):
 
 
 async def test_a_text_above_the_limit_is_refused_before_sending(backend):
-    with pytest.raises(TaskTooLarge):
-        await backend.send("<" * (MESSAGE_LIMIT // 4) + "x")
+    with pytest.raises(TaskTooLarge, match=f"above the limit of {backend.limit} bytes"):
+        await backend.send("x" * (backend.limit + 1))
     assert (await backend.size()).total == 0
 
 
@@ -127,13 +127,34 @@ async def test_a_released_message_can_carry_another_text_and_wait(backend):
     assert (await eventually(backend)).body == "y"
 
 
-async def test_a_dead_letter_moves_to_a_queue_made_on_demand(backend):
-    await backend.send("x")
-    (delivery,) = await taken(backend)
-    await backend.dead_letter(delivery, "x, and why")
+async def give_up(backend, body, letter):
+    await backend.send(body)
+    await backend.dead_letter(await eventually(backend), letter)
+
+
+async def test_a_dead_letter_moves_to_a_queue_of_its_own_with_why(backend):
+    task = Task.new(shell_kwargs("exit 1"))
+    failure = Failure(error="exit code 1", exit_code=1, last_lines=["a", "b"], attempts=3, worker="w")
+    await give_up(backend, task.encode(), encode_dead_letter(task, failure))
+    await give_up(backend, "nonsense", encode_malformed("nonsense", failure))
     assert (await backend.size()).total == 0
-    assert backend.failed.full_name == f"{backend.full_name}-failed"
-    assert [seen.body for seen in await backend.failed.peek(1)] == ["x, and why"]
+    assert backend.failed.full_name.startswith(backend.full_name)
+    assert (await backend.failed.size()).total == 2
+    found = [decode_dead_letter(seen.body) for seen in await backend.failed.peek(5)]
+    assert [letter.failure for letter in found] == [failure, failure]
+    assert [(letter.task, letter.malformed) for letter in found] == [(task, None), (None, "nonsense")]
+
+
+async def test_attempts_are_counted_over_retries_that_carry_another_text(backend):
+    await backend.send("x", key="k")
+    first = await eventually(backend)
+    await backend.release(first)
+    second = await eventually(backend)
+    await backend.release(second, body="y")
+    third = await eventually(backend)
+    assert [delivery.attempts for delivery in (first, second, third)] == [1, 2, 3]
+    assert third.body == "y"
+    assert (await backend.size()).total == 1
 
 
 async def test_peeking_takes_nothing(backend):
@@ -147,7 +168,8 @@ async def test_visible_and_in_flight_are_counted_apart(backend):
         await backend.send(str(number))
     await taken(backend, 1)
     size = await backend.size()
-    assert (size.total, size.visible, size.in_flight) == (4, 3, 1)
+    assert size.total == 4
+    assert (size.visible, size.in_flight) in {(3, 1), (None, None)}  # where the service can tell
 
 
 async def test_clear_removes_everything(backend):
@@ -159,10 +181,10 @@ async def test_clear_removes_everything(backend):
 async def test_dead_letters_are_listed_found_retried_and_dropped(backend):
     queue = JobQ(backend)
     tasks = [Task.new(shell_kwargs(f"exit {number}")) for number in range(3)]
-    await backend.failed.create()
+    failure = Failure(error="exit code 1", exit_code=1)
     for task in tasks:
-        await backend.failed.send(encode_dead_letter(task, Failure(error="exit code 1", exit_code=1)))
-    await backend.failed.send("nonsense")
+        await give_up(backend, task.encode(), encode_dead_letter(task, failure))
+    await give_up(backend, "nonsense", encode_malformed("nonsense", failure))
 
     assert {letter.id for letter in await queue.failed()} == {*(task.id for task in tasks), None}
     found = await queue.find_failed(tasks[1].id)

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import click
 from typing_extensions import override
 
+from jobq.address import AddressError, QueueAddress
 from jobq.cloud import CloudError, load_cloud
 from jobq.durations import DurationError, parse_duration
 from jobq.errors import JobQError
-from workforce_agent.settings import QueueAddress, SettingsError
 
 if TYPE_CHECKING:
     from jobq.queue import JobQ
@@ -40,7 +40,7 @@ def resolve(queue: str | None) -> QueueAddress:
     """The queue that a command is about; wrong usage if there is none."""
     try:
         return QueueAddress.resolve(queue, os.environ)
-    except SettingsError as error:
+    except AddressError as error:
         raise click.UsageError(str(error)) from error
 
 
@@ -55,13 +55,7 @@ async def open_queue(queue: str | None, *, create: bool = False) -> AsyncIterato
         cloud = load_cloud()
     except CloudError as error:
         raise click.UsageError(str(error)) from error
-    if address.connection_string is not None:
-        opened = JobQ.from_connection_string(
-            address.queue, connection_string=address.connection_string, cloud=cloud, create=create
-        )
-    else:
-        opened = JobQ.from_storage_queue(address.queue, storage_account=address.account, cloud=cloud, create=create)
-    async with opened as jobq:
+    async with JobQ.from_address(address, cloud=cloud, create=create) as jobq:
         yield jobq
 
 
