@@ -25,7 +25,7 @@ TEST_WORKERS ?= 2
 PYTEST_FLAGS ?=
 DEMO_FLAGS ?= $(if $(filter-out 0,$(KEEP)),--keep)
 
-.PHONY: help prerequisites setup demo test test-interop check crds bench lock fmt clean
+.PHONY: help prerequisites setup demo test test-interop check crds bench bench-local lock fmt clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -38,7 +38,7 @@ setup: prerequisites $(PYTHON_READY) $(AZURITE_READY) $(KUBERNETES_READY) ## Set
 demo: setup ## Run the whole story on this machine; KEEP=1 keeps it running
 	@$(BIN)/workforce local demo $(DEMO_FLAGS)
 
-test: setup ## Run all tests
+test: setup $(INTEROP_READY) ## Run all tests
 	@$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadgroup --no-loadscope-reorder $(PYTEST_FLAGS) $(TESTS)
 
 test-interop: $(PYTHON_READY) $(AZURITE_READY) $(INTEROP_READY) ## Run ai4s-jobq here
@@ -53,6 +53,9 @@ crds: $(PYTHON_READY) ## Generate the resource definition and its reference page
 ifneq ($(wildcard bench/*.py),)
 bench: setup ## Run the benchmarks
 	@for program in bench/*.py; do echo "== $$program"; $(BIN)/python "$$program"; done
+
+bench-local: $(PYTHON_READY) $(AZURITE_READY) ## Run the benchmarks of the local cloud
+	@for program in bench/local_*.py; do echo "== $$program"; $(BIN)/python "$$program"; done
 endif
 
 lock: $(PYTHON_READY) ## Write the lock files of Python again, at the newest versions

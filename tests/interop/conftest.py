@@ -36,6 +36,7 @@ ACCOUNT = "wfdemo"
 NAMESPACE = "wf-bus"
 REGIONS = (
     "uksouth", "westeurope", "eastus", "northeurope", "swedencentral", "francecentral", "japaneast", "koreacentral",
+    "canadacentral",
 )  # fmt: skip
 FAST = TimingConfig(
     starting_seconds=0.01, preparing_seconds=0.01, node_start_seconds=0.01, finalizing_seconds=0.01,
@@ -79,11 +80,15 @@ class LocalCloud:
         words += ["--trust", str(trust)] if trust else []
         return [*words, "--", *map(str, program)]
 
-    def inspect(self, what: str) -> Any:
-        """What the local cloud knows by itself, beside its interfaces."""
+    def inspect(self, what: str, order: Mapping[str, Any] | None = None) -> Any:
+        """What the local cloud knows by itself, beside its interfaces; or, with an order, what it is told to do."""
         token = (self.state_dir / "azure" / "admin.token").read_text()
         base = json.loads((self.state_dir / "azure" / "cloud.json").read_text())["resourceManager"]
-        request = urllib.request.Request(f"{base}/_local/{what}", headers={"Authorization": f"Bearer {token}"})
+        request = urllib.request.Request(
+            f"{base}/_local/{what}",
+            data=json.dumps(order).encode() if order is not None else None,
+            headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
+        )
         trust = ssl.create_default_context(cafile=self.exports["SSL_CERT_FILE"])
         with urllib.request.urlopen(request, context=trust, timeout=30) as response:
             return json.load(response)

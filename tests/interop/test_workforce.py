@@ -66,6 +66,21 @@ def test_scaling_hires_and_lays_off_the_difference(ancestor: Ancestor, local_clo
     settled(local_cloud, experiment, Canceled=3)
 
 
+def test_paused_jobs_are_resumed(ancestor: Ancestor, local_cloud: LocalCloud) -> None:
+    """jobq.md §1.10: a paused job counts as pending, and is resumed by the studio's execution service."""
+    experiment = unique("exp")
+    call = ancestor.manager({"workspace": "ws-canadacentral", "experiment": experiment})
+    call(0, "hire", 2)
+    settled(local_cloud, experiment, Running=2)
+    local_cloud.inspect("pause", {"job": local_cloud.jobs(experiment)[0]["name"]})
+    settled(local_cloud, experiment, Running=1, Paused=1)
+    assert call(0, "get_current_state") == {"num_pending": 1, "num_running": 1}
+    call(0, "parallel_resume", 2)
+    settled(local_cloud, experiment, Running=2)
+    call(0, "parallel_lay_off", 2)
+    settled(local_cloud, experiment, Canceled=2)
+
+
 def test_the_cluster_is_read_with_exactly_the_fields_that_are_allowed(ancestor: Ancestor) -> None:
     """jobq.md §1.10: the ancestor's model of a cluster forbids any other field and wants all of these."""
     call = ancestor.manager({"workspace": "ws-eastus", "experiment": unique("exp")})
