@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import json
 import os
 import signal
@@ -37,6 +38,7 @@ from workforce_local.chaos.nodes import AzureNodes
 from workforce_local.config import ConfigError, LocalConfig
 from workforce_local.identity import Issuer
 from workforce_local.identity.certificates import CertificateAuthority, write_private
+from workforce_local.identity.federation import Federation
 from workforce_local.identity.grants import ADFS
 from workforce_local.identity.routes import IdentityService
 from workforce_local.imds import Machine, MetadataServer
@@ -57,6 +59,7 @@ DEFAULT_STORAGE_QUEUE = "https://127.0.0.1:10001/{account}"
 DEFAULT_BLOB = "https://127.0.0.1:10000/{account}"
 _STOP_SECONDS = 2.0
 _MAX_BODY = 16 << 20
+_COLLECT = (20_000, 50, 1_000)
 
 
 class LocalAzure:
@@ -219,9 +222,11 @@ class LocalAzure:
         self._happenings.start()
 
     def _application(self) -> web.Application:
+        given = self.config.identity.federation
         identity = IdentityService(
-            self.issuer, {self.config.client_id: self._client_secret}, base_url=lambda: self.base_url
-        )
+            self.issuer, {self.config.client_id: self._client_secret}, base_url=lambda: self.base_url,
+            assertions=Federation(given, self.config.client_id).check if given else None,
+        )  # fmt: skip
         inspection = {
             "jobs": lambda: [job.document() for job in self.jobs()],
             "requests": self.requests.document,
@@ -357,6 +362,9 @@ def main(
         config = LocalConfig.load(config_file) if config_file else LocalConfig()
     except ConfigError as error:
         raise click.ClickException(str(error)) from error
+    # Records of jobs stay as long as the process does: looking through all of them over and over took more time than
+    # answering the requests that made them.
+    gc.set_threshold(*_COLLECT)
     azure = LocalAzure(state_dir, config, storage_queue_url=storage_queue_url, blob_url=blob_url)
     try:
         asyncio.run(run(azure, ready_file))

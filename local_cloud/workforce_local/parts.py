@@ -16,6 +16,7 @@ from workforce_local.cluster.api_server import LocalKubernetes
 from workforce_local.cluster.binaries import resolve
 from workforce_local.config import LocalConfig
 from workforce_local.identity.certificates import CertificateAuthority
+from workforce_local.identity.cluster_trust import trust_cluster
 from workforce_local.processes import Identity
 from workforce_local.program import Program
 from workforce_local.state import Process, StateFolder
@@ -68,19 +69,25 @@ class AzurePart:
 
     name = "azure"
 
-    def __init__(self, folder: Path, log: Path, config: LocalConfig, storage: StoragePart) -> None:
+    def __init__(
+        self, folder: Path, log: Path, config: LocalConfig, storage: StoragePart, cluster: KubernetesPart | None = None
+    ) -> None:
         self._folder = folder
         self._config = config
+        self._cluster = cluster
         self._storage = storage
         self._ready_file = folder / "ready.json"
         self._log = log
         self._program: Program | None = None
 
     async def start(self) -> Started:
-        """Start it with the addresses of the storage that runs."""
+        """Start it with the addresses of the storage that runs, and trust in the cluster's tokens."""
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         config = self._folder / "config.json"
-        config.write_text(self._config.model_dump_json(by_alias=True, indent=2), encoding="utf-8")
+        given = self._config
+        if self._cluster is not None:
+            given = await trust_cluster(given, self._cluster.kubeconfig, self._folder)
+        config.write_text(given.model_dump_json(by_alias=True, indent=2), encoding="utf-8")
         options = {
             "--state-dir": self._folder,
             "--config": config,
@@ -183,9 +190,10 @@ def compose(
     """The parts, stage by stage. They stop in the reverse order: Pods and jobs before what they talk to."""
     azure = folder.root / "azure"
     storage = StoragePart(folder.root / "storage", azure, config)
-    jobs = AzurePart(azure, folder.logs / "azure.log", config, storage)
+    log = folder.logs / "azure.log"
     if not kubernetes:
-        return [[storage], [jobs]]
+        return [[storage], [AzurePart(azure, log, config, storage)]]
     cluster = KubernetesPart(folder.root / "kubernetes", str(folder.root), report)
+    jobs = AzurePart(azure, log, config, storage, cluster)
     pods = PodsPart(folder.root / "kubernetes", folder.logs / "pods.log", cluster)
     return [[cluster, storage], [jobs, pods]]

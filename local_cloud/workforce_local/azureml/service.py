@@ -14,6 +14,7 @@ import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from workforce_local.azureml import shapes
@@ -59,6 +60,8 @@ class Workspace:
     environments: dict[tuple[str, str], EnvironmentVersion] = field(default_factory=dict)
     jobs: dict[str, Job] = field(default_factory=dict)
     deleted: set[str] = field(default_factory=set)
+    folder: Path = Path()
+    """Of its jobs."""
 
 
 class MachineLearning:
@@ -248,7 +251,7 @@ class MachineLearning:
         job = Job(
             workspace=workspace.id, name=name, cluster=compute.config.name, sequence=self._sequence,
             submitted=dict(properties), properties=document, created=now, created_by=by,
-            folder=self._site.state_dir / "jobs" / workspace.config.name / name,
+            folder=workspace.folder / name,
         )  # fmt: skip
         job.go(first, now)
         workspace.jobs[name] = job
@@ -304,4 +307,5 @@ class MachineLearning:
             )
             for given in settings.environments
         }
-        return Workspace(address, settings, self.fleet.of(address), environments)
+        folder = self._site.state_dir / "jobs" / settings.name
+        return Workspace(address, settings, self.fleet.of(address), environments, folder=folder)

@@ -44,6 +44,8 @@ class SimulatedCluster:
         self._present = capacity.least
         self._preparing = 0
         self._busy = 0
+        self._wanted = 0
+        """Nodes that the waiting jobs want."""
         self._preempted = 0
         self._closed = False
 
@@ -53,8 +55,7 @@ class SimulatedCluster:
         """The node counts that the cluster reports; nodes that others hold are running."""
         present = self._present + self._preparing + self.capacity.shared
         running = self._busy + self.capacity.shared
-        waiting = sum(run.count for run in self._waiting.values())
-        target = min(max(running + waiting, present), self.capacity.maximum)
+        target = min(max(running + self._wanted, present), self.capacity.maximum)
         return NodeCounts(self._preparing, running, self._present - self._busy, 0, target, self._preempted)
 
     # -- what jobs do
@@ -79,6 +80,7 @@ class SimulatedCluster:
     def _queue(self, run: _Run) -> None:
         self._go(run, Status.QUEUED)
         self._waiting[run.job.name] = run
+        self._wanted += run.count
         self.balance()
 
     def _run(self, run: _Run) -> None:
@@ -160,12 +162,12 @@ class SimulatedCluster:
             run = next(iter(self._waiting.values()))
             if self._present - self._busy < run.count:
                 break
-            del self._waiting[run.job.name]
+            self._unqueue(run)
             self._run(run)
-        waiting = sum(run.count for run in self._waiting.values())
-        missing = waiting - (self._present - self._busy) - self._preparing
-        room = self.capacity.room(self._present + self._preparing)
-        for _ in range(max(0, min(missing, room))):
+        missing = self._wanted - (self._present - self._busy) - self._preparing
+        if missing <= 0:
+            return
+        for _ in range(min(missing, self.capacity.room(self._present + self._preparing))):
             self._preparing += 1
             self._later(self.pace.seconds("allocation", f"node {self._present + self._preparing}"), self._arrive)
 
@@ -195,9 +197,13 @@ class SimulatedCluster:
 
     def _leave(self, run: _Run) -> None:
         """Neither waiting, nor timed, nor on a node."""
-        self._waiting.pop(run.job.name, None)
+        self._unqueue(run)
         self._stop_timer(run)
         self._release(run, balance=False)
+
+    def _unqueue(self, run: _Run) -> None:
+        if self._waiting.pop(run.job.name, None) is not None:
+            self._wanted -= run.count
 
     def _release(self, run: _Run, *, balance: bool = True) -> None:
         if run.holds:

@@ -1,7 +1,8 @@
 """Who is given a token: the decision about one token request, apart from HTTP.
 
 Pure but for the comparison of secrets. Client secrets are checked against the known ones; a client assertion (workload
-identity) must be a well-formed, unexpired JSON web token for the token exchange. Its signature is not checked here.
+identity) is checked by whoever is passed in: `federation` looks at who signed it, and without any federation it must be
+a well-formed, unexpired JSON web token for the token exchange and no more.
 Invariant: a refusal carries Entra ID's error code, and never the secret that was presented.
 """
 
@@ -9,8 +10,9 @@ from __future__ import annotations
 
 import hmac
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import jwt
 
@@ -40,13 +42,22 @@ class Refused:
     description: str
 
 
-def grant(form: Mapping[str, str], secrets: Mapping[str, str], now: float) -> Granted | Refused:
+AssertionCheck = Callable[[str, str, float], Refused | None]
+"""Whether an assertion stands for an application at a time; None is yes."""
+
+
+def grant(
+    form: Mapping[str, str], secrets: Mapping[str, str], now: float, *,
+    assertions: AssertionCheck | None = None, disabled: Collection[str] = (),
+) -> Granted | Refused:  # fmt: skip
     """Decide about a client credentials request.
 
     Args:
         form: The fields of the request.
         secrets: Client secrets by application id in lower case.
         now: The time, for assertions.
+        assertions: Checks client assertions.
+        disabled: Application ids in lower case that are given nothing.
     """
     if form.get("grant_type") != "client_credentials":
         return Refused(400, "unsupported_grant_type", 70003, "The app requested an unsupported grant type.")
@@ -56,7 +67,9 @@ def grant(form: Mapping[str, str], secrets: Mapping[str, str], now: float) -> Gr
     audience = _audience(form)
     if isinstance(audience, Refused):
         return audience
-    refusal = _prove(form, client_id, secrets, now)
+    if client_id.lower() in disabled:
+        return Refused(400, "unauthorized_client", 7000112, f"Application '{client_id}' is disabled.")
+    refusal = _prove(form, client_id, secrets, now, assertions or _well_formed)
     return refusal or Granted(client_id, audience)
 
 
@@ -85,11 +98,13 @@ def _audience(form: Mapping[str, str]) -> str | Refused:
     return audience_of(scopes[0])
 
 
-def _prove(form: Mapping[str, str], client_id: str, secrets: Mapping[str, str], now: float) -> Refused | None:
+def _prove(
+    form: Mapping[str, str], client_id: str, secrets: Mapping[str, str], now: float, assertions: AssertionCheck
+) -> Refused | None:
     if assertion := form.get("client_assertion"):
         if form.get("client_assertion_type") != ASSERTION_TYPE:
             return Refused(400, "invalid_request", 900144, f"client_assertion_type must be {ASSERTION_TYPE}")
-        return _check_assertion(assertion, now)
+        return assertions(assertion, client_id, now)
     if client_id.lower() not in secrets:
         return Refused(400, "unauthorized_client", 700016, f"Application with identifier '{client_id}' was not found.")
     presented = form.get("client_secret")
@@ -102,11 +117,19 @@ def _prove(form: Mapping[str, str], client_id: str, secrets: Mapping[str, str], 
     return None
 
 
-def _check_assertion(assertion: str, now: float) -> Refused | None:
+def read_assertion(assertion: str) -> dict[str, Any] | Refused:
+    """The claims of an assertion, whoever signed it."""
     try:
-        claims = jwt.decode(assertion, options={"verify_signature": False})
+        claims: dict[str, Any] = jwt.decode(assertion, options={"verify_signature": False})
     except jwt.InvalidTokenError as error:
         return Refused(401, "invalid_client", 50027, f"JWT token is invalid or malformed: {error}")
+    return claims
+
+
+def _well_formed(assertion: str, client_id: str, now: float) -> Refused | None:
+    claims = read_assertion(assertion)
+    if isinstance(claims, Refused):
+        return claims
     expires = claims.get("exp")
     if not isinstance(expires, int | float) or expires <= now:
         return Refused(401, "invalid_client", 700024, "Client assertion is not within its valid time range.")

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 
 from aiohttp import web
 
-from workforce_local.identity.grants import ADFS, Refused, grant
+from workforce_local.identity.grants import ADFS, AssertionCheck, Refused, grant
 from workforce_local.identity.tokens import Issuer
 
 _ALIASES = frozenset({ADFS, "common", "organizations"})
@@ -24,11 +24,12 @@ class IdentityService:
 
     def __init__(
         self, issuer: Issuer, secrets: Mapping[str, str], *, base_url: Callable[[], str],
-        clock: Callable[[], float] = time.time,
+        assertions: AssertionCheck | None = None, clock: Callable[[], float] = time.time,
     ) -> None:  # fmt: skip
         self._issuer = issuer
         self._secrets = {client.lower(): secret for client, secret in secrets.items()}
         self._base_url = base_url
+        self._assertions = assertions
         self._clock = clock
 
     def routes(self) -> list[web.RouteDef]:
@@ -80,7 +81,9 @@ class IdentityService:
         if not self._knows(tenant):
             return _refuse(Refused(400, "invalid_request", 90002, f"Tenant '{tenant}' not found."))
         form = {name: value for name, value in (await request.post()).items() if isinstance(value, str)}
-        decision = grant(form, self._secrets, self._clock())
+        decision = grant(
+            form, self._secrets, self._clock(), assertions=self._assertions, disabled=self._issuer.disabled
+        )
         if isinstance(decision, Refused):
             return _refuse(decision)
         token = self._issuer.mint(decision.audience, decision.client_id)
