@@ -34,7 +34,8 @@ class Gate:
         waiting: Why, for people.
         retry_at: When a back-off ends.
         idle: All that wait do so because there is no work to do.
-        crash_loop: Jobs fail fast.
+        crash_loop: Jobs fail fast, and their replacements too: more than one of each replica has failed in a row.
+        blind: How many of them only wait for the queue to be read.
         error: The error of the last failed one.
     """
 
@@ -47,6 +48,7 @@ class Gate:
     idle: bool = False
     crash_loop: bool = False
     error: str | None = None
+    blind: int = 0
 
 
 def evidence(ended: Sequence[Job], drained: frozenset[int], replacements: int) -> tuple[Job, ...]:
@@ -95,6 +97,7 @@ def gate(
         idle=bool(waits) and all(wait.idle for wait in waits),
         crash_loop=loop.crash_loop,
         error=loop.error,
+        blind=rest.blind,
     )
 
 
@@ -106,10 +109,13 @@ def _failing(recent: tuple[Job, ...], desired: int, failed: int, now: datetime) 
     last = _ended(run[0])
     retry_at = last + _delay(rounds, FAILED_BASE, FAILED_MOST)
     error = next((job.error for job in run if job.error), None)
+    # One bad node in a fleet is no crash loop: its replacement waits, and only if more follow is it told as one.
+    again = rounds > 1
     if failed == 0 or now >= retry_at:
-        return Gate(allowed=failed, crash_loop=rounds > 1 and now < last + FAST, error=error)
+        return Gate(allowed=failed, crash_loop=again and now < last + FAST, error=error)
     text = f"workers fail within {_minutes(FAST)} minutes: trying again at {_clock(retry_at)}"
-    return Gate(0, failed, waiting=text, retry_at=retry_at, crash_loop=True, error=error)
+    text += f" (last error: {error})" if error else ""
+    return Gate(0, failed, waiting=text, retry_at=retry_at, crash_loop=again, error=error)
 
 
 def _idling(
@@ -119,7 +125,7 @@ def _idling(
         return Gate(allowed=0)
     if isinstance(queue, Unknown):
         text = "workers completed and the queue cannot be read: not replaced until it can"
-        return Gate(0, completed, waiting=text)
+        return Gate(0, completed, waiting=text, blind=completed)
     if not queue.value.has_visible:
         return Gate(0, completed, waiting="workers completed and no task waits in the queue", idle=True)
     run = _fast_run(recent, Outcome.COMPLETED)

@@ -160,11 +160,20 @@ def test_deletion_is_told():
 
 
 def test_a_crash_loop_degrades_with_the_last_error():
-    failed = [job(number, "Failed", started=1, ended=0, error="exit code 3") for number in range(2)]
-    status = status_of(desired(), observed(one=jobs(*failed)), FULL)
+    failed = [job(number, "Failed", started=1, ended=0, error="exit code 3") for number in range(3)]
+    status = status_of(desired(), observed(one=jobs(*failed)), ledger(one=entry(3, filled=2)))
     assert verdict(status, "RegionsHealthy") == ("False", "CrashLoop")
     assert said(status, "RegionsHealthy").message == "one: exit code 3"
     assert verdict(status, "Ready") == ("False", "Degraded")
+
+
+def test_one_fast_failure_leaves_a_fleet_ready():
+    failed = job(1, "Failed", started=1, ended=0, error="exit code 3")
+    status = status_of(desired(), observed(one=jobs(*running(1), failed)), FULL, previous=ready_before())
+    assert verdict(status, "RegionsHealthy") == ("True", "AllHealthy")
+    assert verdict(status, "Ready") == ("True", "AsDesired")
+    assert verdict(status, "Progressing") == ("True", "Hiring")
+    assert "exit code 3" in said(status, "Progressing").message
 
 
 def test_an_unreadable_region_keeps_its_last_counts_and_clears_ready_after_ten_minutes():

@@ -35,7 +35,7 @@ def test_a_worker_that_completed_is_not_replaced_while_no_work_is_visible():
 
 def test_a_worker_that_completed_is_not_replaced_while_the_queue_is_unknown():
     answer = decide(1, [job(0, "Completed", started=60, ended=30)], queue=Unknown("Unavailable"))
-    assert (answer.allowed, answer.held, answer.idle) == (0, 1, False)
+    assert (answer.allowed, answer.held, answer.idle, answer.blind) == (0, 1, False, 1)
 
 
 def test_a_worker_that_others_cancelled_is_replaced_at_once_without_visible_work():
@@ -62,14 +62,29 @@ def test_failures_in_a_row_double_the_wait_up_to_ten_minutes(failures, seconds):
     ended = [job(number, "Failed", started=number + 2, ended=number + 1) for number in range(failures)]
     retry_at = NOW - timedelta(minutes=1) + timedelta(seconds=seconds)
     before = decide(1, ended, now=retry_at - timedelta(seconds=1))
-    assert (before.allowed, before.held, before.retry_at, before.crash_loop) == (0, 1, retry_at, True)
+    assert (before.allowed, before.held, before.retry_at, before.crash_loop) == (0, 1, retry_at, failures > 1)
     assert decide(1, ended, now=retry_at).allowed == 1
 
 
 def test_a_whole_region_failing_once_is_one_round_of_failures():
     ended = [job(number, "Failed", started=2, ended=1) for number in range(8)]
     assert decide(8, ended, desired=8).allowed == 8
-    assert decide(8, ended, desired=8, now=NOW - timedelta(seconds=51)).held == 8
+    waiting = decide(8, ended, desired=8, now=NOW - timedelta(seconds=51))
+    assert (waiting.held, waiting.crash_loop) == (8, False)
+
+
+def test_failures_are_a_crash_loop_only_when_the_replacements_fail_too():
+    ended = [job(number, "Failed", started=2, ended=1, error="exit 3") for number in range(9)]
+    first = decide(8, ended[:8], desired=8, now=NOW - timedelta(seconds=51))
+    assert (first.held, first.crash_loop) == (8, False)
+    assert first.waiting.endswith("(last error: exit 3)")
+    assert decide(8, ended, desired=8, now=NOW - timedelta(seconds=51)).crash_loop
+
+
+def test_one_bad_node_of_a_hundred_delays_its_own_replacement_and_nothing_else():
+    answer = decide(1, [job(0, "Failed", started=1, ended=0)], desired=100)
+    assert (answer.allowed, answer.held, answer.crash_loop) == (0, 1, False)
+    assert answer.retry_at == NOW + timedelta(seconds=10)
 
 
 def test_a_worker_that_failed_after_long_work_is_replaced_at_once():
