@@ -56,6 +56,8 @@ _BACKOFF_SECONDS = 0.5
 _IDLE_SECONDS = 60.0
 """A send link unused for longer is replaced: the service may have closed it, and a send on it would end unknown."""
 _BATCH = 500
+_BATCH_LIMIT = 1024 * 1024 - OVERHEAD
+"""Batches stay below this on every tier, also where one message may be larger."""
 
 _LOST = (MessageLockLostError, MessageNotFoundError, MessageAlreadySettled)
 _REFUSED = (ServiceBusAuthenticationError, ServiceBusAuthorizationError, MessagingEntityDisabledError)
@@ -198,7 +200,7 @@ class SendLink:
             attempt += 1
             sender = await self._opened()
             try:
-                return await _send(sender, messages)
+                return await _send(sender, messages, min(self.limit, _BATCH_LIMIT))
             except ServiceBusServerBusyError as error:
                 if attempt == _ATTEMPTS:
                     raise NotStored(f"{self._name} is too busy: {first_line(error)}") from error
@@ -245,11 +247,11 @@ class SendLink:
             await _quietly(sender.close())
 
 
-async def _send(sender: ServiceBusSender, messages: list[ServiceBusMessage]) -> int:
+async def _send(sender: ServiceBusSender, messages: list[ServiceBusMessage], limit: int) -> int:
     if len(messages) == 1:
         await sender.send_messages(messages[0])
         return 1
-    batch = await sender.create_message_batch()
+    batch = await sender.create_message_batch(max_size_in_bytes=limit)
     taken = 0
     for message in messages:
         try:
