@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import ssl
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
 
+import aiohttp
 import psutil
 import pytest
 import pytest_asyncio
@@ -49,6 +51,16 @@ class Arm:
         url = path if path.startswith("https:") else self.azure.base_url + self.workspace + path
         params = query if path.startswith("https:") else {"api-version": API_VERSION, **query}
         return await self.client.send_request(HttpRequest(method, url, params=params, json=body), stream=False)
+
+    async def post_as(self, token: str, path: str, body: Any = None) -> Any:
+        """The JSON of a POST with another token than the resource manager's."""
+        connector = aiohttp.TCPConnector(ssl=ssl.create_default_context(cafile=str(self.azure.ca_file)))
+        headers = {"Authorization": f"Bearer {token}"}
+        async with (
+            aiohttp.ClientSession(connector=connector, headers=headers) as session,
+            session.post(self.azure.base_url + path, json=body or {}) as answer,
+        ):
+            return await answer.json()
 
     async def get(self, path: str, **query: str) -> Any:
         """The JSON of a successful GET."""

@@ -65,6 +65,19 @@ async def test_the_instance_document_names_the_machine(local_azure, imds):
     assert (compute["name"], compute["subscriptionId"]) == ("host", local_azure.config.subscription_id)
 
 
+async def test_a_part_of_the_instance_document_is_given_by_its_path(imds):
+    """As the real service does: objects as JSON, single values as text and only with format=text."""
+    path, version = "/metadata/instance/compute", "?api-version=2021-02-01"
+    async with imds.get(f"{path}{version}") as answer:
+        assert (await answer.json())["name"] == "host"
+    async with imds.get(f"{path}/name{version}&format=text") as answer:
+        assert await answer.text() == "host"
+    async with imds.get(f"{path}/name{version}") as answer:
+        assert answer.status == 400
+    async with imds.get(f"{path}/nothing{version}") as answer:
+        assert answer.status == 404
+
+
 async def test_a_wrong_msi_secret_opens_nothing(local_azure):
     url = local_azure.imds.environment()["MSI_ENDPOINT"]
     query = {"api-version": "2017-09-01", "resource": "https://storage.azure.com"}
