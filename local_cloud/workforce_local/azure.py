@@ -337,7 +337,7 @@ def _ready(azure: LocalAzure, file: Path | None) -> Iterator[None]:
     if file is None:
         yield
         return
-    telemetry = {"APPLICATIONINSIGHTS_CONNECTION_STRING": azure.insights.connection_string(azure.base_url)}
+    telemetry = azure.insights.environment(azure.base_url)
     environment = {**azure.environment(), **telemetry}
     content = json.dumps({"cloud": str(azure.cloud_file), "environment": environment}, indent=2)
     write_private(file, content.encode())

@@ -15,7 +15,7 @@ _WORKSPACE = re.compile(r"/workspaces/(?P<name>[^/]+)", re.IGNORECASE)
 _NAMESPACE = re.compile(r"/Microsoft\.ServiceBus/namespaces/(?P<name>[^/]+)", re.IGNORECASE)
 _LOCATION = re.compile(r"/locations/(?P<name>[^/]+)", re.IGNORECASE)
 _STUDIO = re.compile(r"^(?:/api/(?P<region>[^/]+))?/(?:ux|index|execution|history)/v1\.0/", re.IGNORECASE)
-_INSIGHTS = re.compile(r"^/v2(\.1)?/track$")
+_INSIGHTS = re.compile(r"^//?v2(\.1)?/track$")
 _IDENTITY = re.compile(r"^/[^/]+/(?:oauth2/|discovery/|v2\.0/\.well-known/|\.well-known/)", re.IGNORECASE)
 
 

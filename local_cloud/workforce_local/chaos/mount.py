@@ -6,6 +6,7 @@ costs a relayed connection to storage and one look at an empty list per request.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import ssl
 from collections.abc import Callable
@@ -74,14 +75,13 @@ class Chaos:
         self._bus = bus
         self._director = Director(self.engine, BusHappenings(bus, namespaces), nodes)
 
-    def changed(self) -> None:
-        """Faults were set or taken away: whatever acts by itself acts accordingly."""
-        for front in self.fronts.values():
-            front.changed()
+    async def changed(self) -> None:
+        """Faults were set or taken away: whatever acts by itself acts accordingly when this returns."""
         if self._bus is not None:
             self._bus.interfere = self._wires if self.engine.rules else None
         if self._director is not None:
             self._director.changed()
+        await asyncio.gather(*(front.changed() for front in self.fronts.values()))
 
     async def __aenter__(self) -> Self:
         for front in self.fronts.values():

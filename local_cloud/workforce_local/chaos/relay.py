@@ -42,7 +42,6 @@ class Relay:
         self._choose = choose
         self._fronts: set[_Front] = set()
         self._listener: asyncio.Server | None = None
-        self._moving: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()
@@ -51,33 +50,27 @@ class Relay:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._moving is not None:
-            self._moving.cancel()
         if self._listener is not None:
             self._listener.close()
             for front in list(self._fronts):
                 front.abort()
             await self._listener.wait_closed()
 
-    def move(self) -> None:
-        """Make the clients connect again, because `choose` chooses differently now.
+    async def move(self) -> None:
+        """Make the clients connect again, because `choose` chooses differently now; returns when the old ones went.
 
         A connection is cut when nothing has moved on it for a moment, as a server does that closes idle connections;
         one that is never quiet is cut after a second.
         """
-        if self._moving is not None:
-            self._moving.cancel()
-        self._moving = asyncio.create_task(self._move(list(self._fronts)), name="relay-moves")
-
-    async def _move(self, fronts: list[_Front]) -> None:
+        fronts = set(self._fronts)
         deadline = time.monotonic() + _PATIENCE_SECONDS
         while fronts:
             now = time.monotonic()
             for front in fronts:
                 if (now - front.moved > _QUIET_SECONDS and not front.waiting) or now > deadline:
                     front.abort()
-            fronts = [front for front in fronts if front in self._fronts]
             await asyncio.sleep(_POLL_SECONDS)
+            fronts &= self._fronts
 
     def _front(self) -> _Front:
         return _Front(self._choose(), self._fronts)

@@ -5,7 +5,7 @@ Invariant: a scenario is set as a whole or not at all.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
@@ -21,10 +21,10 @@ class ChaosRoutes:
 
     Args:
         engine: Holds the faults.
-        changed: Told when faults were set or taken away.
+        changed: Told when faults were set or taken away; they count when it returns.
     """
 
-    def __init__(self, engine: Engine, changed: Callable[[], None]) -> None:
+    def __init__(self, engine: Engine, changed: Callable[[], Awaitable[None]]) -> None:
         self._engine = engine
         self._changed = changed
 
@@ -46,7 +46,7 @@ class ChaosRoutes:
         except ValueError as error:
             return refusal(f"the body is not JSON: {error}")
         added = [rule.fault.name for rule in self._engine.set(scenario)]
-        self._changed()
+        await self._changed()
         return web.json_response({"set": added})
 
     async def show(self, request: web.Request) -> web.Response:
@@ -62,7 +62,7 @@ class ChaosRoutes:
             removed = 1
         else:
             return refusal(f"no fault has the name {name}", status=404)
-        self._changed()
+        await self._changed()
         return web.json_response({"removed": removed})
 
     async def injected(self, request: web.Request) -> web.Response:

@@ -9,6 +9,7 @@ Invariant: the proxy changes neither path, nor header, nor body, which a shared 
 from __future__ import annotations
 
 import contextlib
+import io
 import ssl
 from typing import Self
 from urllib.parse import urlsplit
@@ -84,12 +85,12 @@ class StorageFront:
     async def __aexit__(self, *_: object) -> None:
         await self._stack.aclose()
 
-    def changed(self) -> None:
+    async def changed(self) -> None:
         """Faults were set or taken away: lead the clients where they belong now."""
         faulty = self._engine.afflicts(self._service)
         if faulty != self._faulty:
             self._faulty = faulty
-            self._relay.move()
+            await self._relay.move()
 
     def _choose(self) -> Address:
         return self._proxy if self._faulty else self._azurite
@@ -104,7 +105,7 @@ class StorageFront:
         body = await request.read()
         try:
             async with self._session.request(
-                request.method, url, headers=headers, data=body or None, allow_redirects=False,
+                request.method, url, headers=headers, data=io.BytesIO(body) if body else None, allow_redirects=False,
                 skip_auto_headers=_OWN_HEADERS,
             ) as answer:  # fmt: skip
                 content = await answer.read()

@@ -40,11 +40,19 @@ class Insights:
         """What exporters are given."""
         return f"InstrumentationKey={self.key};IngestionEndpoint={base_url}/;LiveEndpoint={base_url}/"
 
+    def environment(self, base_url: str) -> dict[str, str]:
+        """Variables with which an exporter sends here, and nothing about itself to its maker."""
+        return {
+            "APPLICATIONINSIGHTS_CONNECTION_STRING": self.connection_string(base_url),
+            "APPLICATIONINSIGHTS_STATSBEAT_DISABLED_ALL": "true",
+        }
+
     def routes(self, token: str) -> list[web.RouteDef]:
         """What to add to a server. Whoever knows the key may send; whoever knows the token may look."""
         return [
-            web.post("/v2.1/track", self.track),
-            web.post("/v2/track", self.track),
+            # Endpoints end with a slash, and exporters add another one.
+            web.post("/{more:/?}v2.1/track", self.track),
+            web.post("/{more:/?}v2/track", self.track),
             web.get(PATH, guarded(token, self.query)),
         ]
 
