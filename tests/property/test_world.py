@@ -7,6 +7,7 @@ hire under a name that was not reserved, no order that the stored ledger does no
 from __future__ import annotations
 
 import contextlib
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import given
@@ -103,6 +104,21 @@ def test_without_control_no_running_job_is_ever_laid_off(replicas: int, most: tu
     come_to_rest(world)
     assert len(world.supply()) >= min(world.desired.spec.replicas, sum(most))
     assert not world.told
+
+
+@given(replicas=counts, most=st.tuples(st.integers(1, 8), counts), schedule=schedules)
+def test_while_the_channel_was_never_ready_it_may_be_corrected(
+    replicas: int, most: tuple[int, int], schedule: list[Any]
+):
+    """What the API server refuses a change of ``spec.control`` by never comes about, whatever else goes wrong."""
+    world = World(replicas, most)
+    mute = [(kind, replace(argument, control_down=True) if kind == "pass" else argument) for kind, argument in schedule]
+    for step in mute:
+        play(world, [step])
+        assert not world.stored.replicas
+        assert not any(region.hiring or region.reserved for region in world.stored.regions)
+    come_to_rest(world)
+    assert len(world.supply()) == min(world.desired.spec.replicas, sum(most))
 
 
 @given(

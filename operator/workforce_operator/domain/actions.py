@@ -71,6 +71,7 @@ class RegionPlan:
         crash_loop: Jobs fail fast here.
         error: The error of the last job that did.
         overdue: Jobs that should have left by their drain deadline.
+        blind: How many of the held hires wait only until the queue can be read.
     """
 
     desired: int
@@ -90,6 +91,7 @@ class RegionPlan:
     crash_loop: bool = False
     error: str | None = None
     overdue: int = 0
+    blind: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +103,7 @@ class Plan:
         actions: To be executed in this order of kinds: orders and cancels, then hires.
         desired: Worker jobs wanted now, over all regions.
         regions: Numbers by region name.
+        channel_awaited: Nobody is hired before the control channel is ready for the first time.
         notes: For people.
         finished: The resource is being deleted and nothing is left to do: the finalizer may go.
         left_behind: Names of jobs that deletion leaves, told to people when the finalizer goes.
@@ -111,6 +114,7 @@ class Plan:
     actions: tuple[Action, ...] = ()
     desired: int = 0
     regions: dict[str, RegionPlan] = field(default_factory=dict)
+    channel_awaited: bool = False
     notes: tuple[Note, ...] = ()
     finished: bool = False
     left_behind: tuple[str, ...] = ()

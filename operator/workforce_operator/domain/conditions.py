@@ -185,10 +185,8 @@ def _progressing(view: View) -> Verdict:
     suspend = view.desired.spec.suspend
     if suspend is Suspend.HOLD:
         return Verdict("False", "Suspended", "suspend is Hold: nothing is touched")
-    if view.missing > 0 and suspend is Suspend.SCALE_UP_ONLY:
-        return Verdict("False", "Suspended", f"{view.missing} more are wanted; suspend is ScaleUpOnly: nobody is hired")
     if view.missing > 0:
-        return Verdict("True", "Hiring", _sentence(f"{view.missing} of {view.wanted} are missing", view.waiting()))
+        return _growing(view)
     if view.excess:
         return _shrinking(view)
     if view.draining:
@@ -196,6 +194,17 @@ def _progressing(view: View) -> Verdict:
     if view.pending:
         return Verdict("True", "Hiring", f"{view.pending} wait for a node")
     return Verdict("False", "Complete", "numbers are as desired")
+
+
+def _growing(view: View) -> Verdict:
+    if view.desired.spec.suspend is Suspend.SCALE_UP_ONLY:
+        return Verdict("False", "Suspended", f"{view.missing} more are wanted; suspend is ScaleUpOnly: nobody is hired")
+    text = _sentence(f"{view.missing} of {view.wanted} are missing", view.waiting())
+    if view.channel_awaited:
+        return Verdict("False", "ControlChannelNotReady", text)
+    if view.blind:
+        return Verdict("False", "QueueUnreadable", text)
+    return Verdict("True", "Hiring", text)
 
 
 def _shrinking(view: View) -> Verdict:
@@ -225,6 +234,9 @@ def _blocked(view: View, current: Mapping[str, Condition]) -> Verdict | None:
         return Verdict("False", "Degraded", current[SPEC_ACCEPTED].message)
     if current[REGIONS_HEALTHY].status == "False" and not view.unreadable:
         return Verdict("False", "Degraded", current[REGIONS_HEALTHY].message)
+    if view.channel_awaited and view.missing > 0 and view.desired.spec.suspend is Suspend.NONE:
+        why = current[CONTROL_CHANNEL_READY].message
+        return Verdict("False", "Degraded", f"nobody is hired before ControlChannelReady is True: {why}")
     return None
 
 
@@ -234,6 +246,8 @@ def _unsettled(view: View) -> Verdict | None:
     if view.unreadable:
         return Verdict("False", "Degraded", f"cannot be read: {_by_region(view.unreadable)}")
     if view.missing > 0 or view.pending:
+        if view.blind and not view.pending:
+            return Verdict("False", "Degraded", _sentence(of, view.waiting()))
         suspended = view.missing > 0 and view.desired.spec.suspend in (Suspend.HOLD, Suspend.SCALE_UP_ONLY)
         return Verdict("False", "Suspended" if suspended else "Scaling", _sentence(of, view.waiting()))
     if view.excess or view.draining:
@@ -264,11 +278,10 @@ def _was_ready(view: View, previous: Condition) -> bool:
 
 def _is_recent(view: View, current: Mapping[str, Condition]) -> bool:
     """Whether what unsettles the numbers began not long ago."""
-    since = [
-        current[kind].last_transition_time
-        for kind, bad in ((PROGRESSING, "True"), (REGIONS_HEALTHY, "False"))
-        if current[kind].status == bad
-    ]
+    unsettling = [(PROGRESSING, "True"), (REGIONS_HEALTHY, "False")]
+    if view.blind:
+        unsettling.append((QUEUE_REACHABLE, "False"))
+    since = [current[kind].last_transition_time for kind, bad in unsettling if current[kind].status == bad]
     return view.observed.now - min(since, default=view.observed.now) < TOLERANCE
 
 

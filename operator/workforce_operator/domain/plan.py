@@ -2,6 +2,10 @@
 
 Pure: the same input gives the same plan, and planning again on the result of a plan does nothing. Regions are decided
 one by one; only their shares depend on each other. An unreadable region is left exactly as it is.
+
+Nobody is the first to be hired while ``spec.control`` is set and the channel is not known to be ready: workers listen
+where they were told to, so a channel that does not exist could not be corrected once they live. While anybody lives,
+or was promised a name, the channel was ready once, and an outage of it holds no replacement back.
 """
 
 from __future__ import annotations
@@ -15,7 +19,7 @@ from workforce_operator.domain.actions import Action, Hire, Note, Plan, RegionPl
 from workforce_operator.domain.deletion import GRACE, end_of_deletion, last_actions
 from workforce_operator.domain.desired import Desired, moved_regions
 from workforce_operator.domain.ledger import Ledger, RegionLedger
-from workforce_operator.domain.observed import Known, Observed, RegionJobs, Unknown
+from workforce_operator.domain.observed import Known, Observed, Phase, RegionJobs, Unknown
 from workforce_operator.domain.placement import Limits, distribute, with_unreadable
 from workforce_operator.domain.region import Decision, decide, only_counted
 from workforce_operator.domain.situation import Situation, assess
@@ -63,6 +67,7 @@ class _Work:
     ledger: Ledger
     shares: Mapping[str, int]
     gone: frozenset[str]
+    channel_awaited: bool
 
     def decide(self) -> dict[str, Decision]:
         """Decisions about all readable regions."""
@@ -86,6 +91,7 @@ class _Work:
             actions=_in_order(action for decision in decisions.values() for action in decision.actions),
             desired=wanted_replicas(self.desired),
             regions=numbers,
+            channel_awaited=self.channel_awaited,
             notes=(
                 *(note for decision in decisions.values() for note in decision.notes),
                 *(Note("RegionEmptied", f"{name}: no jobs are left") for name in sorted(emptied)),
@@ -130,6 +136,7 @@ class _Work:
             most=0 if name in self.gone else limits[name],
             revision=revision,
             reason=self._reason(name),
+            channel_awaited=self.channel_awaited,
         )
 
     def _share(self, name: str) -> int:
@@ -156,7 +163,23 @@ def _work(desired: Desired, observed: Observed, ledger: Ledger) -> _Work:
     known = _with_regions(desired, ledger)
     named = {region.name for region in desired.spec.regions}
     gone = frozenset(name for name in known.regions if name not in named) | frozenset(moved_regions(desired, known))
-    return _Work(desired, observed, known, _shares(desired, observed, known), gone)
+    return _Work(
+        desired, observed, known, _shares(desired, observed, known), gone, _channel_awaited(desired, observed, known)
+    )
+
+
+def _channel_awaited(desired: Desired, observed: Observed, ledger: Ledger) -> bool:
+    ready = isinstance(observed.control, Known) and observed.control.value
+    if desired.spec.control is None or ready:
+        return False
+    return not any(_in_use(region, observed.regions.get(name, _NOT_READ)) for name, region in ledger.regions.items())
+
+
+def _in_use(region: RegionLedger, reading: Known[RegionJobs] | Unknown) -> bool:
+    """Whether somebody lives here, or perhaps lives, or was promised a name."""
+    if region.hiring or isinstance(reading, Unknown):
+        return bool(region.hiring or region.reserved)
+    return bool(reading.value.unread) or any(job.phase is not Phase.ENDED for job in reading.value.jobs)
 
 
 def _with_regions(desired: Desired, ledger: Ledger) -> Ledger:

@@ -94,6 +94,7 @@ def _finish(situation: Situation, shrunk: Shrunk, hiring: Hiring) -> Decision:
         idle=hiring.gate.idle,
         crash_loop=hiring.gate.crash_loop,
         error=hiring.gate.error,
+        blind=hiring.gate.blind,
     )
     actions = (*shrunk.direct, *orders, *hires)
     return Decision(_remembered(after, ledger), numbers, after.count, actions, _notes(situation, shrunk, hiring))
@@ -106,7 +107,9 @@ def _remembered(situation: Situation, ledger: RegionLedger) -> RegionLedger:
     new = range(next_sequence if before is None else before, next_sequence)
     why_missing = evidence(count.ended, situation.drained, max(0, situation.share - count.supply))
     cohorts = open_cohorts(ledger.open_cohorts, count, new=new, evidence=why_missing, desired=situation.share)
-    return replace(ledger, open_cohorts=cohorts, reserved=count.possibly_live + len(count.absent) + len(new))
+    # Names without a job count because somebody may be hired under them at any time; not so while nobody may be.
+    unused = 0 if situation.channel_awaited else len(count.absent)
+    return replace(ledger, open_cohorts=cohorts, reserved=count.possibly_live + unused + len(new))
 
 
 def _numbers(situation: Situation, waves: Sequence[Wave]) -> RegionPlan:
@@ -142,7 +145,8 @@ def _waiting(situation: Situation, shrunk: Shrunk, hiring: Hiring) -> str | None
     if shrunk.waiting:
         return shrunk.waiting
     if count.supply < situation.share and not situation.may_hire:
-        return "hiring is suspended"
+        awaited = "nobody is hired before ControlChannelReady is True"
+        return awaited if situation.channel_awaited else "hiring is suspended"
     if not hiring.room:
         return f"maxReplicas {situation.most} leaves no room until jobs that still live have ended"
     if hiring.gate.waiting:

@@ -29,6 +29,7 @@ class Situation:
         revision: For a wave that this pass makes.
         reason: CamelCase: why jobs would be laid off.
         drained: Sequences of all jobs that a wave knew when this pass began, those that have just ended included.
+        channel_awaited: Nobody is hired before the control channel is ready; see ``plan``.
     """
 
     desired: Desired
@@ -45,11 +46,13 @@ class Situation:
     control: Known[bool] | Unknown
     reports: Mapping[str, State]
     drained: frozenset[int]
+    channel_awaited: bool
 
     @property
     def may_hire(self) -> bool:
         """Whether anybody may be hired or taken back."""
-        return not self.desired.deleting and self.desired.spec.suspend is not Suspend.SCALE_UP_ONLY
+        suspended = self.desired.spec.suspend is Suspend.SCALE_UP_ONLY
+        return not (self.desired.deleting or suspended or self.channel_awaited)
 
     @property
     def can_order(self) -> bool:
@@ -68,6 +71,7 @@ def assess(
     most: int,
     revision: int,
     reason: str,
+    channel_awaited: bool = False,
 ) -> Situation:
     """Settle the waves of a region and count its jobs."""
 
@@ -106,4 +110,5 @@ def assess(
         control=observed.control,
         reports=observed.reports,
         drained=frozenset(job for wave in ledger.waves for job in wave.jobs),
+        channel_awaited=channel_awaited,
     )

@@ -26,6 +26,7 @@ class View:
         failures: Writes that did not work, by region.
         moved: Regions that must be emptied before they can stand elsewhere.
         hired: Whether hires were asked for in this pass.
+        channel_awaited: Nobody is hired before the control channel is ready for the first time.
     """
 
     desired: Desired
@@ -38,6 +39,7 @@ class View:
     moved: tuple[str, ...]
     hired: bool
     wanted: int
+    channel_awaited: bool
 
     @property
     def supply(self) -> int:
@@ -69,6 +71,11 @@ class View:
         """Replicas that are missing, idle ones not counted."""
         shortage = sum(max(0, region.desired - region.supply) for region in self.regions.values())
         return shortage - self.idle
+
+    @property
+    def blind(self) -> bool:
+        """Whether all that are missing wait only until the queue can be read."""
+        return 0 < self.missing <= sum(region.blind for region in self.regions.values())
 
     @property
     def excess(self) -> int:
@@ -111,6 +118,7 @@ def view(desired: Desired, observed: Observed, plan: Plan, outcomes: Outcomes, p
         moved=moved_regions(desired, plan.ledger),
         hired=any(isinstance(action, Hire) for action in plan.actions),
         wanted=plan.desired,
+        channel_awaited=plan.channel_awaited,
     )
 
 

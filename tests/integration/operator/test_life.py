@@ -133,6 +133,22 @@ def test_deletion_does_with_running_jobs_what_the_policy_says(bench):
     assert "JobsLeftBehind" in bench.events()
 
 
+def test_a_typo_in_the_control_channel_hires_nobody_and_is_corrected_by_an_edit(bench):
+    """Once a worker lived, the API server would refuse the correction: workers listen where they were told to."""
+    wrong = {"serviceBus": bench.control()["serviceBus"] | {"namespace": "wf-buss"}}
+    bench.operator.start()
+    bench.apply(bench.workforce(replicas=2, control=wrong, deletionPolicy="Cancel"))
+    bench.until(
+        lambda: bench.condition("ControlChannelReady") == ("False", "NotFound"), "the missing namespace is told"
+    )
+    bench.until(lambda: bench.condition("Ready") == ("False", "Degraded"), "nobody is hired")
+    assert bench.jobs() == []
+    bench.apply(bench.workforce(replicas=2, control=bench.control(), deletionPolicy="Cancel"))
+    bench.wait_ready()
+    assert len(bench.live()) == 2
+    bench.kubectl("delete", "wf/md", "--timeout=90s")
+
+
 def test_a_wrong_template_hires_nobody_and_is_told(bench):
     bench.operator.start()
     template = {"command": "sleep 1", "environment": {"type": "Registered", "name": "nothing", "version": "7"}}

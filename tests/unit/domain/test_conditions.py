@@ -232,6 +232,35 @@ def test_an_unknown_queue_is_told_with_its_reason():
     assert verdict(status, "Ready") == ("True", "AsDesired")
 
 
+def test_a_control_channel_that_was_never_ready_degrades_and_is_named():
+    status = status_of(desired(), observed(control=None, one=jobs()), ledger(one=entry(0)))
+    assert verdict(status, "ControlChannelReady") == ("False", "AccessDenied")
+    assert verdict(status, "Ready") == ("False", "Degraded")
+    assert said(status, "Ready").message == "nobody is hired before ControlChannelReady is True: no role"
+    assert verdict(status, "Progressing") == ("False", "ControlChannelNotReady")
+
+
+def test_a_workforce_that_wants_nobody_is_ready_without_a_control_channel():
+    status = status_of(desired(replicas=0), observed(control=None, one=jobs()), ledger(one=entry(0)))
+    assert verdict(status, "Ready") == ("True", "AsDesired")
+
+
+def test_workers_that_completed_are_not_hired_for_ever_while_the_queue_cannot_be_read():
+    ended = [job(number, "Completed", started=50, ended=1) for number in range(2)]
+    status = status_of(desired(), observed(visible=None, one=jobs(*ended)), FULL)
+    assert verdict(status, "Progressing") == ("False", "QueueUnreadable")
+    assert verdict(status, "Ready") == ("False", "Degraded")
+    assert "the queue cannot be read: not replaced until it can" in said(status, "Ready").message
+
+
+def test_a_short_outage_of_the_queue_leaves_ready():
+    here = jobs(*running(1), job(1, "Completed", started=50, ended=1))
+    first = status_of(desired(), observed(visible=None, one=here), FULL, previous=ready_before())
+    assert verdict(first, "Ready") == ("True", "AsDesired")
+    later = observed(now=NOW + 10 * MINUTE, visible=None, one=here)
+    assert verdict(status_of(desired(), later, FULL, previous=first), "Ready") == ("False", "Degraded")
+
+
 def test_the_control_channels_state_is_told():
     here = jobs(*running(2))
     assert verdict(status_of(desired(), observed(one=here), FULL), "ControlChannelReady") == ("True", "Ready")

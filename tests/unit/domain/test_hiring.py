@@ -292,6 +292,49 @@ def test_a_region_that_was_not_observed_is_unknown():
     assert decided.actions == ()
 
 
+def test_nobody_is_the_first_to_be_hired_before_the_control_channel_is_ready():
+    first = plan(desired(replicas=3), observed(control=None, one=jobs()), Ledger())
+    second = plan(desired(replicas=3), observed(control=None, one=jobs()), first.ledger)
+    after = second.ledger.regions["one"]
+    assert second.actions == ()
+    assert second.channel_awaited
+    assert (after.next_sequence, after.hiring, after.reserved) == (0, frozenset(), 0)
+    assert second.regions["one"].waiting == "nobody is hired before ControlChannelReady is True"
+    ready = plan(desired(replicas=3), observed(one=jobs()), second.ledger)
+    assert hires(ready) == [0, 1, 2]
+    assert not ready.channel_awaited
+
+
+def test_names_left_over_do_not_keep_a_channel_that_does_not_exist():
+    """``reserved`` is what the API server refuses a change of ``spec.control`` by."""
+    known = ledger(one=entry(2, filled=2))
+    decided = plan(desired(replicas=2), observed(control=None, one=jobs(absent=(0, 1))), known)
+    assert hires(decided) == []
+    assert decided.ledger.regions["one"].reserved == 0
+
+
+def test_a_workforce_without_a_control_channel_waits_for_none():
+    decided = plan(desired(replicas=2, control=None), observed(control=False, one=jobs()), ledger(one=entry(0)))
+    assert hires(decided) == [0, 1]
+
+
+def test_replacements_are_hired_through_an_outage_of_the_control_channel():
+    known = ledger(one=entry(2, filled=2))
+    cancelled = jobs(*running(1), job(1, "Canceled", ended=1))
+    assert hires(plan(desired(replicas=2), observed(control=None, one=cancelled), known)) == [2]
+
+
+def test_hires_that_were_decided_go_on_through_an_outage_of_the_control_channel():
+    known = ledger(one=entry(2, filled=2, hiring=(0, 1)))
+    assert hires(plan(desired(replicas=2), observed(control=None, one=jobs(absent=(0, 1))), known)) == [0, 1]
+
+
+def test_workers_of_a_region_that_cannot_be_read_are_workers_too():
+    known = ledger(one=entry(2, reserved=2, filled=2), two=entry(0, "two"))
+    both = desired(replicas=4, regions=regions(one=2, two=2))
+    assert len(hires(plan(both, observed(control=None, one=None, two=jobs()), known))) == 2
+
+
 def test_orders_come_before_hires():
     known = ledger(one=entry(3, filled=3), two=entry(0, "two"))
     known = ledger(one=replace(known.regions["one"], waves=(wave(0),)), two=known.regions["two"])

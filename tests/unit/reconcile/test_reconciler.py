@@ -73,6 +73,23 @@ async def test_an_applied_workforce_becomes_ready_with_its_replicas(op):
     assert await op.condition("Ready") == ("True", "AsDesired")
 
 
+async def test_a_typo_in_control_hires_nobody_and_is_corrected_by_an_edit(op):
+    op.world.control.namespaces = {"the-right-one"}
+    op.apply(replicas=2)
+    await op.settle()
+    assert op.world.jobs.jobs == {}
+    assert await op.condition("ControlChannelReady") == ("False", "NotFound")
+    assert await op.condition("Ready") == ("False", "Degraded")
+    status = await op.status()
+    assert (status.replicas, status.regions[0].hiring, status.regions[0].reserved) == (0, [], 0)
+    corrected = op.world.spec(replicas=2)
+    corrected["control"]["serviceBus"]["namespace"] = "the-right-one"
+    op.world.store.apply(KEY, corrected)
+    await op.settle()
+    assert len(op.live()) == 2
+    assert await op.condition("Ready") == ("True", "AsDesired")
+
+
 async def test_the_finalizer_is_there_before_anything_is_made_in_azure(op):
     op.apply()
     op.world.store.faults.next_error("add_finalizer", Unavailable("api server away"))
