@@ -14,7 +14,6 @@ from datetime import timedelta
 from typing import Any
 
 from workforce_local.azureml.cluster import Cluster
-from workforce_local.azureml.fleet import Compute
 from workforce_local.azureml.jobs import Job
 from workforce_local.azureml.maintenance import Event, Notice, take
 from workforce_local.azureml.node import Node
@@ -61,14 +60,16 @@ class Control:
 
     def nodes(self, location: str | None = None) -> list[NodeView]:
         """The nodes that are up, in a region or in all; of simulated clusters those with a job."""
-        running = {(job.workspace.workspace, job.cluster, job.name): job for job in self._running()}
+        running: dict[tuple[str, str], list[str]] = {}
+        for job in self._running():
+            running.setdefault(job.place, []).append(job.name)
         found = []
         for compute in self._service.fleet:
             where = (compute.workspace, compute.config.name, compute.location)
             if isinstance(compute.cluster, Cluster):
                 found += [NodeView(node.node_id, *where, node.job) for node in compute.cluster.nodes()]
             else:
-                found += [NodeView(key[2], *where, key[2]) for key, job in running.items() if self._on(job, compute)]
+                found += [NodeView(name, *where, name) for name in running.get(where[:2], [])]
         return [view for view in found if location is None or view.location.lower() == location.lower()]
 
     def preempt(self, target: str, notice_seconds: float = 30.0, withdraw_after: float | None = None) -> str:
@@ -193,10 +194,6 @@ class Control:
 
     def _running(self) -> list[Job]:
         return [job for job in self._service.records() if job.status is Status.RUNNING]
-
-    @staticmethod
-    def _on(job: Job, compute: Compute) -> bool:
-        return job.cluster == compute.config.name and compute.workspace in ("", job.workspace.workspace)
 
     def _job(self, name: str) -> Job:
         """The newest job of a name, with or without its workspace before it."""

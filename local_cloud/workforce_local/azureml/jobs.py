@@ -86,6 +86,12 @@ class Job:
         return self.status in TERMINAL
 
     @property
+    def place(self) -> tuple[str, str]:
+        """Names of its compute's workspace (empty for a virtual cluster) and of its compute."""
+        virtual = self.properties["properties"].get("_azureml.ComputeTargetType") == "singularity"
+        return ("" if virtual else self.workspace.workspace, self.cluster)
+
+    @property
     def launch(self) -> Launch:
         """What a node needs to know."""
         return Launch(self.workspace, self.cluster, self.name, self.properties, self.folder, self.attempt)

@@ -224,7 +224,7 @@ class MachineLearning:
     def exhausted_hours(self, job: Job) -> float | None:
         """The execution time that a virtual cluster grants, if a job has used it up."""
         for compute in self.fleet.virtual.values():
-            if compute.virtual is not None and compute.config.name == job.cluster:
+            if compute.virtual is not None and job.place == ("", compute.config.name):
                 hours = compute.virtual.max_execution_hours
                 return hours if job.ran_seconds(self._clock()) > 3600 * hours else None
         return None

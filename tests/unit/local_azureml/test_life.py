@@ -14,7 +14,7 @@ from workforce_local.azureml.jobs import Job
 from workforce_local.azureml.life import JobLife, first, time_limit
 from workforce_local.azureml.pace import Pace
 from workforce_local.azureml.shapes import job_properties
-from workforce_local.azureml.states import Status
+from workforce_local.azureml.states import Interruption, Status
 from workforce_local.config import ComputeConfig, TimingConfig
 
 pytestmark = pytest.mark.looptime
@@ -87,7 +87,8 @@ class Stage:
         document = job_properties(WORKSPACE, "uksouth", "j", submitted, "Starting")
         self.job = Job(WORKSPACE, "j", "c", 1, submitted, document, START, "me", Path("/nowhere"))
         self.job.go(Status.STARTING, START)
-        self.task = asyncio.create_task(JobLife(self.job, self.cluster, Pace(TIMING), clock=self.clock).run())
+        self.life = JobLife(self.job, self.cluster, Pace(TIMING), clock=self.clock)
+        self.task = asyncio.create_task(self.life.run())
 
     @staticmethod
     def clock():
@@ -227,3 +228,64 @@ async def test_the_first_of_future_event_and_time_decides():
 def test_only_a_job_with_a_limit_has_one():
     assert time_limit({"limits": None}) is None
     assert time_limit({"limits": {"timeout": "PT1H"}}) == timedelta(hours=1)
+
+
+async def interrupted(how):
+    """A running job whose node is taken, or which is paused."""
+    stage = Stage()
+    await stage.until_running()
+    process = stage.node.process
+    assert stage.life.interrupt(how)
+    await asyncio.sleep(0)
+    return stage, process
+
+
+async def test_a_preempted_job_is_killed_without_a_word_and_queued_again():
+    """§4.5: the user process gets no reliable signal; the same run is run again from the start."""
+    stage, process = await interrupted(Interruption.PREEMPTED)
+    await asyncio.sleep(1)
+    assert [number for number, _ in process.signals] == ["KILL"]
+    assert stage.job.attempt == 2
+    stage.node.process.ended.set_result(0)
+    await stage.end()
+    assert [status for status, _ in stage.steps()[3:]] == ["Running", "Queued", "Running", "Finalizing", "Completed"]
+
+
+async def test_a_job_of_a_lost_node_does_not_respond_for_a_while_and_can_be_cancelled_then():
+    """§4.5: NotResponding may go back to any earlier state."""
+    stage, _ = await interrupted(Interruption.LOST)
+    await asyncio.sleep(0.5)
+    assert stage.job.status is Status.NOT_RESPONDING
+    stage.life.cancel()
+    await stage.end()
+    assert stage.job.status is Status.CANCELED
+
+
+async def test_a_paused_job_is_told_first_and_goes_on_only_when_it_is_resumed():
+    """§4.5: SIGTERM, then the container is stopped; Paused is resumable."""
+    stage, process = await interrupted(Interruption.PAUSED)
+    await asyncio.sleep(50)
+    assert process.signals[0][0] == "TERM"
+    assert stage.job.status is Status.PAUSED
+    assert not stage.life.interrupt(Interruption.LOST), "it does not run"
+    assert stage.life.resume()
+    await asyncio.sleep(30)
+    assert stage.job.status is Status.RUNNING
+    stage.life.cancel()
+    await stage.end()
+
+
+async def test_a_paused_job_can_be_cancelled():
+    stage, _ = await interrupted(Interruption.PAUSED)
+    await asyncio.sleep(1)
+    stage.life.cancel()
+    await stage.end()
+    assert [status for status, _ in stage.steps()[4:]] == ["Paused", "CancelRequested", "Canceled"]
+
+
+async def test_only_a_running_job_is_interrupted_and_only_a_paused_one_resumed():
+    stage = Stage()
+    assert not stage.life.interrupt(Interruption.PREEMPTED)
+    assert not stage.life.resume()
+    stage.life.cancel()
+    await stage.end()
