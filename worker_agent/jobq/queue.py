@@ -197,6 +197,12 @@ class JobQ:
         """Look at up to `count` dead letters (at most a page)."""
         return [decode_dead_letter(seen.body, seen.inserted) for seen in await self.backend.failed.peek(count)]
 
+    async def all_failed(self) -> AsyncGenerator[DeadLetter, None]:
+        """Yield every dead letter and leave it where it is; others cannot see it meanwhile."""
+        async with aclosing(self._walk_failed(None)) as letters:
+            async for _, letter in letters:
+                yield letter
+
     async def find_failed(self, task_id: str) -> DeadLetter | None:
         """The first dead letter of a task id, wherever it is in the queue."""
         async with aclosing(self._walk_failed({task_id})) as letters:

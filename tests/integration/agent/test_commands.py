@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import signal
 import sys
 
 import pytest
@@ -54,6 +55,29 @@ async def test_lines_of_standard_input_are_tasks(command, queue):
     assert {looked.task.kwargs["cmd"] for looked in seen} == {"echo one", "{ echo two; }", "echo three", "echo four"}
 
 
+async def test_a_line_of_any_bytes_is_a_task(command, queue):
+    """Also one that comes in pieces, or has no end."""
+    code, _, err = await command("push", queue.full_name, stdin=f"echo {'é' * 5_000}\r\n#{'x' * 59_999}\necho last")
+    assert (code, err) == (0, "3 stored\n")
+    assert {len(looked.task.kwargs["cmd"]) for looked in await queue.peek(3)} == {5_005, 60_000, 9}
+
+
+async def test_a_push_that_waits_for_lines_ends_when_it_is_interrupted(queue, azurite):
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "workforce_agent", "push", queue.full_name,
+        env={"PATH": os.environ["PATH"], "JOBQ_CONNECTION_STRING": azurite.connection_string(ACCOUNT)},
+        stdin=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    process.stdin.write(b"echo one\n")
+    async with asyncio.timeout(60):
+        while not await queue.peek():  # noqa: ASYNC110 - another process does it
+            await asyncio.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        _, err = await process.communicate()
+    assert process.returncode == 1
+    assert err.decode().strip() == "Aborted!"
+
+
 async def test_a_task_that_is_not_stored_is_named_and_the_exit_code_says_so(command, queue):
     lines = "\n".join(["echo good", "x" * 70_000, "echo fine"])
     code, _, err = await command("push", queue.full_name, stdin=lines)
@@ -84,6 +108,11 @@ async def test_dead_letters_are_listed_shown_retried_and_dropped(command, queue,
     ]
     shown = json.loads((await command("failed", "show", name, "one"))[1])
     assert (shown["failure"]["exitCode"], shown["failure"]["lastLines"]) == (3, ["one"])
+    code, out, err = await command("failed", "export", name)
+    exported = [json.loads(line) for line in out.splitlines()]
+    assert (code, err, {line["id"] for line in exported}) == (0, "2 exported\n", {"one", "two"})
+    assert {json.loads(line["message"])["id"] for line in exported} == {"one", "two"}
+    assert len(await queue.failed()) == 2
     code, _, err = await command("failed", "show", name, "three")
     assert code == 1
     assert "no dead letter of task three" in err

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def failed() -> None:
-    """List, show, retry or drop the tasks of QUEUE that were given up."""
+    """List, show, retry, drop or export tasks that were given up, of QUEUE: ACCOUNT/QUEUE or sb://NAMESPACE/QUEUE."""
 
 
 @failed.command(name="list")
@@ -90,6 +90,31 @@ def drop(*, queue: str, task_ids: Sequence[str], everything: bool) -> None:
         return 0 if dropped or wanted is None else 1
 
     run_async(work)
+
+
+@failed.command()
+@click.argument("queue")
+def export(queue: str) -> None:
+    """Write all dead letters to standard output, one JSON object per line, and leave them where they are.
+
+    The field `message` is the task as it would be pushed.
+    """
+
+    async def work() -> int:
+        count = 0
+        async with open_queue(queue) as jobq, aclosing(jobq.all_failed()) as letters:
+            with suppress(QueueMissing):  # it is made with the first dead letter
+                async for letter in letters:
+                    click.echo(json.dumps({**_as_dict(letter), "message": _message(letter)}))
+                    count += 1
+        click.echo(f"{count} exported", err=True)
+        return 0
+
+    run_async(work)
+
+
+def _message(letter: DeadLetter) -> str | None:
+    return letter.task.encode() if letter.task else letter.malformed
 
 
 def _wanted(task_ids: Sequence[str], *, everything: bool) -> list[str] | None:

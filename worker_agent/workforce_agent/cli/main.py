@@ -19,7 +19,7 @@ _VERBS = {
     "size": ("queue", "Say how many tasks there are."),
     "peek": ("queue", "Look at tasks without taking them."),
     "clear": ("queue", "Remove every task."),
-    "failed": ("failed", "List, show, retry or drop dead letters."),
+    "failed": ("failed", "List, show, retry, drop or export dead letters."),
 }
 
 

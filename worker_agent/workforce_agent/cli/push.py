@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import aclosing
+import threading
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import aclosing, suppress
 from typing import Any
 
 import click
@@ -29,7 +31,7 @@ from workforce_agent.cli.common import open_queue, run_async
 def push(
     queue: str | None, commands: Sequence[str], variables: Sequence[str], num_retries: int, num_workers: int
 ) -> None:
-    """Enqueue commands, or the lines of standard input, into QUEUE (ACCOUNT/QUEUE)."""
+    """Enqueue commands, or the lines of standard input, into QUEUE (ACCOUNT/QUEUE or sb://NAMESPACE/QUEUE)."""
     env = _environment(variables)
 
     async def work() -> int:
@@ -72,10 +74,36 @@ async def _tasks(commands: Sequence[str], env: Mapping[str, str], num_retries: i
         return
     if sys.stdin.isatty():
         click.echo("reading one command per line, end with Ctrl-D", err=True)
-    # In a thread: pushes go on while the next line is waited for.
-    while line := await asyncio.to_thread(sys.stdin.readline):
-        if line.strip():
-            yield Task.new(line_kwargs(line.rstrip("\r\n"), env), num_retries=num_retries)
+    async with aclosing(_lines(sys.stdin.fileno())) as lines:
+        async for line in lines:
+            if line.strip():
+                yield Task.new(line_kwargs(line, env), num_retries=num_retries)
+
+
+async def _lines(descriptor: int) -> AsyncGenerator[str, None]:
+    """Lines as they come, read in a thread of its own: pushes go on meanwhile, and nothing waits for it in the end."""
+    pieces: asyncio.Queue[bytes] = asyncio.Queue(1)
+    loop = asyncio.get_running_loop()
+
+    def read() -> None:
+        with suppress(RuntimeError):  # the loop has gone
+            while True:
+                piece = os.read(descriptor, 65536)
+                asyncio.run_coroutine_threadsafe(pieces.put(piece), loop).result()
+                if not piece:
+                    return
+
+    threading.Thread(target=read, name="stdin", daemon=True).start()
+    rest = b""
+    while piece := await pieces.get():
+        *lines, rest = (rest + piece).split(b"\n")
+        for line in lines:
+            yield _decoded(line)
+    yield _decoded(rest)
+
+
+def _decoded(line: bytes) -> str:
+    return line.rstrip(b"\r").decode(errors="surrogateescape")
 
 
 def _environment(variables: Sequence[str]) -> dict[str, str]:

@@ -11,7 +11,7 @@ from workforce_agent.cli.common import open_queue, run_async
 @click.argument("queue", required=False)
 @click.option("--detail", is_flag=True, help="Say visible and in flight apart.")
 def size(*, queue: str | None, detail: bool) -> None:
-    """Print how many tasks QUEUE (ACCOUNT/QUEUE) holds, those that workers have included."""
+    """Print how many tasks QUEUE (ACCOUNT/QUEUE or sb://NAMESPACE/QUEUE) holds, those that workers have included."""
 
     async def work() -> int:
         async with open_queue(queue) as jobq:
@@ -19,7 +19,7 @@ def size(*, queue: str | None, detail: bool) -> None:
         if not detail:
             click.echo(found.total)
         elif found.visible is None:
-            click.echo(f"{found.total} in all, more than 32 of them visible")
+            click.echo(f"{found.total} in all; how many of them are visible cannot be told")
         else:
             click.echo(f"{found.total} in all, {found.visible} visible, {found.in_flight} in flight or waiting")
         return 0
@@ -32,7 +32,7 @@ def size(*, queue: str | None, detail: bool) -> None:
 @click.option("-n", "count", type=click.IntRange(1, 32), default=1, show_default=True, help="How many tasks.")
 @click.option("--json", "as_json", is_flag=True, help="The messages as they are, one per line.")
 def peek(*, queue: str | None, count: int, as_json: bool) -> None:
-    """Print the next tasks of QUEUE (ACCOUNT/QUEUE) without taking them."""
+    """Print the next tasks of QUEUE (ACCOUNT/QUEUE or sb://NAMESPACE/QUEUE) without taking them."""
 
     async def work() -> int:
         async with open_queue(queue) as jobq:
@@ -54,7 +54,7 @@ def peek(*, queue: str | None, count: int, as_json: bool) -> None:
 @click.argument("queue", required=False)
 @click.confirmation_option("--yes", prompt="Remove every task?")
 def clear(queue: str | None) -> None:
-    """Remove every task of QUEUE (ACCOUNT/QUEUE). Dead letters stay."""
+    """Remove every task of QUEUE (ACCOUNT/QUEUE or sb://NAMESPACE/QUEUE). Dead letters stay."""
 
     async def work() -> int:
         async with open_queue(queue) as jobq:
