@@ -140,7 +140,7 @@ class MetadataServer:
     async def _approve(self, request: web.Request) -> web.Response:
         try:
             ids = [start["EventId"] for start in (await request.json())["StartRequests"]]
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             return _bad_request("the body must be {StartRequests: [{EventId: ...}]}")
         known = [self.events.approve(event_id) for event_id in ids]
         if not all(known):

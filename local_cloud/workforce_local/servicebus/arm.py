@@ -161,7 +161,7 @@ def _json(raw: bytes) -> Mapping[str, Any]:
         return {}
     try:
         body = json.loads(raw)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         message = f"The request content was invalid and could not be deserialized: '{error}'."
         raise ArmError(400, "InvalidRequestContent", message) from error
     if not isinstance(body, dict):
