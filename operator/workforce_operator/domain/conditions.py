@@ -120,9 +120,8 @@ def _spec_accepted(view: View, previous: Condition | None) -> Verdict:
         return Verdict("False", view.spec.reason, view.spec.message)
     if view.moved:
         names = ", ".join(view.moved)
-        return Verdict(
-            "False", "RegionStillDraining", f"{names}: still has jobs where it was before; it is emptied first"
-        )
+        text = f"{names}: still has jobs where it was before; it is emptied first"
+        return Verdict("False", "RegionStillDraining", text + _unplaced(view))
     if previous is not None and _still_refused(view, previous):
         return Verdict("False", previous.reason, previous.message)
     return Verdict("True", "Valid", "the spec is valid")
@@ -190,16 +189,18 @@ def _progressing(view: View) -> Verdict:
     if view.excess:
         return _shrinking(view)
     if view.draining:
-        return Verdict("True", "LayingOff", f"{view.draining} are leaving")
+        return Verdict("True", "LayingOff", f"{view.draining} are leaving" + _unplaced(view))
     if view.pending:
-        return Verdict("True", "Hiring", f"{view.pending} wait for a node")
+        return Verdict("True", "Hiring", f"{view.pending} wait for a node" + _unplaced(view))
+    if view.unplaced:
+        return Verdict("True", "Hiring", f"{view.supply} are there" + _unplaced(view))
     return Verdict("False", "Complete", "numbers are as desired")
 
 
 def _growing(view: View) -> Verdict:
     if view.desired.spec.suspend is Suspend.SCALE_UP_ONLY:
         return Verdict("False", "Suspended", f"{view.missing} more are wanted; suspend is ScaleUpOnly: nobody is hired")
-    text = _sentence(f"{view.missing} of {view.wanted} are missing", view.waiting())
+    text = _sentence(f"{view.missing} of {view.wanted} are missing", view.waiting()) + _unplaced(view)
     if view.channel_awaited:
         return Verdict("False", "ControlChannelNotReady", text)
     if view.blind:
@@ -208,7 +209,7 @@ def _growing(view: View) -> Verdict:
 
 
 def _shrinking(view: View) -> Verdict:
-    text = _sentence(f"{view.excess} too many", view.waiting())
+    text = _sentence(f"{view.excess} too many", view.waiting()) + _unplaced(view)
     if view.desired.spec.control is None and not any(region.pending for region in view.regions.values()):
         return Verdict("False", "ControlNotConfigured", text)
     return Verdict("True", "LayingOff", text)
@@ -254,6 +255,8 @@ def _unsettled(view: View) -> Verdict | None:
         held = view.excess and view.desired.spec.suspend is Suspend.HOLD
         text = f"{of}, {view.excess + view.draining} too many"
         return Verdict("False", "Suspended" if held else "Draining", _sentence(text, view.waiting()))
+    if view.unplaced:
+        return Verdict("False", "Scaling", of + _unplaced(view))
     return None
 
 
@@ -287,6 +290,14 @@ def _is_recent(view: View, current: Mapping[str, Condition]) -> bool:
 
 def _by_region(failures: Mapping[str, Failure]) -> str:
     return "; ".join(f"{name}: {failure.message}" for name, failure in failures.items())
+
+
+def _unplaced(view: View) -> str:
+    """What is missing although every region has what it may have, as the end of a sentence."""
+    if not view.unplaced:
+        return ""
+    until = f"until {', '.join(view.moved)} is empty where it was before" if view.moved else "yet"
+    return f"; {view.unplaced} of {view.wanted} have no place {until}"
 
 
 def _sentence(text: str, why: str) -> str:

@@ -192,7 +192,14 @@ def _with_regions(desired: Desired, ledger: Ledger) -> Ledger:
 
 
 def _shares(desired: Desired, observed: Observed, ledger: Ledger) -> dict[str, int]:
-    limits = [Limits(region.name, region.min_replicas, region.max_replicas) for region in desired.spec.regions]
+    # A region that is emptied where it was before can hold nobody: the others take its share over.
+    moved = moved_regions(desired, ledger)
+    limits = [
+        Limits(region.name, 0, 0)
+        if region.name in moved
+        else Limits(region.name, region.min_replicas, region.max_replicas)
+        for region in desired.spec.regions
+    ]
     shares = distribute(wanted_replicas(desired), limits)
     held = {}
     for region in limits:

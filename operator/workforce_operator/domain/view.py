@@ -73,6 +73,13 @@ class View:
         return shortage - self.idle
 
     @property
+    def unplaced(self) -> int:
+        """Replicas wanted that no region has a place for while, or just after, others are emptied where they were."""
+        if self.desired.deleting or (self.unreadable and not self.moved):
+            return 0
+        return max(0, self.wanted - sum(region.desired for region in self.regions.values()))
+
+    @property
     def blind(self) -> bool:
         """Whether all that are missing wait only until the queue can be read."""
         return 0 < self.missing <= sum(region.blind for region in self.regions.values())

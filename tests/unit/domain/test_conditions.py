@@ -223,6 +223,20 @@ def test_a_region_that_still_drains_elsewhere_is_told():
     moved = desired(regions=[region("one", workspace="new")])
     status = status_of(moved, observed(one=jobs(*running(2))), FULL)
     assert verdict(status, "SpecAccepted") == ("False", "RegionStillDraining")
+    missing = "2 of 2 have no place until one is empty where it was before"
+    for kind in ("Ready", "Progressing"):
+        assert missing in said(status, kind).message
+
+
+def test_a_workforce_is_not_ready_in_the_pass_that_finds_a_moved_region_empty():
+    moved = desired(replicas=4, regions=[region("one", workspace="new"), region("two", maxReplicas=2)])
+    known = ledger(one=entry(2, filled=2), two=entry(2, "two", filled=2))
+    full = jobs(*(job(number, region="two", started=50) for number in range(2)))
+    status = status_of(moved, observed(one=jobs(job(1, "Completed", ended=1)), two=full), known)
+    assert [each.name for each in status.regions] == ["two"]
+    assert verdict(status, "Ready") == ("False", "Scaling")
+    assert verdict(status, "Progressing") == ("True", "Hiring")
+    assert said(status, "Ready").message == "2 of 4 run; 2 of 4 have no place yet"
 
 
 def test_an_unknown_queue_is_told_with_its_reason():

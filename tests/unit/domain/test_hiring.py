@@ -21,6 +21,7 @@ from tests.support.planning import (
     running,
     wave,
 )
+from tests.support.workforces import region
 from workforce_operator.domain.actions import Hire
 from workforce_operator.domain.ledger import Ledger
 from workforce_operator.domain.plan import plan
@@ -333,6 +334,15 @@ def test_workers_of_a_region_that_cannot_be_read_are_workers_too():
     known = ledger(one=entry(2, reserved=2, filled=2), two=entry(0, "two"))
     both = desired(replicas=4, regions=regions(one=2, two=2))
     assert len(hires(plan(both, observed(control=None, one=None, two=jobs()), known))) == 2
+
+
+def test_the_others_take_over_the_share_of_a_region_that_is_emptied_where_it_was_before():
+    moved = desired(replicas=6, regions=[region("one", workspace="new"), region("two"), region("three", maxReplicas=1)])
+    known = ledger(one=entry(2, filled=2), two=entry(2, "two", filled=2), three=entry(0, "three"))
+    here = observed(one=jobs(*running(2)), two=jobs(*running(2)), three=jobs())
+    decided = plan(moved, here, known)
+    assert {name: numbers.desired for name, numbers in decided.regions.items()} == {"one": 0, "two": 5, "three": 1}
+    assert {name: numbers.hires for name, numbers in decided.regions.items()} == {"one": 0, "two": 3, "three": 1}
 
 
 def test_orders_come_before_hires():
