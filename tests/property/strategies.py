@@ -67,7 +67,10 @@ def cases(draw: st.DrawFn, **spec: Any) -> Case:
     unseen = [number for number, fate in enumerate(fates) if fate != "job"]
     hiring = draw(st.frozensets(st.sampled_from(unseen))) if unseen else frozenset()
     waiting = {"idle": draw(st.integers(0, 3)), "failing": draw(st.integers(0, 3))}
-    known = entry(reserved, filled=draw(st.integers(0, 10)), hiring=hiring, waves=tuple(waves), **waiting)
+    restored = draw(st.sampled_from([None, None, NOW - timedelta(minutes=5), NOW]))
+    known = entry(
+        reserved, restored=restored, filled=draw(st.integers(0, 10)), hiring=hiring, waves=tuple(waves), **waiting
+    )
     return Case(wanted, world, ledger(one=known))
 
 

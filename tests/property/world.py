@@ -7,7 +7,7 @@ moves only when told. Every claim about what must never happen is checked where 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -47,6 +47,8 @@ class SimJob:
     inbox: deque[Order] = field(default_factory=deque)
     revision: int = 0
     drained: bool = False
+    drain_id: str | None = None
+    told: bool = False
 
     @property
     def live(self) -> bool:
@@ -95,6 +97,7 @@ class World:
         self.deletion_time: datetime | None = None
         self.finished = False
         self.last_plan: Plan | None = None
+        self.decided: Callable[[], None] = lambda: None
         self.writes = 0
         self.told: set[str] = set()
         self.messages: set[str] = set()
@@ -140,13 +143,19 @@ class World:
                 continue
             job.revision = order.revision
             job.drained = order.operation is Operation.GRACEFUL_DOWNSCALE
+            job.drain_id = order.id if job.drained else None
 
     def report(self, job: SimJob) -> None:
         if job.state == "Running":
             self.reports[job.name] = State(
                 job=job.name, time=self.now, busy_slots=1, completed=0, failed=0, accepting=not job.drained,
-                revision=job.revision,
+                drain_id=job.drain_id, revision=job.revision,
             )  # fmt: skip
+
+    def forget(self) -> None:
+        """The status is wiped, and the operator restarts and with it forgets what workers reported."""
+        self.status, self.reports = {}, {}
+        self.advance(1)
 
     def land(self) -> None:
         """PUTs that were in flight arrive."""
@@ -175,6 +184,7 @@ class World:
         observed = self.observe(ledger, faults)
         decided = plan(self.desired, observed, ledger)
         self.last_plan = decided
+        self.decided()
         if decided.ledger != ledger:
             status = announce(self.desired, decided, status, self.now)
             self._store(status, faults)
@@ -255,6 +265,7 @@ class World:
         if job is not None and job.live and action.message_id not in self.messages:
             self.messages.add(action.message_id)
             job.inbox.append(action.order)
+            job.told = action.order.operation is Operation.GRACEFUL_DOWNSCALE
         return True
 
     def _put(self, hire: Hire) -> None:

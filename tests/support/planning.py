@@ -107,16 +107,24 @@ def wave(*jobs: int, revision: int = 100, state: DrainState = DrainState.SENT, *
 
 
 def report(
-    sequence: int, *, busy: int = 1, accepting: bool = True, task_minutes: float | None = None, revision: int = 0
+    sequence: int,
+    *,
+    busy: int = 1,
+    accepting: bool = True,
+    task_minutes: float | None = None,
+    revision: int = 0,
+    drain_id: str | None = None,
+    minutes_ago: float = 0,
 ) -> State:
     return State(
         job=name_of(sequence),
-        time=NOW,
+        time=NOW - timedelta(minutes=minutes_ago),
         busy_slots=busy,
         oldest_task_start=None if task_minutes is None else NOW - timedelta(minutes=task_minutes),
         completed=0,
         failed=0,
         accepting=accepting,
+        drain_id=drain_id,
         revision=revision,
     )
 

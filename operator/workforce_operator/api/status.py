@@ -1,7 +1,8 @@
 """The observed state of a Workforce, and the operator's memory of its intentions.
 
-``next_sequence``, ``open_cohorts``, ``filled``, ``hiring``, ``idle``, ``failing`` and ``drains`` are the ledger: it is
-written with a resourceVersion precondition *before* the act that it announces, and read back after a restart.
+``next_sequence``, ``open_cohorts``, ``filled``, ``hiring``, ``idle``, ``failing``, ``drains`` and ``restored_time`` are
+the ledger: it is written with a resourceVersion precondition *before* the act that it announces, and read back after a
+restart.
 ``reserved`` and ``stale_since_time`` are what was last known of a region. Everything else is output only.
 """
 
@@ -122,6 +123,8 @@ class RegionStatus(Model):
         default_factory=list
     )
     """Drains that were ordered and have not ended, at most 16."""
+    restored_time: AwareDatetime | None = None
+    """When the ledger was lost and began anew with jobs alive; absent once no drain from before can be under way."""
     stale_since_time: AwareDatetime | None = None
     """Since when the region cannot be read; the counts are from before."""
     message: str | None = None

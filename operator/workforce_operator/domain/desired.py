@@ -49,6 +49,11 @@ class Desired:
             return None
         return self.deletion_time + timedelta(seconds=self.spec.deletion_deadline_seconds)
 
+    def drain_deadline(self, now: datetime) -> datetime:
+        """When workers that are told to leave now are expected to be gone."""
+        own, last = now + timedelta(seconds=self.spec.drain.deadline_seconds), self.deletion_deadline
+        return own if last is None else min(own, max(last, now))
+
     @property
     def deletion_policy(self) -> DeletionPolicy | None:
         """The policy in force; None = cancel pending jobs and report running ones (unset, and no control channel)."""

@@ -48,6 +48,7 @@ class RegionLedger:
         failing: Replicas whose workers failed, and whose replacement waits for a back-off.
         open_cohorts: Cohorts that must be listed.
         waves: Drains and recalls under way.
+        restored: When the ledger began anew with jobs alive: some of them may be draining without a wave knowing it.
         reserved: Upper bound of the jobs that may live here, as of the last reading; None = never read. No intention,
             so a change of it alone is no change of the ledger.
         unreadable_since: Since when the region cannot be read. No intention either.
@@ -61,6 +62,7 @@ class RegionLedger:
     failing: int = 0
     open_cohorts: frozenset[int] = frozenset()
     waves: tuple[Wave, ...] = ()
+    restored: datetime | None = None
     reserved: int | None = field(default=None, compare=False)
     unreadable_since: datetime | None = field(default=None, compare=False)
 
@@ -110,6 +112,7 @@ def _read_region(status: RegionStatus) -> RegionLedger:
         failing=status.failing,
         open_cohorts=_numbers(status.open_cohorts),
         waves=tuple(_read_wave(wave) for wave in status.drains),
+        restored=status.restored_time,
         reserved=status.reserved,
         unreadable_since=status.stale_since_time,
     )
@@ -138,6 +141,7 @@ def _ledger_fields(region: RegionLedger) -> dict[str, Any]:
         "failing": region.failing,
         "open_cohorts": _ranges(region.open_cohorts),
         "drains": [_write_wave(wave) for wave in region.waves],
+        "restored_time": region.restored,
         "reserved": region.reserved,
         "stale_since_time": region.unreadable_since,
     }

@@ -62,6 +62,7 @@ def _restore(situation: Situation) -> Decision:
         hiring=frozenset(),
         idle=0,
         failing=0,
+        restored=situation.now if count.live and situation.desired.spec.control is not None else None,
     )
     numbers = replace(_numbers(situation, ledger.waves), retry_at=situation.now)
     return Decision(_remembered(situation, ledger), numbers, count)

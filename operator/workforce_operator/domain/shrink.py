@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 
 from workforce_operator.api.spec import DeadlineAction, DrainMode
 from workforce_operator.api.status import DrainState
 from workforce_operator.domain.actions import Action, CancelPending
 from workforce_operator.domain.ledger import Wave
-from workforce_operator.domain.observed import Job
+from workforce_operator.domain.observed import Job, Phase
 from workforce_operator.domain.ranking import lay_off_order, take_back_order
+from workforce_operator.domain.recovery import restored_until, unheard
 from workforce_operator.domain.situation import Situation
 from workforce_operator.domain.waves import add, wave_id
 
@@ -44,7 +44,10 @@ def lay_off(situation: Situation, excess: int) -> Shrunk:
         return _without_control(situation, excess)
     if not situation.can_order:
         return Shrunk(waves, waiting=f"{_workers(excess)} cannot be told to leave: the control channel is not ready")
-    victims = lay_off_order(situation.count, situation.reports, running=True)[:excess]
+    victims = _victims(situation, excess)
+    waiting = _waits_for_reports(situation, excess - len(victims))
+    if not victims:
+        return Shrunk(waves, waiting=waiting)
     wave = Wave(
         id=wave_id(situation.revision),
         mode=situation.desired.spec.drain.mode,
@@ -52,10 +55,10 @@ def lay_off(situation: Situation, excess: int) -> Shrunk:
         revision=situation.revision,
         jobs=frozenset(job.sequence for job in victims),
         sent=situation.now,
-        deadline=_deadline(situation),
+        deadline=situation.desired.drain_deadline(situation.now),
         reason=situation.reason,
     )
-    return Shrunk(add(waves, wave), victims)
+    return Shrunk(add(waves, wave), victims, waiting=waiting)
 
 
 def take_back(situation: Situation, deficit: int) -> Shrunk:
@@ -82,6 +85,32 @@ def take_back(situation: Situation, deficit: int) -> Shrunk:
     return Shrunk(add(waves, wave), chosen)
 
 
+def _victims(situation: Situation, excess: int) -> tuple[Job, ...]:
+    """Who leaves. After a lost ledger the excess may be leaving already, without having said so.
+
+    Then running workers go only as far as those that have spoken are too many by themselves. Where nobody is wanted,
+    there is nothing to take care of.
+    """
+    order = lay_off_order(situation.count, situation.reports, running=True)
+    silent = unheard(order, situation.reports, situation.ledger.restored)
+    if not silent or situation.share == 0:
+        return order[:excess]
+    never_ran = tuple(job for job in order[:excess] if job.phase is not Phase.RUNNING)
+    unsure = silent | {job.sequence for job in never_ran}
+    heard = [job for job in order if job.phase is Phase.RUNNING and job.sequence not in silent]
+    return (*never_ran, *heard[: max(0, len(order) - len(unsure) - situation.share)])
+
+
+def _waits_for_reports(situation: Situation, number: int) -> str | None:
+    until = restored_until(situation.desired, situation.ledger)
+    if number <= 0 or until is None:
+        return None
+    return (
+        f"who was told to leave was forgotten with the status: {_workers(number)} may be leaving already, and nobody "
+        f"else is told to until they report, or until {until:%Y-%m-%dT%H:%M:%SZ}"
+    )
+
+
 def _without_control(situation: Situation, excess: int) -> Shrunk:
     order = lay_off_order(situation.count, situation.reports, running=False)
     victims = order[:excess]
@@ -98,12 +127,6 @@ def _recallable(situation: Situation, wave: Wave) -> bool:
     if wave.state is not DrainState.SENT or wave.mode is not DrainMode.FINISH:
         return False
     return situation.now < wave.deadline or situation.desired.spec.drain.on_deadline is DeadlineAction.WAIT
-
-
-def _deadline(situation: Situation) -> datetime:
-    own = situation.now + timedelta(seconds=situation.desired.spec.drain.deadline_seconds)
-    last = situation.desired.deletion_deadline
-    return own if last is None else min(own, max(last, situation.now))
 
 
 def _workers(number: int) -> str:

@@ -12,6 +12,7 @@ from workforce_operator.domain.counting import Count, count_jobs
 from workforce_operator.domain.desired import Desired
 from workforce_operator.domain.ledger import RegionLedger
 from workforce_operator.domain.observed import Known, Observed, QueueDepth, RegionJobs, Unknown
+from workforce_operator.domain.recovery import rebuilt, restored_until
 from workforce_operator.domain.waves import settle
 
 
@@ -83,6 +84,10 @@ def assess(
     count = count_jobs(listed, ledger.waves)
     gone = frozenset(job.sequence for job in count.ended) | listed.absent
     waves = settle(ledger.waves, gone, confirmed, observed.now)
+    until = restored_until(desired, ledger)
+    restored = ledger.restored if until is not None and observed.now < until else None
+    if restored is not None:
+        waves = rebuilt(desired, name, listed.jobs, waves, observed.reports, before=revision, now=observed.now)
     # A job under a name that was never reserved (a lost status, an operator of another time) is counted, and its
     # name is not given out again.
     next_sequence = None if ledger.next_sequence is None else max(ledger.next_sequence, raised)
@@ -102,6 +107,7 @@ def assess(
             failing=ledger.failing,
             open_cohorts=ledger.open_cohorts,
             waves=waves,
+            restored=restored,
         ),
         revision=revision,
         reason=reason,

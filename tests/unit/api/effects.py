@@ -11,6 +11,7 @@ _QUEUE_AND_CONTROL = f"{_ENVIRONMENT}::test_a_job_finds_its_queue_its_slots_and_
 _SECRETS = f"{_ENVIRONMENT}::test_own_variables_and_secrets_are_passed_on"
 _ENTITIES = "tests/contract/operator_ports/test_control_entities.py"
 _SHRINKING = f"{_DOMAIN}/test_shrinking.py"
+_RECOVERY = f"{_DOMAIN}/test_recovery.py"
 _DELETION = f"{_DOMAIN}/test_deletion.py"
 _STATUS = f"{_DOMAIN}/test_status.py"
 _NUMBERS = f"{_STATUS}::test_numbers_are_those_of_supply_and_of_who_leaves"
@@ -100,6 +101,7 @@ EFFECTS = {
     "status.regions[].drains[].sentTime": _LEDGER,
     "status.regions[].drains[].deadlineTime": _LEDGER,
     "status.regions[].drains[].reason": _LEDGER,
+    "status.regions[].restoredTime": f"{_RECOVERY}::test_a_lost_ledger_with_live_workers_says_when_it_began",
     "status.regions[].staleSinceTime": f"{_HIRING}::test_a_short_outage_moves_nothing",
     "status.regions[].message": f"{_CONDITIONS}::test_a_transient_failure_is_told_and_changes_no_condition",
     "status.conditions[].type": _ALL_CONDITIONS,

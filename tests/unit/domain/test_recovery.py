@@ -1,0 +1,162 @@
+"""After a lost ledger: drains come back from reports, and nobody who may be leaving already counts against another."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from jobq.control import State, order_id
+from tests.support.planning import (
+    MINUTE,
+    NOW,
+    desired,
+    entry,
+    job,
+    jobs,
+    ledger,
+    name_of,
+    observed,
+    orders,
+    pending_cancels,
+    regions,
+    report,
+    running,
+    wave,
+)
+from workforce_operator.api.status import DrainState
+from workforce_operator.domain.actions import Plan
+from workforce_operator.domain.ledger import Wave
+from workforce_operator.domain.plan import plan
+from workforce_operator.domain.waves import jobs_in, wave_id
+
+RESTORED = NOW - 2 * MINUTE
+SENT = 1_700_000_000_000_000
+
+
+def leaving(sequence: int, *, revision: int = SENT, **changes: Any) -> State:
+    drain_id = order_id(wave_id(revision), desired().hash10("one"), sequence)
+    return report(sequence, **{"accepting": False, "drain_id": drain_id, "revision": revision} | changes)
+
+
+def decided(replicas: int, count: int = 5, *reports: State, restored: Any = RESTORED, **spec: Any) -> Plan:
+    known = ledger(one=entry(count, filled=count, restored=restored))
+    wanted = desired(replicas=replicas, regions=regions(one=20), **spec)
+    return plan(wanted, observed(one=jobs(*running(count)), reports={each.job: each for each in reports}), known)
+
+
+def waves(answer: Plan) -> tuple[Wave, ...]:
+    return answer.ledger.regions["one"].waves
+
+
+def chosen(answer: Plan) -> frozenset[int]:
+    return jobs_in(waves(answer), DrainState.SENT)
+
+
+def first_pass(count: int, **spec: Any) -> Plan:
+    return plan(desired(replicas=3, regions=regions(one=20), **spec), observed(one=jobs(*running(count))), ledger())
+
+
+def test_a_lost_ledger_with_live_workers_says_when_it_began():
+    assert first_pass(2).ledger.regions["one"].restored == NOW
+
+
+def test_a_new_workforce_has_lost_nothing():
+    assert first_pass(0).ledger.regions["one"].restored is None
+
+
+def test_without_control_no_drain_can_have_been_forgotten():
+    assert first_pass(2, control=None).ledger.regions["one"].restored is None
+
+
+def test_a_worker_that_names_our_order_is_in_its_wave_again():
+    answer = decided(4, 5, leaving(2))
+    (found,) = waves(answer)
+    assert (found.id, found.revision, found.jobs) == (wave_id(SENT), SENT, frozenset({2}))
+    assert found.deadline == NOW + timedelta(seconds=86_400)
+    assert orders(answer) == {name_of(2): "graceful-downscale"}
+    assert answer.regions["one"].supply == 4
+
+
+def test_workers_of_one_wave_are_in_one_wave_again_whenever_they_report():
+    first = decided(3, 5, leaving(1))
+    known = ledger(one=first.ledger.regions["one"])
+    later = {each.job: each for each in (leaving(1), leaving(3))}
+    answer = plan(desired(replicas=3, regions=regions(one=20)), observed(one=jobs(*running(5)), reports=later), known)
+    (found,) = waves(answer)
+    assert found.jobs == {1, 3}
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        leaving(2, accepting=True),
+        leaving(2, drain_id=None),
+        leaving(2, drain_id="somebody-else-s"),
+        leaving(2, drain_id=leaving(3).drain_id),
+        leaving(2, revision=SENT * 1000),
+        leaving(2, minutes_ago=11),
+    ],
+    ids=["accepts", "by people", "strange", "another's", "of the future", "old"],
+)
+def test_only_a_drain_that_we_must_have_ordered_is_taken_for_one(said: State):
+    assert chosen(decided(5, 5, said)) == frozenset()
+
+
+def test_a_ledger_that_was_never_lost_learns_nothing_from_reports():
+    assert chosen(decided(5, 5, leaving(2), restored=None)) == frozenset()
+
+
+def test_a_recall_under_way_is_not_undone_by_an_old_report():
+    known = ledger(one=entry(5, filled=5, restored=RESTORED, waves=(wave(2, state=DrainState.RECALLED),)))
+    wanted = desired(replicas=5, regions=regions(one=20))
+    answer = plan(wanted, observed(one=jobs(*running(5)), reports={name_of(2): leaving(2)}), known)
+    assert chosen(answer) == frozenset()
+
+
+def test_nobody_who_has_not_spoken_is_chosen():
+    answer = decided(3)
+    assert chosen(answer) == frozenset()
+    assert "forgotten" in (answer.regions["one"].waiting or "")
+
+
+def test_who_has_spoken_goes_only_as_far_as_the_others_may_all_be_leaving():
+    heard = [report(sequence) for sequence in range(4)]
+    assert len(chosen(decided(3, 5, *heard))) == 1
+    assert len(chosen(decided(3, 5, *heard, report(4)))) == 2
+
+
+def test_what_was_said_before_the_loss_does_not_count():
+    assert chosen(decided(3, 5, *[report(number, minutes_ago=3) for number in range(5)])) == frozenset()
+
+
+def test_jobs_that_never_ran_go_as_usual():
+    known = ledger(one=entry(4, filled=4, restored=RESTORED))
+    here = jobs(*running(2), job(2, "Queued"), job(3, "Queued"))
+    answer = plan(desired(replicas=1, regions=regions(one=20)), observed(one=here), known)
+    assert chosen(answer) == {2, 3}
+    assert set(pending_cancels(answer)) == {name_of(2), name_of(3)}
+
+
+def test_workers_hired_since_are_chosen_as_usual():
+    known = ledger(one=entry(3, filled=3, restored=RESTORED))
+    here = jobs(*(job(number, created=1, started=1) for number in range(3)))
+    answer = plan(desired(replicas=1, regions=regions(one=20)), observed(one=here), known)
+    assert len(chosen(answer)) == 2
+
+
+def test_where_nobody_is_wanted_everybody_leaves_at_once():
+    assert chosen(decided(0)) == frozenset(range(5))
+
+
+def test_after_the_drain_deadline_all_is_as_usual():
+    answer = decided(3, 5, restored=NOW - timedelta(seconds=86_400))
+    assert len(chosen(answer)) == 2
+    assert answer.ledger.regions["one"].restored is None
+
+
+def test_a_drain_that_came_back_is_taken_back_before_anybody_is_hired():
+    answer = decided(5, 5, leaving(2))
+    assert orders(answer) == {name_of(2): "accept-new-tasks"}
+    assert jobs_in(waves(answer), DrainState.RECALLED) == {2}
