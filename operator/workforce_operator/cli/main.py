@@ -44,7 +44,7 @@ class Verb:
 
 VERBS: Mapping[str, Verb] = {
     "local": Verb(
-        "workforce_local.cli:local", "Kubernetes and Azure on this machine: up, down, status, logs, env.", "local"
+        "workforce_local.cli:local", "Kubernetes and Azure on this machine: up, run, chaos, demo, down, …", "local"
     ),
     "version": Verb("workforce_operator.cli.main:version", "Print the version."),
 }
