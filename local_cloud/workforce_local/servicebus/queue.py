@@ -321,8 +321,10 @@ class Queue:
                 message.locked_until = until
 
     def lose_locks(self) -> int:
-        """Take all locks away before their time, as a service that fails over does; sessions' are not touched."""
-        lost = list(self._locked.values()) if self.sessions is None else []
+        """Take all locks away before their time, of messages or of sessions; return how many."""
+        if self.sessions is not None:
+            return self.sessions.lose_locks()
+        lost = list(self._locked.values())
         for message in lost:
             self._unlock(message, failed=True)
         return len(lost)

@@ -157,6 +157,13 @@ class Sessions:
         assert until is not None
         return until
 
+    def lose_locks(self) -> int:
+        """End all holds before their time, also those of receivers that have gone; return how many."""
+        locked = [(name, session) for name, session in self._sessions.items() if session.locked_until is not None]
+        for session_id, session in locked:
+            self._lose(session_id, session)
+        return len(locked)
+
     def state(self, session_id: str) -> bytes | None:
         """What its holder wrote last.
 
@@ -194,13 +201,16 @@ class Sessions:
         def lapse() -> None:
             # A renewal, or a new hold, has a later end and a watch of its own.
             if session.locked_until == due:
-                holder, session.holder = session.holder, None
-                self._release(session_id, session, failed=True)
-                if holder is not None:
-                    self._held_by.pop(holder, None)
-                    holder.force_detach(session_lock_lost(session_id))
+                self._lose(session_id, session)
 
         self._timers.at(due, lapse)
+
+    def _lose(self, session_id: str, session: _Session) -> None:
+        holder, session.holder = session.holder, None
+        self._release(session_id, session, failed=True)
+        if holder is not None:
+            self._held_by.pop(holder, None)
+            holder.force_detach(session_lock_lost(session_id))
 
     def _release(self, session_id: str, session: _Session, *, failed: bool) -> None:
         session.locked_until = None

@@ -11,9 +11,10 @@ import pytest
 import pytest_asyncio
 from azure.servicebus import ServiceBusMessage
 from azure.servicebus.aio import ServiceBusClient
-from azure.servicebus.exceptions import MessageLockLostError
+from azure.servicebus.exceptions import MessageLockLostError, SessionCannotBeLockedError
 
 from tests.contract.azureml.conftest import eventually
+from workforce_local.servicebus.settings import QueueSettings
 
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 """The SDK leaves the sockets of connections that were cut to the garbage collector."""
@@ -115,3 +116,18 @@ async def test_a_region_without_its_bus_leaves_the_others_theirs(chaos, bus):
     await chaos.set({"kind": "outage", "where": {"service": "serviceBus", "region": "westeurope"}})
     await send(bus, "one")
     assert await chaos.injected() == []
+
+
+async def test_a_session_whose_connection_was_cut_can_be_held_again_once_its_lock_is_lost(local_azure, chaos, bus):
+    """servicebus.md 4.3 and 6: a lost connection leaves the session locked until its lock ends."""
+    namespace = next(iter(local_azure.namespaces))
+    namespace.broker.create_queue("nodes", QueueSettings(requires_session=True))
+    async with bus.get_queue_receiver("nodes", session_id="a"):
+        local_azure.service_bus.drop_connections()
+        with pytest.raises(SessionCannotBeLockedError):
+            async with bus.get_queue_receiver("nodes", session_id="a"):
+                pass
+        await chaos.set({"kind": "loseLocks", "name": "lost", "entity": "nodes"})
+        await eventually(lambda: bool(local_azure.chaos.engine.injected(fault="lost")), "the loss")
+        async with bus.get_queue_receiver("nodes", session_id="a") as again:
+            assert again.session.session_id == "a"
