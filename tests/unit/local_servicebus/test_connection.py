@@ -327,3 +327,19 @@ def test_whatever_bytes_come_nothing_but_this_connection_ends(data):
     client = Client().open()
     client.connection.feed(data)
     client.connection.lost()
+
+
+@settings(max_examples=200)
+@given(st.lists(st.tuples(st.integers(0, 400), st.binary(max_size=4), st.integers(0, 8)), min_size=1, max_size=4))
+def test_a_sound_stream_with_changed_bytes_ends_its_own_connection_at_most(changes):
+    client = Client().open()
+    client.attach(1, RECEIVER, "q")
+    end = Described(ULong(0x29), ["q"])
+    stream = bytearray(f.frame(0, f.ATTACH, ["link-0", UInt(0), SENDER, None, None, None, end]))
+    stream += f.frame(0, f.TRANSFER, [UInt(0), UInt(0), b"tag"], section(0x74, {"n": 1}) + section(DATA, b"x"))
+    stream += f.frame(0, f.DISPOSITION, [True, UInt(0), UInt(9), False, outcome(ACCEPTED)])
+    for place, new, gone in changes:
+        stream[place : place + gone] = new
+    client.connection.feed(bytes(stream))
+    client.connection.lost()
+    assert [frame.code for frame in Client().open().attach(0, SENDER, "q")] == [f.ATTACH, f.FLOW]
