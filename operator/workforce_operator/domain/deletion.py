@@ -40,7 +40,7 @@ def last_actions(desired: Desired, region: str, count: Count, now: datetime) -> 
 
 
 def end_of_deletion(desired: Desired, counts: Mapping[str, Count], unreadable: Mapping[str, str], now: datetime) -> End:
-    """Decide whether deletion is over.
+    """Decide whether deletion is over. Regions whose workspace does not exist are in neither mapping: they are empty.
 
     Args:
         desired: The Workforce that is being deleted.

@@ -17,6 +17,9 @@ from __future__ import annotations
 
 import re
 
+NOT_FOUND = "NotFound"
+"""Reason of ``Missing``."""
+
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
 
@@ -82,7 +85,7 @@ def reason_of(error: OperatorError) -> str:
         case Denied():
             return "AccessDenied"
         case Missing():
-            return "NotFound"
+            return NOT_FOUND
         case Throttled():
             return "Throttled"
         case Conflict():

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Generic, TypeVar
 
 from jobq.control import State
-from workforce_operator.domain.errors import OperatorError, reason_of
+from workforce_operator.domain.errors import NOT_FOUND, OperatorError, reason_of
 
 T = TypeVar("T")
 
@@ -33,6 +33,11 @@ class Unknown:
     def because(cls, error: OperatorError) -> Unknown:
         """Unknown because of an error."""
         return cls(reason_of(error), str(error))
+
+    @property
+    def is_missing(self) -> bool:
+        """What should have been read does not exist, by the word of the service: a region's workspace, for one."""
+        return self.reason == NOT_FOUND
 
 
 class Phase(StrEnum):

@@ -80,6 +80,8 @@ class _Work:
     def plan(self, decisions: Mapping[str, Decision]) -> Plan:
         """The plan that follows from the regions' decisions."""
         emptied = frozenset(name for name in decisions if name in self.gone and decisions[name].count.is_empty)
+        nowhere = {name: text for name, text in self.nowhere().items() if name in self.gone or self.desired.deleting}
+        emptied |= self.gone & nowhere.keys()
         numbers = {name: each for name, each in self.numbers(decisions).items() if name not in emptied}
         retries = [each.retry_at for each in numbers.values() if each.retry_at]
         # The place of a region that has just been emptied is free for what the spec says about it now.
@@ -94,7 +96,11 @@ class _Work:
             channel_awaited=self.channel_awaited,
             notes=(
                 *(note for decision in decisions.values() for note in decision.notes),
-                *(Note("RegionEmptied", f"{name}: no jobs are left") for name in sorted(emptied)),
+                *(Note("RegionEmptied", f"{name}: no jobs are left") for name in sorted(emptied - nowhere.keys())),
+                *(
+                    Note("RegionNotFound", f"{name}: counts as empty, because it does not exist: {text}", warning=True)
+                    for name, text in sorted(nowhere.items())
+                ),
             ),
             retry_at=min(retries, default=None),
         )
@@ -107,12 +113,21 @@ class _Work:
         }
 
     def unreadable(self) -> dict[str, str]:
-        """Why, for all regions that could not be read."""
+        """Why, for all regions that could not be read although they exist."""
         readings = {name: self.observed.regions.get(name, _NOT_READ) for name in self.ledger.regions}
         return {
             name: reading.message or reading.reason
             for name, reading in readings.items()
-            if isinstance(reading, Unknown)
+            if isinstance(reading, Unknown) and not reading.is_missing
+        }
+
+    def nowhere(self) -> dict[str, str]:
+        """What the service says, for all regions whose workspace (or what holds it) does not exist: nor do jobs."""
+        readings = {name: self.observed.regions.get(name, _NOT_READ) for name in self.ledger.regions}
+        return {
+            name: reading.message or reading.reason
+            for name, reading in readings.items()
+            if isinstance(reading, Unknown) and reading.is_missing
         }
 
     def _situations(self) -> dict[str, Situation]:

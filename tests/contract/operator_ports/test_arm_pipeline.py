@@ -100,6 +100,23 @@ async def test_each_misbehaviour_has_one_meaning_and_none_is_absence(arm, jobs, 
         await jobs.get(HERE, NAME)
 
 
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        ("SubscriptionNotFound", Missing),
+        ("ResourceGroupNotFound", Missing),
+        ("ResourceNotFound", Missing),
+        ("UserError", Unavailable),
+        ("InvalidResourceType", Unavailable),
+    ],
+)
+async def test_only_a_workspace_that_is_said_not_to_exist_is_missing(arm, jobs, code, expected):
+    """A deletion counts such a region as empty: any other 404 of a list must not read like it."""
+    arm.script.append(answer(404, {"error": {"code": code, "message": "x"}}))
+    with pytest.raises(expected):
+        await jobs.list_owned(HERE)
+
+
 async def test_a_service_that_says_nothing_is_unavailable(arm: ScriptedArm, jobs: ArmWorkerJobs, monkeypatch):
     monkeypatch.setattr(client_module, "READ_SECONDS", 0.2)
 

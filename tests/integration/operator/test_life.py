@@ -149,6 +149,14 @@ def test_a_typo_in_the_control_channel_hires_nobody_and_is_corrected_by_an_edit(
     bench.kubectl("delete", "wf/md", "--timeout=90s")
 
 
+def test_a_workforce_with_a_mistyped_workspace_is_deleted_at_once(bench):
+    bench.operator.start()
+    bench.apply(bench.workforce(replicas=2, regions=[bench.region("uksouth", workspace="ws-uksuoth")]))
+    bench.until(lambda: bench.condition("RegionsHealthy") == ("False", "RegionUnreadable"), "the mistake is told")
+    bench.kubectl("delete", "wf/md", "--timeout=90s")
+    assert "RegionNotFound" in bench.events()
+
+
 def test_a_wrong_template_hires_nobody_and_is_told(bench):
     bench.operator.start()
     template = {"command": "sleep 1", "environment": {"type": "Registered", "name": "nothing", "version": "7"}}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
+from tests.support import workforces
 from tests.support.planning import (
     MINUTE,
     NOW,
@@ -24,6 +26,7 @@ from tests.support.planning import (
     wave,
 )
 from workforce_operator.domain.ledger import Ledger
+from workforce_operator.domain.observed import Known, Unknown
 from workforce_operator.domain.plan import plan
 
 
@@ -99,9 +102,11 @@ def test_orphaning_does_not_wait_for_unreadable_regions_and_says_so():
 
 
 def test_policy_cancel_cancels_everything_that_lives():
-    here = jobs(*running(1), job(1, "Queued"), job(2, "CancelRequested"))
-    decided = plan(deleted(deletionPolicy="Cancel"), observed(one=here), KNOWN)
-    assert cancels(decided) == [name_of(1), name_of(0)] or sorted(cancels(decided)) == [name_of(0), name_of(1)]
+    here = jobs(*running(1), job(1, "Queued"), job(2, "Paused"), job(3, "CancelRequested"), job(4, "Failed", ended=1))
+    known = ledger(one=entry(6, filled=5, waves=(wave(5),)))
+    decided = plan(deleted(deletionPolicy="Cancel"), observed(one=replace(here, jobs=(*here.jobs, job(5)))), known)
+    assert len(decided.actions) == len(cancels(decided)) == 4
+    assert set(cancels(decided)) == {name_of(number) for number in (0, 1, 2, 5)}
     assert not decided.finished
 
 
@@ -143,6 +148,41 @@ def test_what_could_not_be_read_is_named_at_the_end():
     assert decided.notes[-1].reason == "RegionsUnreadable"
     # Which jobs to look for by hand: nobody else remembers once the object is gone.
     assert f"one (jobs {name_of(0).removesuffix('0')}*): no answer" in decided.notes[-1].message
+
+
+NO_WORKSPACE = replace(observed(), regions={"one": Unknown("NotFound", "HTTP 404 workspace nowhere was not found")})
+
+
+@pytest.mark.parametrize("policy", [None, "Drain", "Cancel", "Orphan"])
+@pytest.mark.parametrize("known", [Ledger(), ledger(one=entry(0)), KNOWN, ledger(one=entry(3, waves=(wave(0),)))])
+def test_a_region_whose_workspace_does_not_exist_is_empty_and_an_event_says_so(policy, known):
+    decided = plan(deleted(deletionPolicy=policy), NO_WORKSPACE, known)
+    assert decided.finished
+    assert decided.left_behind == ()
+    assert [(note.reason, note.warning) for note in decided.notes] == [("RegionNotFound", True)]
+    assert "one: counts as empty, because it does not exist: HTTP 404 workspace nowhere" in decided.notes[0].message
+
+
+def test_a_missing_workspace_of_one_region_does_not_hurry_the_others():
+    both = deleted(regions=[workforces.region("one"), workforces.region("two")])
+    seen = replace(NO_WORKSPACE, regions={**NO_WORKSPACE.regions, "two": Known(jobs(job(0, region="two")), NOW)})
+    assert not plan(both, seen, ledger(one=entry(0), two=entry(1, "two"))).finished
+
+
+def test_a_removed_region_whose_workspace_does_not_exist_leaves_the_ledger():
+    """How a mistyped workspace is corrected: a region's coordinates do not change, so it comes back by another name."""
+    wanted = desired(regions=[workforces.region("two")])
+    seen = replace(NO_WORKSPACE, regions={**NO_WORKSPACE.regions, "two": Known(jobs(), NOW)})
+    decided = plan(wanted, seen, ledger(one=entry(None), two=entry(0, "two")))
+    assert list(decided.ledger.regions) == ["two"]
+    assert "RegionNotFound" in [note.reason for note in decided.notes]
+
+
+def test_a_region_of_the_spec_whose_workspace_does_not_exist_is_unreadable_and_stays():
+    decided = plan(desired(), NO_WORKSPACE, KNOWN)
+    assert decided.ledger == KNOWN
+    assert decided.notes == ()
+    assert not decided.regions["one"].readable
 
 
 @pytest.mark.parametrize("suspend", ["Hold", "ScaleUpOnly", "Drain"])

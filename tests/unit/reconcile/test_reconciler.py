@@ -90,6 +90,16 @@ async def test_a_typo_in_control_hires_nobody_and_is_corrected_by_an_edit(op):
     assert await op.condition("Ready") == ("True", "AsDesired")
 
 
+async def test_a_workforce_with_a_mistyped_workspace_is_deleted_at_once(op):
+    op.world.jobs.missing = {"ws-uksouth"}
+    op.apply(replicas=2)
+    await op.settle(3)
+    assert await op.condition("RegionsHealthy") == ("False", "RegionUnreadable")
+    op.world.store.delete(KEY)
+    assert (await op.once()).gone
+    assert "RegionNotFound" in op.world.events.reasons()
+
+
 async def test_the_finalizer_is_there_before_anything_is_made_in_azure(op):
     op.apply()
     op.world.store.faults.next_error("add_finalizer", Unavailable("api server away"))

@@ -100,8 +100,14 @@ class ArmWorkerJobs:
             params={"properties": properties, "listViewType": "All"},
         )
         jobs: list[Job] = []
-        async for items in pages:
-            jobs.extend(job for item in items if (job := job_of(item, place)) is not None)
+        try:
+            async for items in pages:
+                jobs.extend(job for item in items if (job := job_of(item, place)) is not None)
+        except Absent as error:
+            if error.parent:
+                raise
+            # Only a workspace that is said not to exist may ever count as one without jobs.
+            raise Unavailable(str(error)) from error
         return jobs
 
 
