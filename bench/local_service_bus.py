@@ -30,6 +30,7 @@ import trustme
 from azure.core.credentials import AzureNamedKeyCredential
 from azure.servicebus import ServiceBusMessage, TransportType
 from azure.servicebus.aio import ServiceBusClient
+from typing_extensions import override
 
 from workforce_local.servicebus import framing
 from workforce_local.servicebus.amqp_types import Described, Symbol, UInt, ULong
@@ -123,6 +124,7 @@ class IdleReceiver(asyncio.Protocol):
         self.transport: asyncio.Transport | None = None
         self._reader: FrameReader | None = FrameReader()
 
+    @override
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Say everything at once, as the SDK does after SASL."""
         assert isinstance(transport, asyncio.Transport)
@@ -140,6 +142,7 @@ class IdleReceiver(asyncio.Protocol):
             + framing.frame(0, framing.FLOW, flow)
         )
 
+    @override
     def data_received(self, data: bytes) -> None:
         """Wait for the attach."""
         if self._reader is None:
@@ -150,6 +153,7 @@ class IdleReceiver(asyncio.Protocol):
                 self.attached.set_result(None)
                 return
 
+    @override
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell whoever still waits for the attach."""
         if not self.attached.done():
