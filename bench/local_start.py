@@ -60,7 +60,7 @@ def ports(folder: StateFolder) -> set[int]:
     """Every port that it listens on."""
     own = {process.pid for part in family(folder).values() for process in part}
     listening = psutil.net_connections(kind="tcp")
-    return {one.laddr.port for one in listening if one.pid in own and one.status == psutil.CONN_LISTEN}
+    return {one.laddr.port for one in listening if one.laddr and one.pid in own and one.status == psutil.CONN_LISTEN}
 
 
 def is_open(port: int) -> bool:
