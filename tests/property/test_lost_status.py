@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 from typing import Any
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.property import profile  # noqa: F401 - sets how many examples are tried
@@ -26,6 +26,7 @@ steps = st.one_of(
     st.tuples(st.sampled_from(["start", "preempt", "obey", "leave", "fail"]), st.integers(0, 15)),
     st.tuples(st.just("scale"), st.integers(0, 8)),
     st.tuples(st.just("advance"), st.sampled_from([1, 60, 400, 2000])),
+    st.tuples(st.just("shrink"), st.integers(0, 6)),
     st.tuples(st.just("forget"), st.none()),
     st.tuples(st.just("restart"), st.none()),
 )
@@ -60,6 +61,9 @@ def play(world: World, schedule: list[tuple[str, Any]]) -> None:
                 world.scale(argument)
             case "advance":
                 world.advance(argument)
+            case "shrink":
+                world.scale(argument)
+                world.pass_()
             case "forget":
                 world.forget()
             case "restart":
@@ -73,7 +77,7 @@ def happens(world: World, kind: str, job: SimJob) -> None:
         case "report":
             # A worker listens all the time: what it was told before, it knows when it reports.
             world.obey(job)
-            world.report(job)
+            world.report(job, busy=job.sequence % 2)
         case "leave":
             if job.drained and job.state == "Running":
                 world.end(job, "Completed")
@@ -83,6 +87,13 @@ def happens(world: World, kind: str, job: SimJob) -> None:
             getattr(world, kind)(job)
 
 
+IDLE_ONE_SPEAKS_FIRST = [
+    ("shrink", 3), ("obey", 4), ("obey", 3), ("forget", None), ("pass", None), ("advance", 1), ("report", 2),
+    ("pass", None), ("report", 0), ("report", 1), ("pass", None), ("report", 3), ("pass", None), ("pass", None),
+]  # fmt: skip
+
+
+@example(replicas=5, most=8, schedule=IDLE_ONE_SPEAKS_FIRST)
 @given(replicas=st.integers(0, 8), most=st.integers(1, 8), schedule=st.lists(steps, min_size=30, max_size=60))
 def test_a_lost_status_drains_nobody_beyond_what_is_wanted(replicas: int, most: int, schedule: list[Any]):
     world = World(replicas, (most,))

@@ -145,10 +145,10 @@ class World:
             job.drained = order.operation is Operation.GRACEFUL_DOWNSCALE
             job.drain_id = order.id if job.drained else None
 
-    def report(self, job: SimJob) -> None:
+    def report(self, job: SimJob, busy: int = 1) -> None:
         if job.state == "Running":
             self.reports[job.name] = State(
-                job=job.name, time=self.now, busy_slots=1, completed=0, failed=0, accepting=not job.drained,
+                job=job.name, time=self.now, busy_slots=busy, completed=0, failed=0, accepting=not job.drained,
                 drain_id=job.drain_id, revision=job.revision,
             )  # fmt: skip
 

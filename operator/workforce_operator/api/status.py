@@ -8,13 +8,16 @@ restart.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AwareDatetime, Field
+from pydantic import AwareDatetime, Field, ValidationError
 
 from workforce_operator.api.base import Model, map_list
 from workforce_operator.api.spec import DrainMode
+
+ModelT = TypeVar("ModelT", bound=Model)
 
 
 class Condition(Model):
@@ -166,3 +169,42 @@ class WorkforceStatus(Model):
         default_factory=list
     )
     """What holds and what does not."""
+
+
+def lenient_status(content: Any) -> tuple[WorkforceStatus, tuple[str, ...]]:
+    """The status in a document, and what of it could not be read: the rest stays.
+
+    A region that cannot be read has lost its ledger; if its place at least is legible, its jobs are found again even
+    when the spec does not have it any more.
+    """
+    raw = dict(content) if isinstance(content, Mapping) else {}
+    try:
+        return WorkforceStatus.model_validate(raw), ()
+    except ValidationError as error:
+        problems = tuple(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()[:10])
+    legible = {
+        "regions": [each for each in map(_region_of, _items(raw, "regions")) if each is not None],
+        "conditions": [each for each in (_read(Condition, item) for item in _items(raw, "conditions")) if each],
+    }
+    for name, field in WorkforceStatus.model_fields.items():
+        key = field.alias or name
+        if name not in legible and key in raw and _read(WorkforceStatus, {key: raw[key]}) is not None:
+            legible[name] = raw[key]
+    return _read(WorkforceStatus, legible) or WorkforceStatus(), problems
+
+
+def _region_of(item: Any) -> RegionStatus | None:
+    place = {key: item.get(key) for key in ("name", "coordinates")} if isinstance(item, Mapping) else {}
+    return _read(RegionStatus, item) or _read(RegionStatus, place)
+
+
+def _read(model: type[ModelT], value: Any) -> ModelT | None:
+    try:
+        return model.model_validate(value)
+    except ValidationError:
+        return None
+
+
+def _items(raw: Mapping[str, Any], key: str) -> list[Any]:
+    value = raw.get(key)
+    return value if isinstance(value, list) else []

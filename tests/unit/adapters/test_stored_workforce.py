@@ -33,6 +33,39 @@ def test_a_status_that_cannot_be_read_is_a_lost_one_and_is_told():
     assert [entry["workforce"] for entry in logs] == ["md"]
 
 
+PLACE = {
+    "subscriptionId": "s", "resourceGroup": "g", "workspace": "w", "compute": "c", "experiment": "e", "topic": "t",
+}  # fmt: skip
+
+
+def region(name, **changes):
+    return {"name": name, "coordinates": PLACE, "nextSequence": 3} | changes
+
+
+def regions_of(*entries, **changes):
+    with structlog.testing.capture_logs() as logs:
+        stored = stored_of(document(status={"installationId": "inst1234", "regions": list(entries)} | changes))
+    assert len(logs) == 1
+    assert stored.status.installation_id == "inst1234"
+    return {each.name: each for each in stored.status.regions}
+
+
+def test_a_region_that_cannot_be_read_has_lost_its_ledger_and_the_others_keep_theirs():
+    regions = regions_of(region("one"), region("two", drains=[{"id": "w1", "mode": "Unheard"}]))
+    assert regions["one"].next_sequence == 3
+    assert regions["two"].next_sequence is None
+    assert regions["two"].coordinates.workspace == "w"
+
+
+def test_a_region_without_a_legible_place_is_forgotten_alone():
+    assert list(regions_of(region("one"), region("two", coordinates="there"), "three")) == ["one"]
+
+
+def test_a_wrong_number_or_condition_costs_no_region_its_ledger():
+    regions = regions_of(region("one"), queueLength="many", conditions=[{"type": "Ready"}])
+    assert regions["one"].next_sequence == 3
+
+
 def test_an_object_without_spec_and_status_is_read_all_the_same():
     stored = stored_of({"metadata": document()["metadata"]})
     assert (dict(stored.spec), stored.status) == ({}, WorkforceStatus())

@@ -12,11 +12,10 @@ from datetime import datetime
 from typing import Any
 
 import structlog
-from pydantic import ValidationError
 
 from workforce_operator.adapters.kubernetes.api import KubernetesApi
 from workforce_operator.api.base import FINALIZER, GROUP, PLURAL, VERSION
-from workforce_operator.api.status import WorkforceStatus
+from workforce_operator.api.status import WorkforceStatus, lenient_status
 from workforce_operator.domain.errors import Conflict, Missing, OperatorError
 from workforce_operator.ports.kubernetes import Key, StoredWorkforce
 
@@ -138,16 +137,15 @@ def stored_of(document: Mapping[str, Any]) -> StoredWorkforce:
 
 
 def _status(key: Key, content: Any) -> WorkforceStatus:
-    try:
-        return WorkforceStatus.model_validate(content or {})
-    except ValidationError as error:
+    status, problems = lenient_status(content)
+    if problems:
         _log.error(
-            "the status cannot be read and is rebuilt from the jobs",
+            "parts of the status cannot be read and are rebuilt from the jobs",
             namespace=key.namespace,
             workforce=key.name,
-            why=str(error),
+            why="; ".join(problems),
         )
-        return WorkforceStatus()
+    return status
 
 
 def _path(key: Key) -> str:
