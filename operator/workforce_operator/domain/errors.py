@@ -19,6 +19,8 @@ import re
 
 NOT_FOUND = "NotFound"
 """Reason of ``Missing``."""
+OF_REGION = frozenset({"ComputeNotFound", "NameTaken"})
+"""Reasons of a ``SpecError`` that is about one region and says nothing about the template."""
 
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 

@@ -74,7 +74,8 @@ class WorkerJobs(Protocol):
         JobPropertyImmutable, are settled by reading it). ``Unavailable`` means that the job may exist: call again.
 
         Raises:
-            SpecError: The service refuses the body (``InvalidTemplate``), or the name is somebody else's job.
+            SpecError: The service refuses the body (``InvalidTemplate``; ``ComputeNotFound`` if it is the
+                region's compute), or the name is somebody else's job.
         """
         ...
 

@@ -24,7 +24,7 @@ from workforce_operator.api.spec import DeletionPolicy, Suspend, WorkforceSpec
 from workforce_operator.api.status import WorkforceStatus
 from workforce_operator.domain.actions import Note, Plan
 from workforce_operator.domain.desired import Desired, region_places
-from workforce_operator.domain.errors import Missing, SpecError
+from workforce_operator.domain.errors import OF_REGION, Missing, SpecError
 from workforce_operator.domain.job_environment import job_environment, secret_refs
 from workforce_operator.domain.ledger import Ledger, read_ledger
 from workforce_operator.domain.observed import Observed, Unknown
@@ -43,8 +43,6 @@ log = structlog.stdlib.get_logger(__name__)
 
 LIVELY = timedelta(minutes=2)
 """A Workforce in which nothing has changed for so long is looked at at the regular interval, even if it is not done."""
-
-NAME_TAKEN = "NameTaken"
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,7 +279,7 @@ def outcomes_of(done: Sequence[Done]) -> Outcomes:
         failure = Failure.of(each.error)
         if each.of_control:
             control = control or failure
-        elif isinstance(each.error, SpecError) and each.error.reason != NAME_TAKEN:
+        elif isinstance(each.error, SpecError) and each.error.reason not in OF_REGION:
             spec = spec or failure
         else:
             regions.setdefault(each.action.region, failure)

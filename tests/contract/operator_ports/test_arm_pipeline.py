@@ -100,6 +100,14 @@ async def test_each_misbehaviour_has_one_meaning_and_none_is_absence(arm, jobs, 
         await jobs.get(HERE, NAME)
 
 
+async def test_a_compute_that_is_not_there_is_told_by_its_code(arm: ScriptedArm, jobs: ArmWorkerJobs):
+    inner = [{"type": "InnerError", "info": {"value": {"code": "NotFound", "innerError": {"code": "ComputeNotFound"}}}}]
+    arm.script.append(answer(400, {"error": {"code": "UserError", "message": "x", "additionalInfo": inner}}))
+    with pytest.raises(SpecError, match=f"compute {HERE.coordinates.compute} is not in workspace") as caught:
+        await jobs.hire(HERE, NAME, 0, body_for(HERE))
+    assert caught.value.reason == "ComputeNotFound"
+
+
 @pytest.mark.parametrize(
     ("code", "expected"),
     [

@@ -157,6 +157,14 @@ def test_a_workforce_with_a_mistyped_workspace_is_deleted_at_once(bench):
     assert "RegionNotFound" in bench.events()
 
 
+def test_a_wrong_compute_is_told_of_its_region(bench):
+    bench.operator.start()
+    bench.apply(bench.workforce(replicas=2, regions=[bench.region("uksouth", compute="clustre")]))
+    bench.until(lambda: bench.condition("RegionsHealthy") == ("False", "ComputeNotFound"), "the mistake is told")
+    assert bench.condition("SpecAccepted") == ("True", "Valid")
+    bench.kubectl("delete", "wf/md", "--timeout=90s")
+
+
 def test_a_wrong_template_hires_nobody_and_is_told(bench):
     bench.operator.start()
     template = {"command": "sleep 1", "environment": {"type": "Registered", "name": "nothing", "version": "7"}}

@@ -4,7 +4,7 @@ import pytest
 
 from jobq.control import Operation
 from workforce_operator.api.base import FINALIZER
-from workforce_operator.domain.errors import Conflict, Denied, Fenced, Throttled, Unavailable
+from workforce_operator.domain.errors import Conflict, Denied, Fenced, SpecError, Throttled, Unavailable
 from workforce_operator.domain.observed import Phase
 from workforce_operator.ports.kubernetes import Key
 from workforce_operator.reconcile.reconciler import Verdict
@@ -88,6 +88,17 @@ async def test_a_typo_in_control_hires_nobody_and_is_corrected_by_an_edit(op):
     await op.settle()
     assert len(op.live()) == 2
     assert await op.condition("Ready") == ("True", "AsDesired")
+
+
+async def test_a_wrong_compute_is_told_of_its_region_and_not_of_the_template(op):
+    wrong = SpecError("compute clustre is not in workspace ws-uksouth", reason="ComputeNotFound")
+    op.world.jobs.faults.always_error("hire", wrong)
+    op.apply(replicas=2)
+    await op.settle(3)
+    assert await op.condition("SpecAccepted") == ("True", "Valid")
+    assert await op.condition("RegionsHealthy") == ("False", "ComputeNotFound")
+    assert await op.condition("Ready") == ("False", "Degraded")
+    assert "clustre" in (await op.status()).regions[0].message
 
 
 async def test_a_workforce_with_a_mistyped_workspace_is_deleted_at_once(op):

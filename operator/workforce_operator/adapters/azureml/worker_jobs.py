@@ -20,6 +20,7 @@ from workforce_operator.ports.azure import JobBody, Workplace
 
 API_VERSION = "2025-12-01"
 """The oldest general version whose list takes a filter on properties, and the one of azure-ai-ml's own client."""
+_NO_COMPUTE_CODE = "ComputeNotFound"
 _EXISTS_CODES = frozenset({"JobPropertyImmutable"})
 
 
@@ -67,7 +68,7 @@ class ArmWorkerJobs:
             )
         except Refused as error:
             if not error.codes & _EXISTS_CODES:
-                _refuse(error)
+                _refuse(error, place)
         else:
             if reply.status == 201:
                 return _ours(_document(reply.body, what), place, name)
@@ -146,5 +147,8 @@ def _ours(document: Mapping[str, Any], place: Workplace, name: str) -> Job:
     return job
 
 
-def _refuse(error: Refused) -> NoReturn:
+def _refuse(error: Refused, place: Workplace) -> NoReturn:
+    if _NO_COMPUTE_CODE in error.codes:
+        text = f"compute {place.coordinates.compute} is not in workspace {place.coordinates.workspace}: {error}"
+        raise SpecError(text, reason="ComputeNotFound") from error
     raise SpecError(str(error), reason="InvalidTemplate") from error
