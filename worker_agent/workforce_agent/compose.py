@@ -32,6 +32,7 @@ from workforce_agent.lifecycle import Trigger
 from workforce_agent.metadata import open_metadata
 from workforce_agent.output import Writer
 from workforce_agent.pid_file import PidFile, pid_folder, pid_root
+from workforce_agent.processors.opening import open_processor
 from workforce_agent.report import OpenSender, Reporter
 from workforce_agent.settings import ControlSettings, RunSettings, job_name
 from workforce_agent.supervisor import Worker
@@ -57,15 +58,25 @@ async def run_worker(
             credential = None
             if control is not None or address.connection_string is None:
                 credential = await stack.enter_async_context(open_credential(cloud))
+            processor = await stack.enter_async_context(
+                open_processor(
+                    settings.processor,
+                    slots=settings.slots,
+                    queue_name=address.queue,
+                    worker=worker_id,
+                    guard=guard,
+                )
+            )
             around = Surroundings(
                 backend=await stack.enter_async_context(open_backend(address, cloud, credential)),
-                queue_name=address.queue,
+                processor=processor,
                 worker=worker_id,
                 writer=writer,
                 visibility=settings.visibility_timeout,
                 heartbeat=settings.heartbeat,
-                environ=dict(os.environ),
-                guard=guard,
+                task_timeout=settings.processor.task_timeout,
+                kill_timeout=settings.kill_timeout,
+                output_folder=settings.processor.output_folder,
             )
             structlog.contextvars.bind_contextvars(queue=around.backend.full_name, worker=worker_id)
             job = job_name(os.environ)

@@ -7,10 +7,10 @@ happens to the message follows from how the run ended.
 from __future__ import annotations
 
 import asyncio
-import os
-from collections.abc import Mapping
+import math
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import structlog
 
@@ -18,12 +18,14 @@ from jobq.backends.port import Delivery, QueueBackend
 from jobq.dead_letter import Failure, encode_dead_letter, encode_malformed, last_lines
 from jobq.errors import TaskError
 from jobq.task import Task, decode_task
-from workforce_agent.guard import Guard
 from workforce_agent.locks import Lock
 from workforce_agent.outcome import Ended, Settlement, Verdict, describe, judge
 from workforce_agent.output import TaskOutput, Writer
-from workforce_agent.process import TaskProcess
-from workforce_agent.shell import ShellCommand, shell_command
+from workforce_agent.processors.port import Processor, Run, RunEnd
+
+TASK_TIMEOUT_FIELD = "timeout_seconds"
+"""A field of the message, beside the arguments, where workers that do not know it do not look."""
+_LONGEST_SECONDS = 100 * 365 * 86400.0
 
 _log = structlog.get_logger()
 
@@ -34,23 +36,25 @@ class Surroundings:
 
     Attributes:
         backend: The task queue.
-        queue_name: Its name, for tasks.
+        processor: Runs tasks.
         worker: This worker's id, for dead letters.
         writer: Where output goes.
         visibility: The visibility timeout that tasks are received with.
         heartbeat: Whether locks are renewed.
-        environ: The environment that tasks inherit.
-        guard: Ends tasks if this process cannot any more.
+        task_timeout: How long a task may run, None for as long as it likes; a task may say less for itself.
+        kill_timeout: How long one that took too long has from SIGTERM to SIGKILL; None for ever.
+        output_folder: Where to keep each task's output in a file of its own.
     """
 
     backend: QueueBackend
-    queue_name: str
+    processor: Processor
     worker: str
     writer: Writer
     visibility: timedelta
     heartbeat: bool = True
-    environ: Mapping[str, str] | None = None
-    guard: Guard | None = None
+    task_timeout: timedelta | None = None
+    kill_timeout: timedelta | None = None
+    output_folder: Path | None = None
 
 
 class Execution:
@@ -67,7 +71,8 @@ class Execution:
         self._around = around
         self._delivery = delivery
         self._lock = Lock(around.backend, delivery, around.visibility, received)
-        self._process: TaskProcess | None = None
+        self._process: Run | None = None
+        self._timed_out: timedelta | None = None
         self._stop_first: bool = False
         self._lines: list[str] = []
         self.task: Task | None = None
@@ -123,33 +128,43 @@ class Execution:
     async def _run(self, task: Task) -> Ended:
         if self._stop_first:
             return Ended(told_to_stop=True)
-        output = TaskOutput(task.id, self._around.writer)
+        output = TaskOutput(task.id, self._around.writer, self._around.output_folder)
         try:
-            command = shell_command(
-                task, queue_name=self._around.queue_name, environ=self._around.environ or os.environ
-            )
+            limit = time_limit(task, self._around.task_timeout)
+            self._process = self._around.processor.start(task, output)
         except TaskError as error:
             return Ended(error=str(error), retriable=False)
-        self._log.info("task_start")
-        try:
-            self._process = _start(command, output, self._around.guard)
         except (OSError, ValueError) as error:
-            return Ended(error=f"the command could not be started: {error}")
-        exit_code = await self._wait(self._process)
+            return Ended(error=f"the task could not be started: {error}")
+        self._log.info("task_start")
+        end = await self._wait(self._process, limit)
         self._lines = output.close()
-        return Ended(exit_code=exit_code, told_to_stop=self._process.told_to_stop)
+        if self._timed_out is not None:
+            return Ended(exit_code=end.exit_code, error=f"timed out after {self._timed_out.total_seconds():g} s")
+        return Ended(exit_code=end.exit_code, error=end.error, told_to_stop=self._process.told_to_stop)
 
-    async def _wait(self, process: TaskProcess) -> int:
-        """Wait for the processes; when the lock is lost they are killed, because the task may run elsewhere by now."""
-        ended = asyncio.create_task(process.wait())
+    async def _wait(self, run: Run, limit: timedelta | None) -> RunEnd:
+        """Wait for the run; when the lock is lost it is killed, because the task may run elsewhere by now."""
+        ended = asyncio.create_task(run.wait())
         lost = asyncio.create_task(self._lock.lost.wait())
+        seconds = limit.total_seconds() if limit else None
         try:
-            await asyncio.wait({ended, lost}, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait({ended, lost}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            if not done:
+                self._time_out(run, limit)
+                await asyncio.wait({ended, lost}, return_when=asyncio.FIRST_COMPLETED)
             if not ended.done():
-                process.kill()
+                run.kill()
             return await ended
         finally:
             lost.cancel()
+
+    def _time_out(self, run: Run, limit: timedelta | None) -> None:
+        if self._stop_first:
+            return  # it is on its way out already, and goes back to the queue
+        self._timed_out = limit
+        kill_timeout = self._around.kill_timeout
+        run.terminate(kill_timeout.total_seconds() if kill_timeout else None)
 
     async def _apply(self, verdict: Verdict, task: Task, ended: Ended) -> bool:
         backend = self._around.backend
@@ -193,5 +208,16 @@ class Execution:
         )
 
 
-def _start(command: ShellCommand, output: TaskOutput, guard: Guard | None) -> TaskProcess:
-    return TaskProcess(["bash", "-c", command.command], command.env, command.cwd, output, guarded_by=guard)
+def time_limit(task: Task, longest: timedelta | None) -> timedelta | None:
+    """How long a task may run: what it says for itself, but not longer than the worker's limit.
+
+    Raises:
+        TaskError: What it says is no time.
+    """
+    own = task.extra.get(TASK_TIMEOUT_FIELD)
+    if own is None:
+        return longest
+    if not isinstance(own, int | float) or isinstance(own, bool) or not 0 < own < math.inf:
+        raise TaskError(f"{TASK_TIMEOUT_FIELD} must be a positive number of seconds")
+    limit = timedelta(seconds=min(own, _LONGEST_SECONDS))
+    return min(limit, longest) if longest else limit

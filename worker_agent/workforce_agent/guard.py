@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import subprocess
 import sys
 import uuid
 from pathlib import Path
@@ -37,7 +36,7 @@ class Guard:
     def __init__(self, *, own_cgroup: bool) -> None:
         self._own_cgroup = own_cgroup
         self._sessions: set[int] = set()
-        self._process: subprocess.Popen[bytes] | None = None
+        self.pid: int | None = None
         self._pipe = -1
         self._exit = -1
         self._again: asyncio.TimerHandle | None = None
@@ -51,11 +50,6 @@ class Guard:
         if self._again is not None:
             self._again.cancel()
         self._unwatch()
-
-    @property
-    def pid(self) -> int | None:
-        """The guard's process id, None while there is none."""
-        return self._process.pid if self._process else None
 
     def watch(self, session: int) -> None:
         """A task's process was started, in a session of its own."""
@@ -71,53 +65,58 @@ class Guard:
         """End the guard; this process lives on without one."""
         self._say(b".\n")
         self.__exit__()
-        if self._process is not None:
+        if self.pid is not None:
             os.close(self._pipe)
-            self._process.wait()
-            helpers.discard(self._process.pid)
-            self._process = None
+            os.waitpid(self.pid, 0)
+            helpers.discard(self.pid)
+            self.pid = None
 
     def _start(self) -> None:
         ours, self._pipe = os.pipe()
         program = [sys.executable, "-I", "-S", str(Path(guard_program.__file__))]
+        nothing = [(os.POSIX_SPAWN_OPEN, number, "/dev/null", os.O_WRONLY, 0) for number in (1, 2)]
         try:
-            self._process = subprocess.Popen(
+            # Not a Popen object, which would complain that the guard outlives it.
+            self.pid = os.posix_spawn(
+                sys.executable,
                 [*program, str(os.getpid()), AGENT_MARK, "cgroup" if self._own_cgroup else "-"],
-                stdin=ours, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                env={}, cwd="/", start_new_session=True,
-            )  # fmt: skip
+                {},
+                file_actions=[(os.POSIX_SPAWN_DUP2, ours, 0), *nothing],
+                setsid=True,
+            )
         except OSError as error:
             os.close(self._pipe)
-            self._process = None
             _log.warning("no_guard", error=str(error), effect="tasks may outlive an agent that is killed")
             return
         finally:
             os.close(ours)
         # A guard that does not listen must not stop the agent.
         os.set_blocking(self._pipe, False)
-        helpers.add(self._process.pid)
-        self._exit = os.pidfd_open(self._process.pid)
+        helpers.add(self.pid)
+        self._exit = os.pidfd_open(self.pid)
         asyncio.get_running_loop().add_reader(self._exit, self._ended)
         for session in sorted(self._sessions):
             self._say(b"+%d\n" % session)
 
     def _say(self, line: bytes) -> None:
-        if self._process is None:
+        if self.pid is None:
             return
         try:
             os.write(self._pipe, line)
         except BlockingIOError:
-            self._process.send_signal(signal.SIGKILL)  # stuck: its end starts another one
+            os.kill(self.pid, signal.SIGKILL)  # stuck: its end starts another one
         except BrokenPipeError:
             pass  # it is dead, and about to be replaced
 
     def _ended(self) -> None:
-        process, self._process = self._process, None
-        assert process is not None  # it has just ended
+        assert self.pid is not None  # it has just ended
         self._unwatch()
         os.close(self._pipe)
-        _log.warning("guard_ended", exit_code=process.wait(), restart_in=RESTART_SECONDS)
-        helpers.discard(process.pid)
+        _, status = os.waitpid(self.pid, 0)
+        exit_code = os.waitstatus_to_exitcode(status)
+        _log.warning("guard_ended", exit_code=exit_code, restart_in=RESTART_SECONDS)
+        helpers.discard(self.pid)
+        self.pid = None
         self._again = asyncio.get_running_loop().call_later(RESTART_SECONDS, self._start)
 
     def _unwatch(self) -> None:

@@ -251,6 +251,7 @@ def main(agent: int, mark: str, *, own_cgroup: bool) -> None:
     """Guard one agent to its end."""
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)  # whoever ends the agent politely must not end its guard
+    os.chdir("/")  # a folder that somebody may want to unmount or remove
     watch = Watch(agent, mark)
     cgroup = Cgroup(agent, mark) if own_cgroup else None
     try:

@@ -11,6 +11,8 @@ import os
 import queue
 import threading
 from collections import deque
+from pathlib import Path
+from urllib.parse import quote
 
 from jobq.dead_letter import LINE_LIMIT
 
@@ -26,7 +28,8 @@ class Writer:
 
     def __init__(self, descriptor: int = 1) -> None:
         self._descriptor = descriptor
-        self._queue: queue.Queue[bytes | None] = queue.Queue()
+        self._queue: queue.Queue[tuple[Path | None, bytes | None] | None] = queue.Queue()
+        self._files: dict[Path, int] = {}
         self._thread = threading.Thread(target=self._run, name="output", daemon=True)
         self._thread.start()
 
@@ -35,9 +38,13 @@ class Writer:
         """Whether so much is waiting that nothing more should be read from tasks."""
         return self._queue.qsize() >= _QUEUE_LENGTH
 
-    def write(self, data: bytes) -> None:
-        """Queue bytes; never blocks."""
-        self._queue.put(data)
+    def write(self, data: bytes, file: Path | None = None) -> None:
+        """Queue bytes, for a file if one is given; never blocks."""
+        self._queue.put((file, data))
+
+    def close_file(self, file: Path) -> None:
+        """Close a file once what is queued for it is written."""
+        self._queue.put((file, None))
 
     def close(self, timeout: float = 5.0) -> None:
         """Write what is queued, as far as the time allows."""
@@ -45,16 +52,35 @@ class Writer:
         self._thread.join(timeout)
 
     def _run(self) -> None:
-        while (data := self._queue.get()) is not None:
+        while (entry := self._queue.get()) is not None:
+            file, data = entry
             with contextlib.suppress(OSError):
+                if data is None:
+                    if file in self._files:
+                        os.close(self._files.pop(file))
+                    continue
+                descriptor = self._descriptor if file is None else self._open(file)
                 while data:
-                    data = data[os.write(self._descriptor, data) :]
+                    data = data[os.write(descriptor, data) :]
+
+    def _open(self, file: Path) -> int:
+        if file not in self._files:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            self._files[file] = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        return self._files[file]
 
 
 class TaskOutput:
-    """The output of one run."""
+    """The output of one run.
 
-    def __init__(self, task_id: str, writer: Writer) -> None:
+    Args:
+        task_id: Stands before each line.
+        writer: Where lines go.
+        folder: Gets a file of the task's own with its bytes as they came; a second run of the task adds to it.
+    """
+
+    def __init__(self, task_id: str, writer: Writer, folder: Path | None = None) -> None:
+        self._file = folder / file_name(task_id) if folder else None
         self._prefix = f"[{task_id}] ".encode(errors="replace")
         self._writer = writer
         self._pending = b""
@@ -67,6 +93,8 @@ class TaskOutput:
 
     def feed(self, data: bytes) -> None:
         """Take a piece of output as it was read."""
+        if self._file is not None:
+            self._writer.write(data, self._file)
         *lines, self._pending = (self._pending + data).split(b"\n")
         while len(self._pending) > PIECE:
             lines.append(self._pending[:PIECE])
@@ -78,6 +106,8 @@ class TaskOutput:
         if self._pending:
             self._emit([self._pending])
             self._pending = b""
+        if self._file is not None:
+            self._writer.close_file(self._file)
         return list(self._tail)
 
     def _emit(self, lines: list[bytes]) -> None:
@@ -85,3 +115,8 @@ class TaskOutput:
             return
         self._tail.extend(line[:LINE_LIMIT].decode(errors="replace") for line in lines[-KEPT_LINES:])
         self._writer.write(b"".join(self._prefix + line + b"\n" for line in lines))
+
+
+def file_name(task_id: str) -> str:
+    """The name of a task's output file; an id may hold anything."""
+    return f"{quote(task_id, safe='')[:200]}.log"

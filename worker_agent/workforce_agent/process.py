@@ -48,6 +48,7 @@ class TaskProcess:
         output: Given each piece of output as it comes, stdout and stderr together. While it is full nothing is read,
             so that a slow reader slows this task and nothing else.
         guarded_by: Ends the task if this process cannot any more.
+        pass_fds: Descriptors that it keeps.
         terminal: Whether the output goes to a terminal. It is not the task's controlling terminal: nothing in a task
             can be stopped by it, or wait for somebody to type.
     """
@@ -60,6 +61,7 @@ class TaskProcess:
         output: Output,
         *,
         guarded_by: Guard | None = None,
+        pass_fds: Sequence[int] = (),
         terminal: bool = False,
     ) -> None:
         self._family = Family()
@@ -73,6 +75,7 @@ class TaskProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=writing,
                 stderr=writing,
+                pass_fds=pass_fds,
                 start_new_session=True,
             )
         except BaseException:
@@ -119,6 +122,16 @@ class TaskProcess:
         # And again, because a process may start another between the look and the signal.
         self._family.signal(signal.SIGKILL)
         self._family.kill_after(0)
+
+    def has_children(self) -> bool:
+        """Whether something that it has started is still there."""
+        return any(pid != self.pid for pid in self._family.members())
+
+    def read_on(self) -> None:
+        """Take the output that is waiting, now."""
+        with contextlib.suppress(OSError):  # there is no more of it
+            while data := os.read(self._reading, READ_SIZE):
+                self._output.feed(data)
 
     def _watch_exit(self) -> None:
         loop = asyncio.get_running_loop()

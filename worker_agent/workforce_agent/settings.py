@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 from typing import Self
@@ -11,6 +11,7 @@ from typing import Self
 from jobq import names
 from jobq.cloud import Cloud
 from workforce_agent.locks import SHORTEST
+from workforce_agent.processors.opening import ProcessorSettings
 
 
 class WhenEmpty(StrEnum):
@@ -76,3 +77,4 @@ class RunSettings:
     idle_timeout: timedelta | None = None
     kill_timeout: timedelta | None = timedelta(seconds=600)
     eviction_timeout: timedelta = timedelta(seconds=120)
+    processor: ProcessorSettings = field(default_factory=ProcessorSettings)

@@ -163,7 +163,8 @@ async def test_sigterm_reaches_a_python_child_and_waits_for_its_checkpoint(line,
 async def test_what_ignores_sigterm_is_killed_after_the_timeout(tmp_path):
     file = tmp_path / "pid"
     process, _, sink = start(
-        "trap '' TERM; (trap '' TERM; echo $BASHPID > $F; while :; do sleep 1; done) & echo READY; wait", F=str(file)
+        "trap '' TERM; (trap '' TERM; echo $BASHPID > $F; while :; do sleep 1; done) & echo READY; wait; sleep 300",
+        F=str(file),
     )
     await said(sink, b"READY")
     process.terminate(kill_after=0.5)
@@ -182,3 +183,18 @@ async def test_orphans_do_not_stay_as_zombies():
     process, _, _ = start("(setsid bash -c 'exit 0' &) ; sleep 0.3")
     await finish(process)
     assert zombies() == []
+
+
+async def test_an_emulated_terminal_is_one_and_the_exit_status_is_the_tasks():
+    process, output, sink = start(
+        "test -t 1 && test -t 2 && echo terminal; tput cols; exit 3", terminal=True, TERM="xterm"
+    )
+    assert await finish(process) == 3
+    assert output.close()[0] == "terminal"
+    assert b"\r" not in sink.data
+
+
+async def test_much_output_to_a_terminal_is_read_to_its_end():
+    process, output, _ = start("seq 20000; echo end", terminal=True)
+    assert await finish(process) == 0
+    assert output.close()[-1] == "end"

@@ -10,6 +10,7 @@ from jobq.control import OnDeadline, Operation
 from workforce_agent.execution import Surroundings
 from workforce_agent.lifecycle import Mode
 from workforce_agent.pid_file import Intent, ProcessId
+from workforce_agent.processors.shell import ShellProcessor
 from workforce_agent.settings import RunSettings
 from workforce_agent.supervisor import Worker
 
@@ -36,7 +37,7 @@ class Reporter:
 
 @pytest.fixture
 async def worker():
-    around = Surroundings(MemoryQueue(), "q", "w1", Sink(), timedelta(seconds=60))
+    around = Surroundings(MemoryQueue(), ShellProcessor("q"), "w1", Sink(), timedelta(seconds=60))
     worker = Worker(RunSettings(), around, lambda: worker.inbox.pop(0) if worker.inbox else [])
     worker.inbox = []
     worker.reporter = Reporter()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from datetime import timedelta
+from pathlib import Path
 
 import click
 
@@ -12,6 +13,7 @@ from jobq import names
 from jobq.cloud import CloudError, load_cloud
 from workforce_agent.cli.common import Duration, resolve
 from workforce_agent.locks import SHORTEST
+from workforce_agent.processors.opening import SHELL, ProcessorSettings
 from workforce_agent.settings import ControlSettings, RunSettings, WhenEmpty
 
 WITHOUT_HEARTBEAT = timedelta(minutes=10)
@@ -96,6 +98,51 @@ WITHOUT_HEARTBEAT = timedelta(minutes=10)
     show_envvar=True,
     help="After a SIGTERM of the platform, resume work if it has not killed us by then.",
 )
+@click.option(
+    "--proc",
+    default=SHELL,
+    envvar="JOBQ_PROC",
+    show_default=True,
+    show_envvar=True,
+    help="What runs tasks: shell, or a Python callable, module:function or module.Class.",
+)
+@click.option(
+    "--pool",
+    is_flag=True,
+    envvar="JOBQ_POOL",
+    show_envvar=True,
+    help="Run the Python callable in processes of its own, one per slot: for work that computes.",
+)
+@click.option(
+    "-t",
+    "--emulate-tty",
+    is_flag=True,
+    envvar="JOBQ_EMULATE_TTY",
+    show_envvar=True,
+    help="Let shell tasks write to a terminal.",
+)
+@click.option(
+    "--login-shell",
+    is_flag=True,
+    envvar="JOBQ_USE_LOGIN_SHELL",
+    show_envvar=True,
+    help="Run shell tasks in a login shell.",
+)
+@click.option(
+    "--task-timeout",
+    type=Duration(),
+    envvar="JOBQ_TASK_TIMEOUT",
+    show_envvar=True,
+    help="A task that runs longer is stopped and has failed; never by default.",
+)
+@click.option(
+    "--output-dir",
+    "output_folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    envvar="JOBQ_OUTPUT_DIR",
+    show_envvar=True,
+    help="Keep each task's output in a file of its own here.",
+)
 @click.option("-v", "--verbose", count=True, help="Log more.")
 @click.option("-q", "--quiet", count=True, help="Log less.")
 def run(
@@ -110,6 +157,12 @@ def run(
     idle_timeout: timedelta | None,
     kill_timeout: timedelta,
     eviction_timeout: timedelta,
+    proc: str,
+    pool: bool,
+    emulate_tty: bool,
+    login_shell: bool,
+    task_timeout: timedelta | None,
+    output_folder: Path | None,
     verbose: int,
     quiet: int,
 ) -> None:
@@ -119,6 +172,10 @@ def run(
         visibility_timeout = SHORTEST if heartbeat else WITHOUT_HEARTBEAT
     if visibility_timeout < timedelta(seconds=2):
         raise click.BadParameter("must be at least 2s", param_hint="--visibility-timeout")
+    if proc == SHELL and pool:
+        raise click.UsageError("--pool is for Python callables: name one with --proc")
+    if proc != SHELL and (emulate_tty or login_shell):
+        raise click.UsageError("--emulate-tty and --login-shell are for shell tasks")
     try:
         cloud = load_cloud()
     except CloudError as error:
@@ -133,11 +190,23 @@ def run(
         idle_timeout=idle_timeout,
         kill_timeout=kill_timeout or None,
         eviction_timeout=eviction_timeout,
+        processor=ProcessorSettings(
+            name=proc,
+            pool=pool,
+            login_shell=login_shell,
+            emulate_tty=emulate_tty,
+            task_timeout=task_timeout or None,
+            output_folder=output_folder,
+        ),
     )
     # Imported here: what makes a worker costs a quarter of a second that wrong usage need not wait for.
     from workforce_agent.compose import run_worker  # noqa: PLC0415 - see above
     from workforce_agent.logs import configure  # noqa: PLC0415 - see above
+    from workforce_agent.processors.port import ProcessorError  # noqa: PLC0415 - see above
 
     configure(verbose=verbose - quiet)
     control = ControlSettings.from_environment(os.environ, cloud)
-    raise SystemExit(asyncio.run(run_worker(address, settings, control, cloud)))
+    try:
+        raise SystemExit(asyncio.run(run_worker(address, settings, control, cloud)))
+    except ProcessorError as error:
+        raise click.ClickException(str(error)) from error

@@ -1,0 +1,70 @@
+"""The Python callable that runs tasks: found by its name, and called with what it asks for."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from workforce_agent.processors.port import ProcessorError
+
+_OURS = ("_job_id", "_worker_id")
+"""Given to a callable that has such a parameter, and to no other."""
+
+
+def load(name: str, slots: int) -> Callable[..., Any]:
+    """Find `module:function`, or make an instance of `module.Class`.
+
+    The working directory is looked into like in a Python program that was started there.
+
+    Args:
+        name: Of the function or class.
+        slots: How many tasks run at a time; a class that has the parameter `num_workers` is given it.
+
+    Raises:
+        ProcessorError: There is no such callable.
+    """
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    module_name, _, attribute = name.partition(":") if ":" in name else name.rpartition(".")
+    if not (module_name and attribute):
+        raise ProcessorError(f"{name!r} names no callable: write module:function or module.Class")
+    try:
+        found: Any = importlib.import_module(module_name)
+        for part in attribute.split("."):
+            found = getattr(found, part)
+        if inspect.isclass(found):
+            make: Any = found
+            found = make(num_workers=slots) if _takes(make, "num_workers") else make()
+    except Exception as error:  # importing and creating run code of the user
+        raise ProcessorError(f"{name} cannot be loaded: {type(error).__name__}: {error}") from error
+    if not callable(found):
+        raise ProcessorError(f"{name} is no callable, but {type(found).__name__}")
+    return found  # type: ignore[no-any-return] # checked in the line above
+
+
+def is_async(function: Callable[..., Any]) -> bool:
+    """Whether a call gives a coroutine."""
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004 - its kind is asked for, not whether it exists
+
+
+def arguments(function: Callable[..., Any], kwargs: Mapping[str, Any], *, job_id: str, worker: str) -> dict[str, Any]:
+    """The arguments of a call: the task's, and its id and the worker's if they are asked for.
+
+    Workers of the ancestor leave theirs in what they send back, hence they are taken out first.
+    """
+    given = {name: value for name, value in kwargs.items() if name not in _OURS}
+    ours = dict(zip(_OURS, (job_id, worker), strict=True))
+    return {**given, **{name: value for name, value in ours.items() if _takes(function, name)}}
+
+
+def _takes(function: Callable[..., Any], name: str) -> bool:
+    try:
+        parameters = inspect.signature(function).parameters
+    except (TypeError, ValueError):
+        return False
+    return name in parameters
