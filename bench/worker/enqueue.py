@@ -37,9 +37,9 @@ from jobq import JobQ, batch_enqueue
 
 async def main():
     async with JobQ.from_connection_string(name, connection_string=text) as queue:
-        begun = time.perf_counter()
+        begun, used = time.perf_counter(), time.process_time()
         await batch_enqueue(queue, commands, num_enqueue_workers=width, show_progress=False)
-        print(time.perf_counter() - begun)
+        print(time.perf_counter() - begun, time.process_time() - used)
 """
 
 _ANCESTOR = """
@@ -47,9 +47,9 @@ from ai4s.jobq import JobQ, batch_enqueue
 
 async def main():
     async with JobQ.from_connection_string(name, connection_string=text) as queue:
-        begun = time.perf_counter()
+        begun, used = time.perf_counter(), time.process_time()
         await batch_enqueue(queue, commands, num_enqueue_workers=width, show_progress=False)
-        print(time.perf_counter() - begun)
+        print(time.perf_counter() - begun, time.process_time() - used)
 """
 
 _BARE = """
@@ -67,19 +67,20 @@ async def main():
                 body = {"version": 1, "reply_requested": False, "kwargs": kwargs, "num_retries": 1, "id": command}
                 await client.send_message(json.dumps(body), time_to_live=-1)
 
-        begun = time.perf_counter()
+        begun, used = time.perf_counter(), time.process_time()
         await asyncio.gather(*(push() for _ in range(width)))
-        print(time.perf_counter() - begun)
+        print(time.perf_counter() - begun, time.process_time() - used)
 """
 
 
-def measure(python: str, body: str, queue: str, text: str, tasks: int) -> float:
-    """Tasks per second of one run in a process of its own."""
+def measure(python: str, body: str, queue: str, text: str, tasks: int) -> tuple[float, float]:
+    """Tasks per second, and milliseconds of processor time per task, of one run in a process of its own."""
     done = subprocess.run(
         [python, "-c", _TIMED.replace("{body}", body), queue, text, str(tasks), str(CONCURRENCY)],
         check=True, stdout=subprocess.PIPE, text=True, cwd=tempfile.gettempdir(),
     )  # fmt: skip
-    return tasks / float(done.stdout.split()[-1])
+    seconds, used = (float(word) for word in done.stdout.split()[-2:])
+    return tasks / seconds, used / tasks * 1000
 
 
 async def run(tasks: int, rounds: int) -> None:
@@ -87,7 +88,7 @@ async def run(tasks: int, rounds: int) -> None:
     contestants = {"ours": (sys.executable, _OURS), "bare SDK loop": (sys.executable, _BARE)}
     if ANCESTOR.exists():
         contestants["ai4s-jobq"] = (str(ANCESTOR), _ANCESTOR)
-    rates: dict[str, list[float]] = {name: [] for name in contestants}
+    runs: dict[str, list[tuple[float, float]]] = {name: [] for name in contestants}
     with tempfile.TemporaryDirectory() as folder:
         server = Azurite(Path(folder), [ACCOUNT])
         await server.start()
@@ -96,14 +97,19 @@ async def run(tasks: int, rounds: int) -> None:
             for number in range(rounds):
                 for place, (name, (python, body)) in enumerate(contestants.items()):
                     queue = f"q-{number}-{place}"
-                    rates[name].append(await asyncio.to_thread(measure, python, body, queue, text, tasks))
+                    runs[name].append(await asyncio.to_thread(measure, python, body, queue, text, tasks))
         finally:
             await server.stop()
-    ours = statistics.median(rates["ours"])
-    print(f"{tasks} tasks, {CONCURRENCY} at a time, {rounds} rounds; tasks/s, median [lowest, highest]")
-    for name, found in rates.items():
-        median = statistics.median(found)
-        print(f"{name:>14}: {median:6.0f} [{min(found):.0f}, {max(found):.0f}]   ours / this: {ours / median:.2f}")
+    rates = {name: statistics.median(rate for rate, _ in found) for name, found in runs.items()}
+    costs = {name: statistics.median(cost for _, cost in found) for name, found in runs.items()}
+    print(f"{tasks} tasks, {CONCURRENCY} at a time, {rounds} rounds, medians [lowest, highest]")
+    for name, found in runs.items():
+        low, high = min(rate for rate, _ in found), max(rate for rate, _ in found)
+        ratio, cheaper = rates["ours"] / rates[name], costs[name] / costs["ours"]
+        print(
+            f"{name:>14}: {rates[name]:5.0f} tasks/s [{low:.0f}, {high:.0f}], {costs[name]:.2f} ms of CPU per task; "
+            f"ours is {ratio:.2f} times as fast, and {cheaper:.2f} times as cheap"
+        )
     if not ANCESTOR.exists():
         print(f"{'ai4s-jobq':>14}: not installed in {ANCESTOR.parents[1]}")
 

@@ -17,6 +17,7 @@ from jobq.address import QueueAddress
 from jobq.backends.port import QueueBackend
 from jobq.cloud import Cloud
 from jobq.connect import (
+    USER_AGENT,
     open_credential,
     open_transport,
     queue_service_client,
@@ -57,6 +58,7 @@ async def _open_storage(
     address: QueueAddress, cloud: Cloud, credential: AsyncTokenCredential | None
 ) -> AsyncIterator[QueueBackend]:
     from jobq.backends.storage import StorageQueue
+    from jobq.backends.storage_post import Identity, MessagePost, TokenIdentity, shared_key
 
     async with (
         open_transport(cloud) as transport,
@@ -64,7 +66,14 @@ async def _open_storage(
             cloud, address.account, credential, transport, connection_string=address.connection_string
         ) as client,
     ):
-        yield StorageQueue(client, address.queue)
+        identity: Identity | None = None
+        if address.connection_string:
+            identity = shared_key(address.connection_string)
+        elif credential is not None:
+            identity = TokenIdentity(credential, cloud.audiences.storage)
+        session = transport.session
+        post = MessagePost(client.url, session, identity, USER_AGENT) if identity is not None and session else None
+        yield StorageQueue(client, address.queue, post)
 
 
 @asynccontextmanager

@@ -83,7 +83,8 @@ class JobQ:
         cls,
         name: str,
         *,
-        namespace: str,
+        namespace: str = "",
+        fqns: str = "",
         credential: Credential | None = None,
         cloud: Cloud | None = None,
         create: bool = True,
@@ -93,11 +94,12 @@ class JobQ:
         Args:
             name: Name of the queue.
             namespace: Name of the namespace, or its host name.
+            fqns: The same, as the ancestor's programs call it.
             credential: As for a storage queue.
             cloud: The same.
             create: Make the queue if it is missing, where we may; else an error says how to make it.
         """
-        address = QueueAddress(namespace.removeprefix(SERVICE_BUS_SCHEME), name, service_bus=True)
+        address = QueueAddress((namespace or fqns).removeprefix(SERVICE_BUS_SCHEME), name, service_bus=True)
         return cls.from_address(address, credential=credential, cloud=cloud, create=create)
 
     @classmethod

@@ -7,9 +7,7 @@ import pytest
 from jobq.address import QueueAddress
 from jobq.backends.memory import MemoryQueue
 from jobq.backends.port import QueueBackend
-from jobq.backends.storage import StorageQueue
 from jobq.cloud import PUBLIC_CLOUDS
-from jobq.connect import open_transport, queue_service_client
 from jobq.opening import open_backend
 from tests.support.service_bus import NAMESPACE, AnyToken
 from tests.support.storage import ACCOUNT
@@ -30,13 +28,7 @@ async def backend(request: pytest.FixtureRequest, queue_name: str) -> AsyncItera
             yield opened
         return
     server = request.getfixturevalue("azurite")
-    cloud = PUBLIC_CLOUDS["AzureCloud"]
-    async with (
-        open_transport(cloud) as transport,
-        queue_service_client(
-            cloud, ACCOUNT, None, transport, connection_string=server.connection_string(ACCOUNT)
-        ) as client,
-    ):
-        queue = StorageQueue(client, queue_name)
-        await queue.create()
-        yield queue
+    address = QueueAddress(ACCOUNT, queue_name, server.connection_string(ACCOUNT))
+    async with open_backend(address, PUBLIC_CLOUDS["AzureCloud"]) as opened:
+        await opened.create()
+        yield opened

@@ -8,6 +8,7 @@ import pytest
 from aiohttp import web
 
 from jobq.backends.storage import StorageQueue
+from jobq.backends.storage_post import MessagePost, shared_key
 from jobq.cloud import PUBLIC_CLOUDS
 from jobq.connect import open_transport, queue_service_client
 from jobq.errors import MaybeStored, NotStored, QueueMissing, QueueRefused, QueueUnavailable
@@ -50,14 +51,15 @@ async def faulty(monkeypatch):
     await runner.cleanup()
 
 
-@pytest.fixture
-async def queue(faulty):
+@pytest.fixture(params=[True, False], ids=["own post", "SDK's client"])
+async def queue(faulty, request):
     text = f"DefaultEndpointsProtocol=http;AccountName=acct;AccountKey=a2V5;QueueEndpoint=http://127.0.0.1:{faulty.port}/acct"
     async with (
         open_transport(CLOUD) as transport,
         queue_service_client(CLOUD, "acct", None, transport, connection_string=text, retry_total=0) as client,
     ):
-        yield StorageQueue(client, "tasks")
+        post = MessagePost(client.url, transport.session, shared_key(text), "test") if request.param else None
+        yield StorageQueue(client, "tasks", post)
 
 
 async def test_a_push_whose_answer_is_lost_is_sent_once_and_reported_as_unknown(queue, faulty):
@@ -113,7 +115,8 @@ async def test_a_delete_whose_answer_was_lost_counts_as_done_when_the_message_is
     assert faulty.requests == ["DELETE", "DELETE"]
 
 
-async def test_a_service_that_is_not_there_is_named(monkeypatch):
+@pytest.mark.parametrize("own_post", [True, False])
+async def test_a_service_that_is_not_there_is_named(monkeypatch, own_post):
     monkeypatch.setattr("jobq.backends.storage._BACKOFF_SECONDS", 0.001)
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
@@ -124,5 +127,6 @@ async def test_a_service_that_is_not_there_is_named(monkeypatch):
         open_transport(CLOUD) as transport,
         queue_service_client(CLOUD, "acct", None, transport, connection_string=text) as client,
     ):
+        post = MessagePost(client.url, transport.session, shared_key(text), "test") if own_post else None
         with pytest.raises(NotStored, match="acct/tasks could not be reached"):
-            await StorageQueue(client, "tasks").send("x")
+            await StorageQueue(client, "tasks", post).send("x")

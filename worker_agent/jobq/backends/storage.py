@@ -26,6 +26,7 @@ from azure.storage.queue import QueueMessage
 from azure.storage.queue.aio import QueueClient, QueueServiceClient
 
 from jobq.backends.port import Delivery, Peeked, QueueSize
+from jobq.backends.storage_post import MessagePost
 from jobq.errors import (
     JobQError,
     LockLost,
@@ -53,13 +54,15 @@ class StorageQueue:
     Args:
         service: An open client of the account's queue service; closed by whoever opened it.
         name: Name of the queue.
+        post: Puts messages faster than the client does, where it can.
     """
 
     page = 32
     limit = MESSAGE_LIMIT
 
-    def __init__(self, service: QueueServiceClient, name: str) -> None:
+    def __init__(self, service: QueueServiceClient, name: str, post: MessagePost | None = None) -> None:
         self._service = service
+        self._post = post
         self._name = name
         self._client: QueueClient = service.get_queue_client(name)
 
@@ -71,7 +74,7 @@ class StorageQueue:
     @property
     def failed(self) -> StorageQueue:
         """See the port."""
-        return StorageQueue(self._service, f"{self._name}{FAILED_SUFFIX}")
+        return StorageQueue(self._service, f"{self._name}{FAILED_SUFFIX}", self._post)
 
     async def create(self) -> None:
         """See the port."""
@@ -81,11 +84,9 @@ class StorageQueue:
     async def send(self, body: str, *, key: str | None = None, delay: timedelta = timedelta(0)) -> None:
         """See the port. Duplicates are not detected."""
         check_size(body, self.limit)
-        options: dict[str, Any] = {"time_to_live": -1, **_ONCE}
-        if delay:
-            options["visibility_timeout"] = _whole_seconds(delay)
+        seconds = _whole_seconds(delay)
         try:
-            await _while_unsent(lambda: self._client.send_message(body, **options))
+            await _while_unsent(lambda: self._put(body, seconds))
         except HttpResponseError as error:
             if error.status_code is not None and error.status_code >= 500 and error.status_code not in _BUSY:
                 raise MaybeStored(f"{self.full_name} answered {error.status_code}: {_first_line(error)}") from error
@@ -95,6 +96,12 @@ class StorageQueue:
             if _never_sent(error):
                 raise NotStored(f"{self.full_name} could not be reached: {_first_line(error)}") from error
             raise MaybeStored(f"the answer of {self.full_name} was lost: {_first_line(error)}") from error
+
+    async def _put(self, body: str, seconds: int) -> None:
+        if self._post is not None:
+            return await self._post.put(self._name, body, visible_after=seconds)
+        await self._client.send_message(body, time_to_live=-1, visibility_timeout=seconds or None, **_ONCE)
+        return None
 
     async def receive(self, count: int, visibility: timedelta) -> Sequence[Delivery]:
         """See the port."""
