@@ -160,6 +160,37 @@ async def test_sigusr1_finishes_the_running_task_and_leaves_the_rest(queue, agen
     assert (files.count("a", "done"), files.count("b", "started"), await total(queue)) == (1, 0, 1)
 
 
+async def test_a_failure_while_the_worker_finishes_is_a_failure(queue, agent, files):
+    await push(queue, f"{files.gated('a')}; exit 7")
+    worker = await agent()
+    await files.started("a")
+    worker.signal(signal.SIGUSR1)
+    await worker.said('"mode": "finishing"')
+    files.open_gate("a")
+    assert await worker.exit_code() == 0
+    (letter,) = await queue.failed()
+    assert letter.failure is not None
+    assert letter.failure.exit_code == 7
+
+
+async def test_a_task_gets_sigterm_once_however_many_slots_there_are(queue, agent, files):
+    counting = (
+        f"trap 'echo x >> {files.folder}/$N.terms' TERM; echo $$ >> {files.folder}/$N.started; "
+        f"until [ -e {files.folder}/gate ]; do sleep 0.05; done"
+    )
+    for name in ("a", "b", "c"):
+        await queue.push(counting, env={"N": name})
+    worker = await agent("--num-workers", "3")
+    for name in ("a", "b", "c"):
+        await files.started(name)
+    worker.signal(signal.SIGUSR2)
+    await until(lambda: all(files.count(name, "terms") for name in ("a", "b", "c")), "a signal for each task")
+    await asyncio.sleep(0.5)
+    (files.folder / "gate").touch()
+    assert await worker.exit_code() == 0
+    assert [files.count(name, "terms") for name in ("a", "b", "c")] == [1, 1, 1]
+
+
 @pytest.mark.parametrize("number", [signal.SIGUSR2, signal.SIGINT])
 async def test_a_checkpoint_signal_returns_the_task_and_the_worker_exits_with_0(queue, agent, files, number):
     await push(queue, files.checkpointing("a"))
