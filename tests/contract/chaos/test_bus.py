@@ -26,7 +26,7 @@ async def bus(local_azure) -> AsyncIterator[ServiceBusClient]:
     namespace = next(iter(local_azure.namespaces))
     namespace.broker.create_queue("orders")
     async with ServiceBusClient.from_connection_string(
-        local_azure.service_bus_connection_string(), retry_total=5, retry_backoff_factor=0.05
+        local_azure.service_bus_connection_string(), retry_total=2, retry_backoff_factor=0.05
     ) as client:
         yield client
     with warnings.catch_warnings():

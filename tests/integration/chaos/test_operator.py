@@ -29,7 +29,7 @@ def test_a_hire_of_twelve_in_a_storm_of_429_with_lost_answers_makes_twelve_jobs(
         {
             "seed": SEED,
             "faults": [
-                {"kind": "throttle", "name": "storm", "where": HIRES, "share": 0.5, "times": 12},
+                {"kind": "throttle", "name": "storm", "where": HIRES, "share": 0.5, "times": 5},
                 {"kind": "lostResponse", "name": "lost", "where": HIRES, "share": 0.5, "times": 6},
                 {"kind": "lostResponse", "name": "late", "where": HIRES, "share": 0.2, "times": 3, "instead": "504"},
                 {"kind": "duplicate", "name": "twice", "where": HIRES, "share": 0.2, "times": 3},
