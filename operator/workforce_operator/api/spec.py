@@ -30,6 +30,12 @@ RESERVED_VARIABLES = (
 )
 """Environment variables that the operator sets, and that a template may not."""
 
+_GUID = r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
+_IDENTITY_ID = (
+    r"^/[sS]ubscriptions/[^/ ]+/resource[gG]roups/[^/ ]+/providers"
+    r"/Microsoft\.ManagedIdentity/userAssignedIdentities/[^/ ]+$"
+)
+
 _FIXED = rules(rule("self == oldSelf", "must not change for a region: use a new region name"))
 
 
@@ -112,17 +118,17 @@ class Region(Model):
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=40)]
     """Name of the region within this Workforce; part of its jobs' names."""
-    subscription_id: Annotated[str, Field(min_length=1, max_length=64, json_schema_extra=_FIXED)]
+    subscription_id: Annotated[str, Field(pattern=_GUID, max_length=36, json_schema_extra=_FIXED)]
     """Azure subscription of the workspace. Does not change for a region."""
     resource_group: Annotated[str, Field(min_length=1, max_length=90, json_schema_extra=_FIXED)]
     """Resource group of the workspace. Does not change for a region."""
-    workspace: Annotated[str, Field(min_length=1, max_length=64, json_schema_extra=_FIXED)]
+    workspace: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=64, json_schema_extra=_FIXED)]
     """AzureML workspace. Does not change for a region."""
     compute: Annotated[str, Field(min_length=1, max_length=512, json_schema_extra=_FIXED)]
     """AmlCompute cluster in the workspace. Does not change for a region."""
     experiment: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=256)] | None = None
     """Experiment of the jobs; default `<namespace>-<name>-<region>`. Does not change for a region."""
-    topic: Annotated[str, Field(min_length=1, max_length=260)] | None = None
+    topic: Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._/-]*[A-Za-z0-9])?$", max_length=260)] | None = None
     """Control topic; default `<namespace>-<name>-<region>`. Does not change for a region."""
     min_replicas: Annotated[int, Field(ge=0, le=100_000)] = 0
     """Replicas kept here while the desired number is at least the sum of all regions' minReplicas."""
@@ -158,7 +164,7 @@ class Identity(Model):
 
     type: Literal["Managed"]
     """Kind of the identity."""
-    resource_id: Annotated[str, Field(min_length=1, max_length=512)] | None = None
+    resource_id: Annotated[str, Field(pattern=_IDENTITY_ID, max_length=512)] | None = None
     """ARM id of a user-assigned identity."""
     client_id: Annotated[str, Field(min_length=1, max_length=64)] | None = None
     """Client id of a user-assigned identity; also set as AZURE_CLIENT_ID of the job."""
@@ -246,7 +252,7 @@ class Template(Model):
 class ServiceBusNamespace(Model):
     """A Service Bus namespace, by its ARM coordinates."""
 
-    subscription_id: Annotated[str, Field(min_length=1, max_length=64)]
+    subscription_id: Annotated[str, Field(pattern=_GUID, max_length=36)]
     """Azure subscription of the namespace."""
     resource_group: Annotated[str, Field(min_length=1, max_length=90)]
     """Resource group of the namespace."""

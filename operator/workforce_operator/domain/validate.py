@@ -72,7 +72,7 @@ _MINIMAL: dict[str, Any] = {
     "regions": [
         {
             "name": "none",
-            "subscriptionId": "none",
+            "subscriptionId": "00000000-0000-0000-0000-000000000000",
             "resourceGroup": "none",
             "workspace": "none",
             "compute": "none",

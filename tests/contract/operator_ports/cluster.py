@@ -26,7 +26,7 @@ SPEC: Mapping[str, Any] = {
     "regions": [
         {
             "name": "uksouth",
-            "subscriptionId": "s",
+            "subscriptionId": "00000000-0000-0000-0000-000000000001",
             "resourceGroup": "g",
             "workspace": "w",
             "compute": "c",

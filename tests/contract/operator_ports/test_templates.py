@@ -33,7 +33,9 @@ FULL = Template(
     command="workforce-agent run --heartbeat",
     environment=IMAGE,
     identity=Identity(
-        type="Managed", resource_id="/subscriptions/s/identities/u", client_id="1b0d0000-0000-0000-0000-0"
+        type="Managed",
+        resource_id="/subscriptions/s/resourceGroups/g/providers/Microsoft.ManagedIdentity/userAssignedIdentities/u",
+        client_id="1b0d0000-0000-0000-0000-0",
     ),
     shm_size="256Mi",
     timeout_seconds=1_209_600,
@@ -46,7 +48,7 @@ SDK_WORDS = {
         "command": "workforce-agent run --heartbeat",
         "image": "ghcr.io/x/worker:1",
         "identity": {
-            "resource_id": "/subscriptions/s/identities/u",
+            "resource_id": "/subscriptions/s/resourceGroups/g/providers/Microsoft.ManagedIdentity/userAssignedIdentities/u",
             "client_id": "1b0d0000-0000-0000-0000-0",
         },
         "shm_size": "256m",

@@ -98,6 +98,16 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         _variables({"name": "AZURE_CLIENT_ID", "value": "a"}, identity={"type": "Managed", "clientId": "b"}),
         "spec.template.environmentVariables",
     ),
+    "topic with a space": (workforce(regions=[region("one", topic="my topic")]), "spec.regions[0].topic"),
+    "workspace as a path": (workforce(regions=[region("one", workspace="rg/ws")]), "spec.regions[0].workspace"),
+    "subscription by name": (
+        workforce(regions=[region("one", subscriptionId="Production")]),
+        "spec.regions[0].subscriptionId",
+    ),
+    "identity by name": (
+        workforce(template=template(identity={"type": "Managed", "resourceId": "my-identity"})),
+        "spec.template.identity.resourceId",
+    ),
     "control without namespace": (
         workforce(control={"serviceBus": _without(CONTROL["serviceBus"], "namespace")}),
         "spec.control.serviceBus.namespace",
@@ -139,12 +149,13 @@ def test_a_good_object_is_taken_and_its_defaults_are_recorded(workforces: Workfo
 @pytest.mark.parametrize("field", ["subscriptionId", "resourceGroup", "workspace", "compute", "experiment", "topic"])
 def test_a_regions_coordinate_does_not_change(workforces: Workforces, field: str):
     coordinates = region("one", experiment="e", topic="t")
+    other = {field: "00000000-0000-0000-0000-000000000002" if field == "subscriptionId" else "other"}
     workforces.create(workforce(regions=[coordinates]))
-    said = workforces.patch("wf", {"spec": {"regions": [coordinates | {field: "other"}]}})
+    said = workforces.patch("wf", {"spec": {"regions": [coordinates | other]}})
     assert "must not change for a region: use a new region name" in said
     assert field in said
     assert workforces.patch("wf", {"spec": {"regions": [coordinates | {"maxReplicas": 3}]}}) == ""
-    assert workforces.patch("wf", {"spec": {"regions": [region("new", **{field: "other"})]}}) == ""
+    assert workforces.patch("wf", {"spec": {"regions": [region("new", **other)]}}) == ""
 
 
 def test_a_default_coordinate_does_not_become_another(workforces: Workforces):

@@ -18,7 +18,11 @@ from workforce_operator.domain.observed import Outcome, Phase
 from workforce_operator.ports.kubernetes import Key
 
 HERE = place()
-CONTROL = Control(service_bus=ServiceBusNamespace(subscription_id="s", resource_group="g", namespace="bus"))
+CONTROL = Control(
+    service_bus=ServiceBusNamespace(
+        subscription_id="00000000-0000-0000-0000-000000000001", resource_group="g", namespace="bus"
+    )
+)
 
 
 async def hire(jobs: MemoryWorkerJobs, sequence: int):

@@ -27,7 +27,7 @@ def test_coordinates_have_defaults_that_are_unique():
 
 def test_coordinates_are_taken_from_the_spec():
     given = {
-        "subscriptionId": "s",
+        "subscriptionId": "00000000-0000-0000-0000-000000000001",
         "resourceGroup": "g",
         "workspace": "w",
         "compute": "c",

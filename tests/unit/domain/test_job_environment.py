@@ -76,7 +76,11 @@ def test_the_hash_is_the_same_in_every_version_of_the_operator():
     assert digest() == "v1:dc189d44db11e42e"
     full = {
         "slots": 4,
-        "identity": {"type": "Managed", "resourceId": "/id", "clientId": "c"},
+        "identity": {
+            "type": "Managed",
+            "resourceId": "/subscriptions/s/resourceGroups/g/providers/Microsoft.ManagedIdentity/userAssignedIdentities/u",
+            "clientId": "c",
+        },
         "environmentVariables": [
             {"name": "A", "value": "x"},
             {"name": "B", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}},
@@ -84,7 +88,7 @@ def test_the_hash_is_the_same_in_every_version_of_the_operator():
         "shmSize": "256Mi",
         "timeoutSeconds": 7200,
     }
-    assert digest(**full) == "v1:7f326a45bed88f33"
+    assert digest(**full) == "v1:c4f433eacb40cb1b"
 
 
 def test_defaults_and_tags_do_not_change_the_hash():

@@ -116,7 +116,7 @@ class World:
             "regions": [
                 {
                     "name": name,
-                    "subscriptionId": "sub",
+                    "subscriptionId": "00000000-0000-0000-0000-000000000001",
                     "resourceGroup": "rg",
                     "workspace": f"ws-{name}",
                     "compute": "cluster",
@@ -127,7 +127,13 @@ class World:
             "template": {"command": "sleep 3600", "environment": {"type": "Image", "image": "python:3.11"}},
         }
         if control:
-            spec["control"] = {"serviceBus": {"subscriptionId": "sub", "resourceGroup": "rg", "namespace": "bus"}}
+            spec["control"] = {
+                "serviceBus": {
+                    "subscriptionId": "00000000-0000-0000-0000-000000000001",
+                    "resourceGroup": "rg",
+                    "namespace": "bus",
+                }
+            }
         return spec | more
 
 
@@ -138,7 +144,15 @@ def world():
 
 @pytest.fixture
 def bus():
-    return Control.model_validate({"serviceBus": {"subscriptionId": "sub", "resourceGroup": "rg", "namespace": "bus"}})
+    return Control.model_validate(
+        {
+            "serviceBus": {
+                "subscriptionId": "00000000-0000-0000-0000-000000000001",
+                "resourceGroup": "rg",
+                "namespace": "bus",
+            }
+        }
+    )
 
 
 @pytest.fixture
