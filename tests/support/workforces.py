@@ -17,6 +17,9 @@ CONTROL: dict[str, Any] = {
     "serviceBus": {"subscriptionId": "00000000-0000-0000-0000-000000000001", "resourceGroup": "rg", "namespace": "bus"}
 }
 
+IDENTITY = "/subscriptions/s/resourceGroups/g/providers/Microsoft.ManagedIdentity/userAssignedIdentities/u"
+"""ARM id of an identity."""
+
 
 def spec(**changes: Any) -> dict[str, Any]:
     """A small valid spec with control channel; ``None`` as a value removes the key."""

@@ -15,6 +15,7 @@ import pytest_asyncio
 from jobq.connect import open_transport
 from tests.contract.operator_ports.conftest import name_of, place, real_arm
 from tests.contract.operator_ports.scripted_arm import ScriptedArm, StaticCredential, answer, drop, scripted_arm
+from tests.support.workforces import IDENTITY
 from workforce_operator.adapters.arm.client import ArmClient
 from workforce_operator.adapters.arm.governor import Governor
 from workforce_operator.adapters.azureml.child_process import ChildProcess
@@ -34,7 +35,7 @@ FULL = Template(
     environment=IMAGE,
     identity=Identity(
         type="Managed",
-        resource_id="/subscriptions/s/resourceGroups/g/providers/Microsoft.ManagedIdentity/userAssignedIdentities/u",
+        resource_id=IDENTITY,
         client_id="1b0d0000-0000-0000-0000-0",
     ),
     shm_size="256Mi",
@@ -48,7 +49,7 @@ SDK_WORDS = {
         "command": "workforce-agent run --heartbeat",
         "image": "ghcr.io/x/worker:1",
         "identity": {
-            "resource_id": "/subscriptions/s/resourceGroups/g/providers/Microsoft.ManagedIdentity/userAssignedIdentities/u",
+            "resource_id": IDENTITY,
             "client_id": "1b0d0000-0000-0000-0000-0",
         },
         "shm_size": "256m",

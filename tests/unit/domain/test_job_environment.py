@@ -6,7 +6,7 @@ import pytest
 
 from jobq.cloud import PUBLIC_CLOUDS
 from tests.support.planning import coordinates, desired
-from tests.support.workforces import template
+from tests.support.workforces import IDENTITY, template
 from workforce_operator.api.spec import Queue, Template
 from workforce_operator.domain.job_environment import job_environment, secret_refs, time_limit_seconds
 from workforce_operator.domain.template_hash import template_hash
@@ -78,7 +78,7 @@ def test_the_hash_is_the_same_in_every_version_of_the_operator():
         "slots": 4,
         "identity": {
             "type": "Managed",
-            "resourceId": "/subscriptions/s/resourceGroups/g/providers/Microsoft.ManagedIdentity/userAssignedIdentities/u",
+            "resourceId": IDENTITY,
             "clientId": "c",
         },
         "environmentVariables": [
