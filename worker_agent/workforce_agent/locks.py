@@ -106,6 +106,8 @@ class Lock:
         """Renew, and return how long to wait before anything else."""
         begun = self._now()
         timeout = visibility(timedelta(seconds=begun - self._started), self._shortest)
+        if self._backend.longest is not None:
+            timeout = min(timeout, max(self._backend.longest, self._shortest))
         try:
             async with asyncio.timeout(CALL_SECONDS):
                 self.delivery = await self._backend.renew(self.delivery, timeout)

@@ -70,6 +70,15 @@ async def test_a_lock_is_renewed_when_half_of_it_has_passed():
     keeper.cancel()
 
 
+async def test_a_service_that_holds_locks_itself_is_asked_more_often():
+    queue, lock, keeper = await held()
+    queue.longest = MINUTE
+    await asyncio.sleep(200)
+    assert [timeout for _, timeout in queue.renewals] == [60] * 6
+    assert await lock.settle(queue.complete)
+    keeper.cancel()
+
+
 async def test_an_outage_shorter_than_the_lock_loses_nothing():
     queue, lock, keeper = await held()
     queue.failing = True

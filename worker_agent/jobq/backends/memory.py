@@ -39,6 +39,7 @@ class MemoryQueue:
 
     page = 32
     limit = MESSAGE_LIMIT
+    longest: timedelta | None = None
 
     def __init__(self, full_name: str = "memory/queue", now: Callable[[], datetime] = _now) -> None:
         self._full_name = full_name

@@ -74,6 +74,10 @@ class QueueBackend(Protocol):
         """The largest message in bytes, as `jobq.task.message_size` counts them."""
 
     @property
+    def longest(self) -> timedelta | None:
+        """The longest visibility timeout to renew with: with a longer one a lost lock is noticed late. None: any."""
+
+    @property
     def failed(self) -> Self:
         """The queue of dead letters, as a queue of its own."""
 

@@ -61,6 +61,7 @@ class ServiceBusQueue:
     """
 
     page = 32
+    longest: timedelta | None = timedelta(minutes=1)
 
     def __init__(
         self,

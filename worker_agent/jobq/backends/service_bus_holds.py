@@ -54,6 +54,7 @@ class Holds:
         name: Of the queue, for errors.
         renew: Renews the lock of a message at the service.
         give_back: Abandons a message at the service.
+        now: A monotonic clock.
     """
 
     def __init__(
@@ -61,8 +62,10 @@ class Holds:
         name: str,
         renew: Callable[[ServiceBusReceivedMessage], Awaitable[object]],
         give_back: Callable[[ServiceBusReceivedMessage], Awaitable[object]],
+        now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._name = name
+        self._now = now
         self._renew = renew
         self._give_back = give_back
         self._holds: dict[str, Hold] = {}
@@ -71,7 +74,7 @@ class Holds:
 
     def add(self, raw: ServiceBusReceivedMessage, seconds: float) -> Hold:
         """Hold a message that has just come, for so long."""
-        now = time.monotonic()
+        now = self._now()
         hold = Hold(raw, str(next(self._receipts)), now + seconds, now, _lock_seconds(raw))
         if (before := self._holds.pop(hold.id, None)) is not None:
             before.over.set()  # its lock ended without our knowing, and here it is again
@@ -96,13 +99,21 @@ class Holds:
     async def extend(self, hold: Hold, seconds: float) -> None:
         """Hold a message for so long from now, with a new receipt.
 
+        An outage is no error as long as the service's lock surely lasts that long.
+
         Raises:
             LockLost: It is no longer ours.
         """
-        if time.monotonic() - hold.renewed > hold.interval / 2:
-            await self.renew(hold)
+        if self._now() - hold.renewed > hold.interval / 2:
+            try:
+                await self.renew(hold)
+            except LockLost:
+                raise
+            except JobQError:
+                if hold.lock - (self._now() - hold.renewed) < seconds:
+                    raise
         hold.receipt = str(next(self._receipts))
-        hold.until = time.monotonic() + seconds
+        hold.until = self._now() + seconds
 
     async def renew(self, hold: Hold) -> None:
         """Make sure that a message is ours for the time of a lock.
@@ -110,7 +121,7 @@ class Holds:
         Raises:
             LockLost: It is no longer ours.
         """
-        begun = time.monotonic()
+        begun = self._now()
         try:
             await self._renew(hold.raw)
         except LockLost:
@@ -139,14 +150,14 @@ class Holds:
 
     async def _keep(self, hold: Hold) -> None:
         pause = hold.interval
-        while not await _passed(hold.over, min(pause, hold.until - time.monotonic())):
-            if time.monotonic() >= hold.until:
+        while not await _passed(hold.over, min(pause, hold.until - self._now())):
+            if self._now() >= hold.until:
                 self.end(hold)
                 with suppress(JobQError):  # then it is free when its lock ends
                     await self._give_back(hold.raw)
                 return
             pause = hold.interval
-            if time.monotonic() - hold.renewed < hold.interval * 0.9:
+            if self._now() - hold.renewed < hold.interval * 0.9:
                 continue
             try:
                 await self.renew(hold)

@@ -59,6 +59,7 @@ class StorageQueue:
 
     page = 32
     limit = MESSAGE_LIMIT
+    longest: timedelta | None = None
 
     def __init__(self, service: QueueServiceClient, name: str, post: MessagePost | None = None) -> None:
         self._service = service
