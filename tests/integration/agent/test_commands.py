@@ -42,7 +42,7 @@ async def test_commands_are_pushed_and_counted_and_seen(command, queue):
     bodies = [json.loads(line) for line in out.splitlines()]
     assert sorted(json.loads(body["kwargs"])["cmd"] for body in bodies) == ["echo a", "echo b"]
     assert {body["num_retries"] for body in bodies} == {2}
-    assert "retries 2  attempts 0  echo a" in (await command("peek", name))[1]
+    assert "retries 2  attempts 0  echo a" in (await command("peek", name, "-n", "2"))[1]
     assert (await command("clear", name, "--yes"))[0] == 0
     assert await total(queue) == 0
 
