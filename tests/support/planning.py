@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from jobq.control import State
+from jobq.control import Exit, State
 from tests.support import workforces
 from workforce_operator.api.spec import DrainMode, WorkforceSpec
 from workforce_operator.api.status import DrainState, RegionCoordinates
@@ -14,6 +14,7 @@ from workforce_operator.domain.actions import Cancel, CancelPending, Hire, Plan,
 from workforce_operator.domain.desired import Desired
 from workforce_operator.domain.ledger import Ledger, RegionLedger, Wave
 from workforce_operator.domain.observed import Job, Known, Observed, QueueDepth, RegionJobs, Unknown
+from workforce_operator.domain.template_hash import template_hash
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -26,6 +27,10 @@ def desired(*, generation: int = 1, deletion_time: datetime | None = None, going
     return Desired("ns", "wf", "inst1234", generation, validated, deletion_time, going)
 
 
+TEMPLATE = template_hash(desired().spec.template, desired().spec.queue)
+"""Of every Workforce above that is not told otherwise."""
+
+
 def regions(**most: int) -> list[dict[str, Any]]:
     """Regions with their maxReplicas."""
     return [workforces.region(name, maxReplicas=number) for name, number in most.items()]
@@ -36,12 +41,19 @@ def name_of(sequence: int, region: str = "one") -> str:
 
 
 def job(
-    sequence: int, state: str = "Running", *, region: str = "one", error: str | None = None, **minutes_ago: float
+    sequence: int,
+    state: str = "Running",
+    *,
+    region: str = "one",
+    error: str | None = None,
+    codes: tuple[str, ...] = (),
+    template: str = TEMPLATE,
+    **minutes_ago: float,
 ) -> Job:
     """A job; ``created``, ``started`` and ``ended`` are minutes before NOW."""
     times = {key: NOW - timedelta(minutes=value) for key, value in minutes_ago.items()}
     times.setdefault("created", NOW - timedelta(minutes=60))
-    return Job(name_of(sequence, region), sequence, state, "v1:x", error=error, **times)
+    return Job(name_of(sequence, region), sequence, state, template, error=error, error_codes=codes, **times)
 
 
 def jobs(*listed: Job, absent: Iterable[int] = (), unread: Iterable[int] = ()) -> RegionJobs:
@@ -58,6 +70,7 @@ def observed(
     visible: bool | None = True,
     control: bool | None = True,
     reports: Mapping[str, State] | None = None,
+    last_words: Mapping[str, Exit] | None = None,
     **readings: RegionJobs | None,
 ) -> Observed:
     """A reading of the world; None is unknown."""
@@ -70,6 +83,7 @@ def observed(
         queue=Unknown("Unavailable", "no answer") if visible is None else Known(QueueDepth(int(visible), visible), now),
         control=Unknown("AccessDenied", "no role") if control is None else Known(control, now),
         reports=reports or {},
+        last_words=last_words or {},
     )
 
 

@@ -278,6 +278,28 @@ class Drain(Model):
     """What happens then to a worker that still runs tasks."""
 
 
+class FailurePolicy(Model):
+    """What happens when worker jobs fail soon after their start."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule(
+                "!has(self.backoffBaseSeconds) || !has(self.backoffMaxSeconds)"
+                " || self.backoffBaseSeconds <= self.backoffMaxSeconds",
+                "`backoffBaseSeconds` must not be greater than `backoffMaxSeconds`",
+                field=".backoffBaseSeconds",
+            )
+        )
+    )
+
+    backoff_base_seconds: Annotated[int, Field(ge=1, le=3600)] = 10
+    """Wait before a job that failed within 10 minutes is replaced; doubles with every round of failures in a row."""
+    backoff_max_seconds: Annotated[int, Field(ge=1, le=86_400)] = 600
+    """Longest such wait."""
+    max_consecutive_failures: Annotated[int, Field(ge=1, le=1000)] = 5
+    """So many failures in a row over all regions, none lasting, put the template into back-off: one trial at a time."""
+
+
 class WorkforceSpec(Model):
     """N identical workers that serve one task queue, spread over regions."""
 
@@ -303,6 +325,8 @@ class WorkforceSpec(Model):
     """How workers are told to leave; absent = running worker jobs are never laid off, only pending ones."""
     drain: Drain = Drain()
     """How running worker jobs are laid off."""
+    failure_policy: FailurePolicy = FailurePolicy()
+    """What happens when worker jobs fail soon after their start."""
     suspend: Suspend = Suspend.NONE
     """None: nothing is suspended. ScaleUpOnly: nobody is hired. Hold: nothing is touched. Drain: to zero."""
     deletion_policy: DeletionPolicy | None = None

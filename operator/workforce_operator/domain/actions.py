@@ -7,6 +7,7 @@ from datetime import datetime
 
 from jobq.control import Order
 from workforce_operator.domain.ledger import Ledger
+from workforce_operator.domain.template_backoff import TemplateBackoff
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,7 @@ class RegionPlan:
         error: The error of the last job that did.
         overdue: Jobs that should have left by their drain deadline.
         blind: How many of the held hires wait only until the queue can be read.
+        template_backoff: The template, here and everywhere, is in back-off.
     """
 
     desired: int
@@ -92,6 +94,7 @@ class RegionPlan:
     error: str | None = None
     overdue: int = 0
     blind: int = 0
+    template_backoff: TemplateBackoff | None = None
 
 
 @dataclass(frozen=True, slots=True)

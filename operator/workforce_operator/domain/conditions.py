@@ -15,6 +15,8 @@ from workforce_operator.api.spec import Suspend
 from workforce_operator.api.status import Condition
 from workforce_operator.domain.observed import Unknown
 from workforce_operator.domain.outcomes import Failure
+from workforce_operator.domain.replace import clock
+from workforce_operator.domain.template_backoff import TemplateBackoff
 from workforce_operator.domain.view import View, why_unknown
 
 Status = Literal["True", "False", "Unknown"]
@@ -144,6 +146,9 @@ def _queue_reachable(view: View) -> Verdict:
 def _regions_healthy(view: View) -> Verdict:
     if view.unreadable:
         return Verdict("False", "RegionUnreadable", _by_region(view.unreadable))
+    backoff = next((region.template_backoff for region in view.regions.values() if region.template_backoff), None)
+    if backoff is not None:
+        return Verdict("False", "CrashLoop", _of_template(backoff))
     looping = {name: region for name, region in view.regions.items() if region.crash_loop}
     if looping:
         texts = (f"{name}: {region.error or 'workers fail soon after they start'}" for name, region in looping.items())
@@ -152,6 +157,12 @@ def _regions_healthy(view: View) -> Verdict:
     if lasting:
         return Verdict("False", next(iter(lasting.values())).reason, _by_region(lasting))
     return Verdict("True", "AllHealthy", "every region answers")
+
+
+def _of_template(backoff: TemplateBackoff) -> str:
+    when = f"the next one is tried at {clock(backoff.retry_at)}" if backoff.retry_at else "one is tried"
+    text = f"the template: {backoff.failures} workers in a row failed soon after their start; {when}"
+    return f"{text} (last error: {backoff.error})" if backoff.error else text
 
 
 def _control_channel_ready(view: View) -> Verdict:

@@ -71,15 +71,21 @@ def hire(situation: Situation, deficit: int) -> Hiring:
         now=situation.now,
         idle=ledger.idle,
         failing=ledger.failing,
+        policy=situation.desired.spec.failure_policy,
+        last_words=situation.last_words,
+        template=situation.template,
     )
     wanted = len(going_on) + growth + allowed.allowed
+    # Held back by the template's back-off, but not given up.
+    held = frozenset(going_on) if situation.backoff else frozenset()
+    wanted = min(wanted, situation.trials) if situation.backoff else wanted
     sequences, next_sequence = _names(situation, going_on, wanted)
     fresh = max(0, len(sequences) - len(going_on))
     return Hiring(
         sequences=sequences,
         next_sequence=next_sequence,
         filled=ledger.filled + min(growth, fresh),
-        hiring=frozenset(sequences) | (ledger.hiring & count.unread),
+        hiring=frozenset(sequences) | (ledger.hiring & count.unread) | held,
         idle=allowed.completed,
         failing=allowed.failed,
         gate=allowed,

@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Generic, TypeVar
 
-from jobq.control import State
+from jobq.control import Exit, State
 from workforce_operator.domain.errors import NOT_FOUND, OperatorError, reason_of
 
 T = TypeVar("T")
@@ -77,7 +77,10 @@ def phase_of(state: str) -> Phase:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One worker job of ours, as AzureML tells it. Times are aware; ``None`` = not told."""
+    """One worker job of ours, as AzureML tells it. Times are aware; ``None`` = not told.
+
+    ``error`` is for people; ``error_codes`` are AzureML's codes, from the outermost to the innermost.
+    """
 
     name: str
     sequence: int
@@ -87,6 +90,7 @@ class Job:
     started: datetime | None = None
     ended: datetime | None = None
     error: str | None = None
+    error_codes: tuple[str, ...] = ()
 
     @property
     def phase(self) -> Phase:
@@ -133,6 +137,7 @@ class Observed:
         queue: The task queue.
         control: Known(True) when topics and queues stand and can be sent to; Known(False) when not configured.
         reports: The latest ``state`` report per job name. Only makes choices better.
+        last_words: The ``exit`` report per job name, of jobs that have not spoken since.
     """
 
     now: datetime
@@ -140,3 +145,4 @@ class Observed:
     queue: Known[QueueDepth] | Unknown
     control: Known[bool] | Unknown
     reports: Mapping[str, State] = field(default_factory=dict)
+    last_words: Mapping[str, Exit] = field(default_factory=dict)

@@ -23,6 +23,8 @@ from workforce_operator.domain.observed import Known, Observed, Phase, RegionJob
 from workforce_operator.domain.placement import Limits, distribute, with_unreadable
 from workforce_operator.domain.region import Decision, decide, only_counted
 from workforce_operator.domain.situation import Situation, assess
+from workforce_operator.domain.template_backoff import template_backoff
+from workforce_operator.domain.template_hash import template_hash
 from workforce_operator.domain.waves import next_revision
 
 UNREADABLE_GRACE = timedelta(minutes=2)
@@ -68,6 +70,7 @@ class _Work:
     shares: Mapping[str, int]
     gone: frozenset[str]
     channel_awaited: bool
+    template: str
 
     def decide(self) -> dict[str, Decision]:
         """Decisions about all readable regions."""
@@ -133,11 +136,12 @@ class _Work:
     def _situations(self) -> dict[str, Situation]:
         revision = next_revision(self.ledger, self.observed.now)
         readings = {name: self.observed.regions.get(name, _NOT_READ) for name in self.ledger.regions}
-        return {
+        situations = {
             name: self._situation(name, reading.value, revision + index)
             for index, (name, reading) in enumerate(readings.items())
             if isinstance(reading, Known)
         }
+        return _with_trials(self.desired, self.observed, situations)
 
     def _situation(self, name: str, listed: RegionJobs, revision: int) -> Situation:
         limits = {region.name: region.max_replicas for region in self.desired.spec.regions}
@@ -152,6 +156,7 @@ class _Work:
             revision=revision,
             reason=self._reason(name),
             channel_awaited=self.channel_awaited,
+            template=self.template,
         )
 
     def _share(self, name: str) -> int:
@@ -179,8 +184,33 @@ def _work(desired: Desired, observed: Observed, ledger: Ledger) -> _Work:
     named = {region.name for region in desired.spec.regions}
     gone = frozenset(name for name in known.regions if name not in named) | frozenset(moved_regions(desired, known))
     return _Work(
-        desired, observed, known, _shares(desired, observed, known), gone, _channel_awaited(desired, observed, known)
+        desired,
+        observed,
+        known,
+        _shares(desired, observed, known),
+        gone,
+        _channel_awaited(desired, observed, known),
+        template_hash(desired.spec.template, desired.spec.queue),
     )
+
+
+def _with_trials(desired: Desired, observed: Observed, situations: Mapping[str, Situation]) -> dict[str, Situation]:
+    """The situations, with the few hires that are allowed if the template is in back-off."""
+    backoff = template_backoff(
+        [job for each in situations.values() for job in each.count.ended if job.template_hash == each.template],
+        (job for each in situations.values() for job in each.count.live_jobs if job.template_hash == each.template),
+        observed.last_words,
+        desired.spec.failure_policy,
+        observed.now,
+    )
+    if backoff is None:
+        return dict(situations)
+    short = [name for name, each in situations.items() if each.count.supply < each.share and each.may_hire]
+    tried = short[backoff.turn % len(short)] if short else None
+    return {
+        name: replace(each, backoff=backoff, trials=backoff.allowed if name == tried else 0)
+        for name, each in situations.items()
+    }
 
 
 def _channel_awaited(desired: Desired, observed: Observed, ledger: Ledger) -> bool:

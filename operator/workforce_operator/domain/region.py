@@ -90,12 +90,15 @@ def _finish(situation: Situation, shrunk: Shrunk, hiring: Hiring) -> Decision:
         hires=len(hires),
         lay_offs=len(shrunk.jobs) if situation.count.supply > situation.share else 0,
         waiting=_waiting(after, shrunk, hiring),
-        retry_at=_earliest(numbers.retry_at, hiring.gate.retry_at),
+        retry_at=_earliest(
+            numbers.retry_at, hiring.gate.retry_at, situation.backoff.retry_at if situation.backoff else None
+        ),
         held=hiring.gate.held,
         idle=hiring.gate.idle,
         crash_loop=hiring.gate.crash_loop,
         error=hiring.gate.error,
         blind=hiring.gate.blind,
+        template_backoff=situation.backoff,
     )
     actions = (*shrunk.direct, *orders, *hires)
     return Decision(_remembered(after, ledger), numbers, after.count, actions, _notes(situation, shrunk, hiring))
@@ -148,6 +151,8 @@ def _waiting(situation: Situation, shrunk: Shrunk, hiring: Hiring) -> str | None
     if count.supply < situation.share and not situation.may_hire:
         awaited = "nobody is hired before ControlChannelReady is True"
         return awaited if situation.channel_awaited else "hiring is suspended"
+    if situation.backoff and count.supply + len(hiring.sequences) < situation.share:
+        return "the template is in back-off"
     if not hiring.room:
         return f"maxReplicas {situation.most} leaves no room until jobs that still live have ended"
     if hiring.gate.waiting:

@@ -7,19 +7,23 @@ Without that memory the most recently ended jobs are judged anew, which costs at
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from jobq.control import Exit
+from workforce_operator.api.spec import FailurePolicy
+from workforce_operator.domain.failures import classify, last_description
 from workforce_operator.domain.observed import Job, Known, Outcome, QueueDepth, Unknown
 
 FAST = timedelta(minutes=10)
 """A job that ended sooner than this after its start did not do what it was hired for."""
-FAILED_BASE, FAILED_MOST = timedelta(seconds=10), timedelta(seconds=600)
 COMPLETED_BASE, COMPLETED_MOST = timedelta(seconds=30), timedelta(seconds=3600)
 
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 _MOST_DOUBLINGS = 20
+_POLICY = FailurePolicy()
+_NO_WORDS: Mapping[str, Exit] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +38,10 @@ class Gate:
         waiting: Why, for people.
         retry_at: When a back-off ends.
         idle: All that wait do so because there is no work to do.
-        crash_loop: Jobs fail fast, and their replacements too: more than one of each replica has failed in a row.
+        crash_loop: Jobs fail fast through the template's fault, and their replacements too: more than one of each
+            replica has failed in a row.
         blind: How many of them only wait for the queue to be read.
-        error: The error of the last failed one.
+        error: What is known of the last failed one.
     """
 
     allowed: int
@@ -66,6 +71,9 @@ def gate(
     now: datetime,
     idle: int = 0,
     failing: int = 0,
+    policy: FailurePolicy = _POLICY,
+    last_words: Mapping[str, Exit] = _NO_WORDS,
+    template: str | None = None,
 ) -> Gate:
     """Decide about replacements.
 
@@ -78,13 +86,18 @@ def gate(
         now: The time of this pass.
         idle: How many of the replacements wait already because their workers completed.
         failing: How many wait already because their workers failed.
+        policy: How long failures are waited out.
+        last_words: Exit reports by job name.
+        template: Hash of the template that is hired now: failures of jobs of another one say nothing about it.
     """
     recent = _recent(ended, drained)
     idle = min(idle, replacements)
     failing = min(failing, replacements - idle)
     outcomes = [job.outcome for job in recent[: replacements - idle - failing]]
     failed, completed = failing + outcomes.count(Outcome.FAILED), idle + outcomes.count(Outcome.COMPLETED)
-    loop, rest = _failing(recent, desired, failed, now), _idling(recent, desired, completed, queue, now)
+    of_template = tuple(job for job in recent if template is None or job.template_hash in (None, template))
+    loop = _failing(of_template, desired, failed, policy=policy, last_words=last_words, now=now)
+    rest = _idling(recent, desired, completed, queue, now)
     waits = [wait for wait in (loop, rest) if wait.held]
     held = sum(wait.held for wait in waits)
     return Gate(
@@ -101,19 +114,27 @@ def gate(
     )
 
 
-def _failing(recent: tuple[Job, ...], desired: int, failed: int, now: datetime) -> Gate:
+def _failing(
+    recent: tuple[Job, ...],
+    desired: int,
+    failed: int,
+    *,
+    policy: FailurePolicy,
+    last_words: Mapping[str, Exit],
+    now: datetime,
+) -> Gate:
     run = _fast_run(recent, Outcome.FAILED)
     if not run:
         return Gate(allowed=failed)
-    rounds = _rounds(run, desired)
-    last = _ended(run[0])
-    retry_at = last + _delay(rounds, FAILED_BASE, FAILED_MOST)
-    error = next((job.error for job in run if job.error), None)
+    last = ended_at(run[0])
+    retry_at = last + back_off(_rounds(run, desired), policy)
+    error = last_description(run, last_words)
     # One bad node in a fleet is no crash loop: its replacement waits, and only if more follow is it told as one.
-    again = rounds > 1
+    blamed = [job for job in run if classify(job, last_words.get(job.name)).blames_template]
+    again = bool(blamed) and _rounds(blamed, desired) > 1
     if failed == 0 or now >= retry_at:
         return Gate(allowed=failed, crash_loop=again and now < last + FAST, error=error)
-    text = f"workers fail within {_minutes(FAST)} minutes: trying again at {_clock(retry_at)}"
+    text = f"workers fail within {_minutes(FAST)} minutes: trying again at {clock(retry_at)}"
     text += f" (last error: {error})" if error else ""
     return Gate(0, failed, waiting=text, retry_at=retry_at, crash_loop=again, error=error)
 
@@ -129,16 +150,16 @@ def _idling(
     if not queue.value.has_visible:
         return Gate(0, completed, waiting="workers completed and no task waits in the queue", idle=True)
     run = _fast_run(recent, Outcome.COMPLETED)
-    retry_at = _ended(run[0]) + _delay(_rounds(run, desired), COMPLETED_BASE, COMPLETED_MOST) if run else now
+    retry_at = ended_at(run[0]) + _delay(_rounds(run, desired), COMPLETED_BASE, COMPLETED_MOST) if run else now
     if now >= retry_at:
         return Gate(allowed=completed)
-    text = f"workers complete within {_minutes(FAST)} minutes: replaced at {_clock(retry_at)}"
+    text = f"workers complete within {_minutes(FAST)} minutes: replaced at {clock(retry_at)}"
     return Gate(0, completed, waiting=text, retry_at=retry_at, idle=True)
 
 
 def _recent(ended: Sequence[Job], drained: frozenset[int]) -> tuple[Job, ...]:
     own = (job for job in ended if job.sequence not in drained)
-    return tuple(sorted(own, key=lambda job: (_ended(job), job.sequence), reverse=True))
+    return tuple(sorted(own, key=lambda job: (ended_at(job), job.sequence), reverse=True))
 
 
 def _fast_run(recent: Sequence[Job], outcome: Outcome) -> list[Job]:
@@ -147,17 +168,19 @@ def _fast_run(recent: Sequence[Job], outcome: Outcome) -> list[Job]:
     for job in recent:
         if job.outcome is Outcome.CANCELED:
             continue
-        if job.outcome is not outcome or not _was_fast(job):
+        if job.outcome is not outcome or not was_fast(job):
             break
         run.append(job)
     return run
 
 
-def _was_fast(job: Job) -> bool:
+def was_fast(job: Job) -> bool:
+    """Whether an ended job did not last."""
     return job.started is None or job.ended is None or job.ended - job.started < FAST
 
 
-def _ended(job: Job) -> datetime:
+def ended_at(job: Job) -> datetime:
+    """When a job ended, as far as it is known."""
     return job.ended or job.created or _LONG_AGO
 
 
@@ -169,9 +192,15 @@ def _delay(rounds: int, base: timedelta, most: timedelta) -> timedelta:
     return min(most, base * (1 << min(rounds - 1, _MOST_DOUBLINGS)))
 
 
+def back_off(rounds: int, policy: FailurePolicy) -> timedelta:
+    """How long to wait after so many rounds of failures in a row."""
+    return _delay(rounds, timedelta(seconds=policy.backoff_base_seconds), timedelta(seconds=policy.backoff_max_seconds))
+
+
 def _minutes(time: timedelta) -> int:
     return int(time.total_seconds() // 60)
 
 
-def _clock(time: datetime) -> str:
+def clock(time: datetime) -> str:
+    """The time of day, for people."""
     return time.astimezone(UTC).strftime("%H:%M:%SZ")

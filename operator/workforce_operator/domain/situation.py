@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from jobq.control import State
+from jobq.control import Exit, State
 from workforce_operator.api.spec import Suspend
 from workforce_operator.domain.counting import Count, count_jobs
 from workforce_operator.domain.desired import Desired
 from workforce_operator.domain.ledger import RegionLedger
 from workforce_operator.domain.observed import Known, Observed, QueueDepth, RegionJobs, Unknown
 from workforce_operator.domain.recovery import rebuilt, restored_until
+from workforce_operator.domain.template_backoff import TemplateBackoff
 from workforce_operator.domain.waves import settle
 
 
@@ -31,6 +32,10 @@ class Situation:
         reason: CamelCase: why jobs would be laid off.
         drained: Sequences of all jobs that a wave knew when this pass began, those that have just ended included.
         channel_awaited: Nobody is hired before the control channel is ready; see ``plan``.
+        last_words: Exit reports by job name.
+        template: Hash of the template that is hired here now.
+        backoff: The template is in back-off.
+        trials: Hires allowed here while it is.
     """
 
     desired: Desired
@@ -48,6 +53,10 @@ class Situation:
     reports: Mapping[str, State]
     drained: frozenset[int]
     channel_awaited: bool
+    last_words: Mapping[str, Exit]
+    template: str
+    backoff: TemplateBackoff | None = None
+    trials: int = 0
 
     @property
     def may_hire(self) -> bool:
@@ -73,6 +82,7 @@ def assess(
     revision: int,
     reason: str,
     channel_awaited: bool = False,
+    template: str,
 ) -> Situation:
     """Settle the waves of a region and count its jobs."""
 
@@ -117,4 +127,6 @@ def assess(
         reports=observed.reports,
         drained=frozenset(job for wave in ledger.waves for job in wave.jobs),
         channel_awaited=channel_awaited,
+        last_words=observed.last_words,
+        template=template,
     )

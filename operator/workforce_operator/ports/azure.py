@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from jobq.control import Order, State
+from jobq.control import Exit, Order, State
 from workforce_operator.api.spec import Control, Queue, Template
 from workforce_operator.api.status import RegionCoordinates
 from workforce_operator.domain.observed import Job, QueueDepth
@@ -134,6 +134,10 @@ class ControlChannel(Protocol):
 
     def reports(self, control: Control) -> Mapping[str, State]:
         """The latest ``state`` report per job name, as far as they came. Never waits."""
+        ...
+
+    def last_words(self, control: Control) -> Mapping[str, Exit]:
+        """The latest ``exit`` report per job name, of jobs that have not spoken since; bounded. Never waits."""
         ...
 
     def recall_confirmed(self, control: Control, job: str, revision: int) -> bool:

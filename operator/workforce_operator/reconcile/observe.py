@@ -18,7 +18,7 @@ from typing import TypeVar
 
 import structlog
 
-from jobq.control import State
+from jobq.control import Exit, State
 from jobq.names import COHORT_SIZE
 from workforce_operator.api.spec import Control, Queue
 from workforce_operator.domain.errors import Fenced, Missing, OperatorError, SpecError
@@ -131,6 +131,7 @@ class Observer:
             queue=queue.result(),
             control=control.result(),
             reports=self._reports(subject),
+            last_words=self._last_words(subject),
         )
 
     async def _region(self, subject: Subject, name: str) -> Known[RegionJobs] | Unknown:
@@ -160,6 +161,9 @@ class Observer:
 
     def _reports(self, subject: Subject) -> Mapping[str, State]:
         return {} if subject.control is None else self._control.reports(subject.control)
+
+    def _last_words(self, subject: Subject) -> Mapping[str, Exit]:
+        return {} if subject.control is None else self._control.last_words(subject.control)
 
     async def _read(self, source: str, what: str, read: Callable[[], Awaitable[T]]) -> Known[T] | Unknown:
         try:

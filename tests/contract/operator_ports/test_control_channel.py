@@ -150,6 +150,16 @@ async def test_a_recall_is_confirmed_by_a_report_of_its_revision_that_accepts_ta
     assert not bench.channel.recall_confirmed(control(), JOB, 9)
 
 
+async def test_the_last_words_of_a_worker_are_kept_until_its_job_speaks_again(bench: ControlBench):
+    await bench.channel.ensure(control(), TOPICS, INSTALLATION)
+    assert bench.channel.last_words(control()) == {}
+    words = Exit(job=JOB, time=NOW, why="crashed", exit_code=3, error=["boom"])
+    await bench.report(words)
+    await bench.until(lambda: bench.channel.last_words(control()) == {JOB: words})
+    await bench.report(state(seconds=1))
+    await bench.until(lambda: bench.channel.last_words(control()) == {})
+
+
 # What only the real adapter can show.
 
 

@@ -118,6 +118,10 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "other act on deadline": (workforce(drain={"onDeadline": "Explode"}), "spec.drain.onDeadline"),
     "suspend as truth value": (workforce(suspend=True), "spec.suspend"),
     "other deletion policy": (workforce(deletionPolicy="Delete"), "spec.deletionPolicy"),
+    "a back-off that begins above its end": (
+        workforce(failurePolicy={"backoffBaseSeconds": 700}),
+        "spec.failurePolicy.backoffBaseSeconds",
+    ),
     "drain policy without control": (workforce(deletionPolicy="Drain", control=None), "spec.deletionPolicy"),
     "negative deletion deadline": (workforce(deletionDeadlineSeconds=-1), "spec.deletionDeadlineSeconds"),
     "unknown field": (workforce(relicas=3), 'unknown field "spec.relicas"'),

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from workforce_operator.adapters.azureml.job_json import body_of, job_of, parse_time, spread_time_limit
+from workforce_operator.adapters.azureml.job_json import MOST_CODES, body_of, job_of, parse_time, spread_time_limit
 from workforce_operator.api.status import RegionCoordinates
 from workforce_operator.domain.observed import Phase
 from workforce_operator.ports.azure import JobBody, Workplace
@@ -40,6 +40,29 @@ def test_a_job_of_ours_is_read_with_its_times():
     assert job.started == datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
     assert job.created == datetime(2026, 1, 2, 3, 4, 0, 804590, tzinfo=UTC)
     assert job.ended is None
+
+
+def test_an_error_is_read_with_all_its_codes_from_the_outermost_to_the_innermost():
+    inner = {"type": "InnerError", "info": {"value": {"code": "BadArgument", "innerError": {"code": "ImagePull"}}}}
+    job = job_of(document(error={"code": "UserError", "message": "no image", "additionalInfo": [inner]}), PLACE)
+    assert job is not None
+    assert (job.error, job.error_codes) == ("no image", ("UserError", "BadArgument", "ImagePull"))
+
+
+@pytest.mark.parametrize("error", [None, "text", [], {"code": 7}, {"details": "none"}, {"additionalInfo": [None, 3]}])
+def test_an_error_without_codes_is_no_error_of_ours(error):
+    job = job_of(document(error=error), PLACE)
+    assert job is not None
+    assert job.error_codes == ()
+
+
+def test_an_endless_error_is_read_up_to_a_bound():
+    error = {}
+    for _ in range(100):
+        error = {"code": "Outer", "innerError": error}
+    job = job_of(document(error=error), PLACE)
+    assert job is not None
+    assert len(job.error_codes) == MOST_CODES
 
 
 @pytest.mark.parametrize(

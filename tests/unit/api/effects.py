@@ -10,6 +10,7 @@ _ENVIRONMENT = f"{_DOMAIN}/test_job_environment.py"
 _QUEUE_AND_CONTROL = f"{_ENVIRONMENT}::test_a_job_finds_its_queue_its_slots_and_its_control_channel"
 _SECRETS = f"{_ENVIRONMENT}::test_own_variables_and_secrets_are_passed_on"
 _ENTITIES = "tests/contract/operator_ports/test_control_entities.py"
+_REPLACE = f"{_DOMAIN}/test_replace.py"
 _SHRINKING = f"{_DOMAIN}/test_shrinking.py"
 _RECOVERY = f"{_DOMAIN}/test_recovery.py"
 _DELETION = f"{_DOMAIN}/test_deletion.py"
@@ -56,6 +57,11 @@ EFFECTS = {
     "spec.drain.mode": f"{_SHRINKING}::test_an_order_says_all_that_the_node_needs",
     "spec.drain.deadlineSeconds": f"{_SHRINKING}::test_an_order_says_all_that_the_node_needs",
     "spec.drain.onDeadline": f"{_SHRINKING}::test_a_running_worker_is_cancelled_at_its_deadline_if_the_spec_says_so",
+    "spec.failurePolicy.backoffBaseSeconds": f"{_REPLACE}::test_the_policy_says_how_long_failures_are_waited_out",
+    "spec.failurePolicy.backoffMaxSeconds": f"{_REPLACE}::test_the_policy_says_how_long_failures_are_waited_out",
+    "spec.failurePolicy.maxConsecutiveFailures": (
+        f"{_DOMAIN}/test_template_backoff.py::test_fewer_failures_than_the_policy_s_leave_the_template_alone"
+    ),
     "spec.suspend": f"{_HIRING}::test_hold_touches_nothing_and_remembers_nothing",
     "spec.deletionPolicy": f"{_DELETION}::test_policy_cancel_cancels_everything_that_lives",
     "spec.deletionDeadlineSeconds": f"{_DELETION}::test_at_the_deadline_running_workers_are_left_and_named",

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 
+from jobq.control import Exit
 from tests.support.planning import (
     MINUTE,
     NOW,
@@ -163,7 +164,20 @@ def test_a_crash_loop_degrades_with_the_last_error():
     failed = [job(number, "Failed", started=1, ended=0, error="exit code 3") for number in range(3)]
     status = status_of(desired(), observed(one=jobs(*failed)), ledger(one=entry(3, filled=2)))
     assert verdict(status, "RegionsHealthy") == ("False", "CrashLoop")
-    assert said(status, "RegionsHealthy").message == "one: exit code 3"
+    assert said(status, "RegionsHealthy").message == "one: unknown failure: exit code 3"
+    assert verdict(status, "Ready") == ("False", "Degraded")
+
+
+def test_a_template_that_fails_everywhere_degrades_with_the_last_lines_and_the_next_trial():
+    failed = [job(number, "Failed", created=2, started=1, ended=0) for number in range(5)]
+    words = Exit(job=failed[4].name, time=NOW, why="crashed", exit_code=1, error=["no module named sim"])
+    reading = observed(one=jobs(*failed), last_words={failed[4].name: words})
+    status = status_of(desired(), reading, ledger(one=entry(5, filled=2)))
+    assert verdict(status, "RegionsHealthy") == ("False", "CrashLoop")
+    assert said(status, "RegionsHealthy").message == (
+        "the template: 5 workers in a row failed soon after their start; the next one is tried at 12:00:10Z "
+        "(last error: user error: no module named sim (exit code 1))"
+    )
     assert verdict(status, "Ready") == ("False", "Degraded")
 
 

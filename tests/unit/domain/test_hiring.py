@@ -235,7 +235,7 @@ def test_a_crash_loop_waits_and_says_when_it_tries_again():
     decided = plan(desired(replicas=1), observed(one=jobs(*failed)), known)
     numbers = decided.regions["one"]
     assert hires(decided) == []
-    assert (numbers.crash_loop, numbers.error, numbers.held) == (True, "exit 7", 1)
+    assert (numbers.crash_loop, numbers.error, numbers.held) == (True, "unknown failure: exit 7", 1)
     assert decided.retry_at == NOW + timedelta(seconds=20)
 
 

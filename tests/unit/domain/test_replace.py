@@ -6,7 +6,8 @@ from datetime import timedelta
 
 import pytest
 
-from tests.support.planning import NOW, job
+from tests.support.planning import NOW, TEMPLATE, job
+from workforce_operator.api.spec import FailurePolicy
 from workforce_operator.domain.observed import Known, QueueDepth, Unknown
 from workforce_operator.domain.replace import evidence, gate
 
@@ -14,8 +15,8 @@ WORK = Known(QueueDepth(5, has_visible=True), NOW)
 NO_WORK = Known(QueueDepth(0, has_visible=False), NOW)
 
 
-def decide(replacements, ended, *, queue=WORK, desired=1, drained=(), now=NOW):
-    return gate(replacements, ended, drained=frozenset(drained), desired=desired, queue=queue, now=now)
+def decide(replacements, ended, *, queue=WORK, desired=1, drained=(), now=NOW, **more):
+    return gate(replacements, ended, drained=frozenset(drained), desired=desired, queue=queue, now=now, **more)
 
 
 def test_nothing_to_replace_waits_for_nothing():
@@ -66,6 +67,26 @@ def test_failures_in_a_row_double_the_wait_up_to_ten_minutes(failures, seconds):
     assert decide(1, ended, now=retry_at).allowed == 1
 
 
+def test_the_policy_says_how_long_failures_are_waited_out():
+    ended = [job(number, "Failed", started=number + 2, ended=number + 1) for number in range(3)]
+    policy = FailurePolicy(backoff_base_seconds=30, backoff_max_seconds=90)
+    last = NOW - timedelta(minutes=1)
+    assert decide(1, ended[:1], now=last, policy=policy).retry_at == last + timedelta(seconds=30)
+    assert decide(1, ended, now=last, policy=policy).retry_at == last + timedelta(seconds=90)
+
+
+def test_lost_nodes_are_waited_out_and_are_no_crash_loop():
+    ended = [job(number, "Failed", started=3, ended=1, codes=("NodeLost",)) for number in range(3)]
+    answer = decide(1, ended, now=NOW - timedelta(seconds=50))
+    assert (answer.held, answer.crash_loop, answer.error) == (1, False, "node lost")
+
+
+def test_failures_of_another_template_hold_nobody_back():
+    ended = [job(number, "Failed", started=2, ended=0) for number in range(3)]
+    assert decide(1, ended, template=TEMPLATE).held == 1
+    assert decide(1, ended, template="v1:edited").allowed == 1
+
+
 def test_a_whole_region_failing_once_is_one_round_of_failures():
     ended = [job(number, "Failed", started=2, ended=1) for number in range(8)]
     assert decide(8, ended, desired=8).allowed == 8
@@ -77,7 +98,7 @@ def test_failures_are_a_crash_loop_only_when_the_replacements_fail_too():
     ended = [job(number, "Failed", started=2, ended=1, error="exit 3") for number in range(9)]
     first = decide(8, ended[:8], desired=8, now=NOW - timedelta(seconds=51))
     assert (first.held, first.crash_loop) == (8, False)
-    assert first.waiting.endswith("(last error: exit 3)")
+    assert first.waiting.endswith("(last error: unknown failure: exit 3)")
     assert decide(8, ended, desired=8, now=NOW - timedelta(seconds=51)).crash_loop
 
 
@@ -110,7 +131,7 @@ def test_cancelled_jobs_do_not_break_a_row_of_failures():
 def test_a_crash_loop_is_told_until_workers_last():
     ended = [job(number, "Failed", started=2, ended=1, error="exit 3") for number in range(2)]
     assert decide(1, ended).crash_loop
-    assert decide(1, ended).error == "exit 3"
+    assert decide(1, ended).error == "unknown failure: exit 3"
     assert decide(0, ended).crash_loop
     assert not decide(0, ended, now=NOW + timedelta(minutes=10)).crash_loop
     assert not decide(0, ended[:1]).crash_loop

@@ -25,6 +25,8 @@ from workforce_operator.domain.observed import Job
 from workforce_operator.ports.azure import JobBody, Workplace
 
 _SECONDS = re.compile(r"^(\d+)s$")
+MOST_CODES = 16
+"""Of one error; what is nested deeper says nothing new."""
 _GOLDEN = 0.6180339887498949
 
 
@@ -45,6 +47,7 @@ def job_of(document: Mapping[str, Any], place: Workplace) -> Job | None:
         started=parse_time(own.get("StartTimeUtc")),
         ended=parse_time(own.get("EndTimeUtc")),
         error=_error(properties.get("error")),
+        error_codes=_codes(properties.get("error")),
     )
 
 
@@ -92,6 +95,26 @@ def parse_time(text: Any) -> datetime | None:
 def _error(error: Any) -> str | None:
     nested = _mapping(error)
     return _text(nested.get("message")) or _text(_mapping(nested.get("error")).get("message"))
+
+
+def _codes(error: Any) -> tuple[str, ...]:
+    """All codes in an error, from the outermost to the innermost."""
+    codes: list[str] = []
+    waiting = [error]
+    while waiting and len(codes) < MOST_CODES:
+        inner = _mapping(waiting.pop(0))
+        code = _text(inner.get("code"))
+        codes += [code] if code else []
+        waiting += [inner[key] for key in ("error", "innerError", "innererror") if key in inner]
+        for each in _list(inner.get("additionalInfo")):
+            info = _mapping(_mapping(each).get("info"))
+            waiting += [info, info.get("value")]
+        waiting += _list(inner.get("details"))
+    return tuple(codes)
+
+
+def _list(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, list) else []
 
 
 def _text(value: Any) -> str | None:

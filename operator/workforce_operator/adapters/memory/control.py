@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from jobq.control import Hello, Order, State
+from jobq.control import Exit, Hello, Order, State
 from jobq.names import node_queue_name, reports_queue_name
 from workforce_operator.adapters.memory.clock import ManualClock
 from workforce_operator.adapters.memory.faults import Faults
@@ -41,6 +41,7 @@ class MemoryControlChannel:
         self._clock = clock or ManualClock()
         self._guard = guard or MemoryGuard()
         self._reports: dict[str, dict[str, State]] = {}
+        self._last_words: dict[str, dict[str, Exit]] = {}
 
     async def ensure(self, control: Control, topics: frozenset[str], installation_id: str) -> None:
         """See ``ports.azure.ControlChannel``."""
@@ -66,13 +67,23 @@ class MemoryControlChannel:
         """See ``ports.azure.ControlChannel``."""
         return dict(self._reports.get(control.service_bus.namespace, {}))
 
+    def last_words(self, control: Control) -> Mapping[str, Exit]:
+        """See ``ports.azure.ControlChannel``."""
+        return dict(self._last_words.get(control.service_bus.namespace, {}))
+
     def recall_confirmed(self, control: Control, job: str, revision: int) -> bool:
         """See ``ports.azure.ControlChannel``."""
         report = self._reports.get(control.service_bus.namespace, {}).get(job)
         return report is not None and report.accepting and report.revision >= revision
 
-    def report(self, namespace: str, state: State | Hello) -> None:
-        """Deliver a worker's report. Only states are remembered, the latest per job."""
+    def report(self, namespace: str, state: State | Hello | Exit) -> None:
+        """Deliver a worker's report. Only states and last words are remembered, the latest per job."""
+        words = self._last_words.setdefault(namespace, {})
+        if state.job in words and words[state.job].time < state.time:
+            del words[state.job]
+        if isinstance(state, Exit):
+            words[state.job] = state
+            self._reports.get(namespace, {}).pop(state.job, None)
         reports = self._reports.setdefault(namespace, {})
         if isinstance(state, State) and (state.job not in reports or reports[state.job].time <= state.time):
             reports[state.job] = state

@@ -11,17 +11,21 @@ from collections.abc import Mapping
 from jobq.control import DrainAccepted, DrainFinished, Exit, Hello, State
 
 KEPT = 20_000
+LAST_WORDS_KEPT = 2_000
+"""Exit reports are kept for those that failed a short while ago; each may hold fifty lines."""
 
 
 class Reports:
-    """The latest ``state`` of each job of one Service Bus namespace."""
+    """The latest ``state`` of each job of one Service Bus namespace, and the last words of those that ended."""
 
-    def __init__(self, *, kept: int = KEPT) -> None:
-        self._kept = kept
+    def __init__(self, *, kept: int = KEPT, last_words_kept: int = LAST_WORDS_KEPT) -> None:
+        self._kept, self._last_words_kept = kept, last_words_kept
         self._states: OrderedDict[str, State] = OrderedDict()
+        self._last_words: OrderedDict[str, Exit] = OrderedDict()
 
     def add(self, report: Hello | State | DrainAccepted | DrainFinished | Exit) -> None:
         """Learn from a report. They may come late, twice and in any order."""
+        self._forget_last_words(report)
         match report:
             case State():
                 known = self._states.get(report.job)
@@ -31,10 +35,17 @@ class Reports:
             case Exit():
                 # Another agent of the same job, as after a preemption, reports its own state when it starts.
                 self._states.pop(report.job, None)
+                self._last_words[report.job] = report
             case Hello() | DrainAccepted() | DrainFinished():
                 pass
         while len(self._states) > self._kept:
             self._states.popitem(last=False)
+        while len(self._last_words) > self._last_words_kept:
+            self._last_words.popitem(last=False)
+
+    def last_words(self) -> Mapping[str, Exit]:
+        """A copy of the exit reports, by job name."""
+        return dict(self._last_words)
 
     def states(self) -> Mapping[str, State]:
         """A copy, by job name."""
@@ -44,3 +55,9 @@ class Reports:
         """Whether the job said that it accepts tasks under this or a later revision."""
         state = self._states.get(job)
         return state is not None and state.accepting and state.revision >= revision
+
+    def _forget_last_words(self, report: Hello | State | DrainAccepted | DrainFinished | Exit) -> None:
+        """A job that speaks after its last words has another agent by now."""
+        known = self._last_words.get(report.job)
+        if known is not None and known.time < report.time:
+            del self._last_words[report.job]
