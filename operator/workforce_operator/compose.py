@@ -33,6 +33,7 @@ from workforce_operator.adapters.kubernetes.store import KubernetesWorkforceStor
 from workforce_operator.adapters.servicebus.control import ServiceBusControl
 from workforce_operator.adapters.storage_queue.depth import StorageQueueDepth
 from workforce_operator.domain.errors import Unavailable
+from workforce_operator.edge import decisions
 from workforce_operator.edge.daemon import Daemon, ExitCode, Parts, State
 from workforce_operator.edge.informer import Informer, kopf_run
 from workforce_operator.edge.metrics import Metrics
@@ -114,11 +115,11 @@ async def build(settings: Settings, cloud: Cloud) -> AsyncIterator[Operator]:
     async with AsyncExitStack() as stack:
         kubernetes = await _kubernetes(stack, settings)
         azure = await _azure(stack, cloud, kubernetes.lease)
-        metrics, pulse = Metrics(), Pulse()
+        metrics, pulse, ring = Metrics(), Pulse(), decisions.DecisionRing()
         queue: WorkQueue[Key] = WorkQueue(max_delay=settings.resync_seconds)
 
         def loop(installation: str) -> Loop:
-            reconciler = _reconciler(settings, cloud, kubernetes, azure, metrics, installation=installation)
+            reconciler = _reconciler(settings, cloud, kubernetes, azure, metrics, ring=ring, installation=installation)
             return Loop(
                 queue,
                 reconciler.reconcile,
@@ -152,6 +153,7 @@ async def build(settings: Settings, cloud: Cloud) -> AsyncIterator[Operator]:
                 azure.waiting(kind),
             )
         app = build_app(alive=daemon.alive, ready=daemon.ready, metrics=metrics)
+        decisions.add_routes(app, ring)
         try:
             port = await stack.enter_async_context(serve(app, host=settings.pod_ip, port=settings.http_port))
         except OSError as error:
@@ -211,7 +213,14 @@ async def _azure(stack: AsyncExitStack, cloud: Cloud, guard: WriteGuard) -> _Azu
 
 
 def _reconciler(
-    settings: Settings, cloud: Cloud, kubernetes: _Kubernetes, azure: _Azure, metrics: Metrics, *, installation: str
+    settings: Settings,
+    cloud: Cloud,
+    kubernetes: _Kubernetes,
+    azure: _Azure,
+    metrics: Metrics,
+    *,
+    ring: decisions.DecisionRing,
+    installation: str,
 ) -> Reconciler:
     clock, absences = SystemClock(), Absences()
     observer = Observer(
@@ -236,6 +245,7 @@ def _reconciler(
         cloud_setting=settings.cloud,
         poll_seconds=settings.poll_seconds,
         resync_seconds=settings.resync_seconds,
+        decisions=ring,
     )
 
 

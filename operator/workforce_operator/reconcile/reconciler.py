@@ -23,6 +23,7 @@ from workforce_operator.api.base import FINALIZER
 from workforce_operator.api.spec import DeletionPolicy, Suspend, WorkforceSpec
 from workforce_operator.api.status import WorkforceStatus
 from workforce_operator.domain.actions import Note, Plan
+from workforce_operator.domain.decision import record, refusal
 from workforce_operator.domain.desired import Desired, region_places
 from workforce_operator.domain.errors import OF_REGION, Missing, SpecError
 from workforce_operator.domain.job_environment import job_environment, secret_refs
@@ -33,8 +34,10 @@ from workforce_operator.domain.plan import plan as decide
 from workforce_operator.domain.status import announce, build_status, refused_status, transitions, worth_writing
 from workforce_operator.domain.template_hash import template_hash
 from workforce_operator.domain.validate import read_spec, spec_for_deletion
+from workforce_operator.domain.workers import Workers, workers
 from workforce_operator.ports.azure import JobBody, Templates, Workplace, WriteGuard
 from workforce_operator.ports.kubernetes import Clock, EventSink, Key, StoredWorkforce, WorkforceStore
+from workforce_operator.reconcile.decisions import Decisions, Unrecorded, deeds
 from workforce_operator.reconcile.execute import Done, Executor, OncePerRegion, Work, retry_after
 from workforce_operator.reconcile.observe import Observer, Subject
 from workforce_operator.reconcile.telemetry import ActionResult
@@ -85,6 +88,7 @@ class Reconciler:
         cloud_setting: The operator's own cloud setting, for its workers.
         poll_seconds: Until the next pass while something changes.
         resync_seconds: Until the next pass otherwise.
+        decisions: Where records of the passes go; by default nowhere.
     """
 
     def __init__(
@@ -102,11 +106,13 @@ class Reconciler:
         cloud_setting: str = DEFAULT_CLOUD,
         poll_seconds: float = 5.0,
         resync_seconds: float = 30.0,
+        decisions: Decisions | None = None,
     ) -> None:
         self._store, self._events, self._observer, self._executor = store, events, observer, executor
         self._templates, self._clock, self._guard = templates, clock, guard
         self._cloud, self._cloud_setting, self._installation_id = cloud, cloud_setting, installation_id
         self._poll, self._resync = poll_seconds, resync_seconds
+        self._decisions = decisions or Unrecorded()
         self._memory: dict[Key, _Memory] = {}
 
     async def reconcile(self, key: Key) -> Verdict:
@@ -160,6 +166,7 @@ class Reconciler:
         now = self._clock.now()
         await self._write(stored, refused_status(stored.generation, failure, stored.status, now), now)
         await self._events.emit(stored, Note(failure.reason, failure.message, warning=True))
+        self._decisions.decided(stored.key, refusal(stored.generation, failure), now)
         return Verdict(delay=self._resync)
 
     async def _pass(self, stored: StoredWorkforce, desired: Desired) -> Verdict:
@@ -173,6 +180,7 @@ class Reconciler:
             stored = await self._store.write_status(stored, status)
         done = await self._executor.execute(self._work(desired, plan, places))
         outcomes = outcomes_of(done)
+        self._record(stored.key, desired, observed, plan, done)
         if plan.finished:
             return await self._finish(stored, plan)
         status = build_status(desired, observed, plan, outcomes, stored.status)
@@ -233,6 +241,12 @@ class Reconciler:
         for note in (*plan.notes, *notes, *changes):
             await self._events.emit(stored, note)
 
+    def _record(self, key: Key, desired: Desired, observed: Observed, plan: Plan, done: Sequence[Done]) -> None:
+        def living() -> Workers:
+            return workers(desired, observed, plan.ledger, studio=self._cloud.ml_index)
+
+        self._decisions.decided(key, record(desired, observed, plan, deeds(done)), observed.now, living)
+
     def _verdict(
         self, key: Key, observed: Observed, plan: Plan, done: Sequence[Done], status: WorkforceStatus
     ) -> Verdict:
@@ -251,6 +265,7 @@ class Reconciler:
 
     def _forget(self, key: Key) -> None:
         self._memory.pop(key, None)
+        self._decisions.forget(key)
 
 
 def workplaces(desired: Desired, ledger: Ledger) -> dict[str, Workplace]:

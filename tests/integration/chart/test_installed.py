@@ -1,6 +1,9 @@
 """The chart, installed by helm into a real cluster: the operator runs under the chart's own rights."""
 
 import json
+import os
+import subprocess
+import sys
 from collections import defaultdict
 from pathlib import Path
 
@@ -56,6 +59,33 @@ def test_the_installed_operator_serves_workforces_with_exactly_its_rights(instal
     said = logs(bench)
     assert "forbidden" not in said.lower()
     assert all(json.loads(line)["level"] != "error" for line in said.splitlines() if line.startswith("{"))
+
+
+def test_the_installed_operator_explains_itself_to_whoever_may_read_its_pods(installed):
+    bench = installed
+    bench.apply(bench.workforce(replicas=2, deletionPolicy="Cancel"))
+    bench.wait_ready()
+    explained = workforce(bench, "explain", "md", "--last", "32", "--all")
+    assert explained.startswith(f"{bench.namespace}/md: generation 1, decided ")
+    assert " wanted, 0 there: " in explained
+    assert " hired: md-uksouth-" in explained
+    header, *rows = workforce(bench, "workers", "md").splitlines()
+    assert header.split()[:3] == ["NAME", "REGION", "STATE"]
+    assert {row.split()[0] for row in rows} == {job["name"] for job in bench.live()}
+
+
+def workforce(bench, *arguments):
+    """Run the command as a person with the cluster's kubeconfig does."""
+    environment = {**os.environ, "KUBECONFIG": str(bench.cluster.kubeconfig)}
+    command = [sys.executable, "-c", "from workforce_operator.cli.main import main; main()"]
+    return subprocess.run(
+        [*command, *arguments, "-n", bench.namespace, "--operator-namespace", bench.namespace],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    ).stdout
 
 
 def test_each_right_is_used_by_the_code(render_rules):

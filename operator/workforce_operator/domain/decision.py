@@ -1,0 +1,231 @@
+"""What one pass saw, decided and did, as a record that is kept and that a person can have read to them.
+
+Pure, and only output: nothing is ever decided from a record. It holds no time, so that passes that see and do the same
+have equal records and are kept once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from pydantic import Field
+
+from workforce_operator.api.base import Model
+from workforce_operator.api.spec import Suspend
+from workforce_operator.domain.actions import Plan, RegionPlan
+from workforce_operator.domain.desired import Desired
+from workforce_operator.domain.observed import Known, Observed, Unknown
+from workforce_operator.domain.outcomes import Failure
+
+MOST_JOBS = 10
+"""Jobs named per group of acts; the others are only counted."""
+
+
+class Fact(Model):
+    """Something that was read. ``known`` False: it could not be, and was not taken for nothing."""
+
+    about: str
+    """``queue``, ``control``, or a region's name."""
+    text: str
+    """What is so, or why it is not known."""
+    known: bool = True
+    """Whether it could be read."""
+
+
+class Step(Model):
+    """One step of the decision."""
+
+    about: str
+    """``workforce``, or a region's name."""
+    text: str
+    """What was decided and why."""
+    rule: int | None = None
+    """Number of the planner's rule that decided it, as the documentation counts them."""
+    idle: bool = False
+    """Nothing follows from it: the region is as it should be."""
+
+
+class Act(Model):
+    """Equal acts of one pass and what came of them."""
+
+    kind: str
+    """hire, order, recall, cancel_pending, cancel, …"""
+    region: str
+    """Where."""
+    result: str
+    """done, not_needed, failed or put_off."""
+    count: int
+    """How many."""
+    jobs: tuple[str, ...] = ()
+    """Names of the first of them."""
+    why: str | None = None
+    """What it was done for."""
+    error: str | None = None
+    """Why it failed."""
+
+
+class Record(Model):
+    """A pass."""
+
+    generation: int
+    """Of the spec that was decided about."""
+    desired: int
+    """Worker jobs wanted."""
+    facts: tuple[Fact, ...] = Field(default=())
+    """The inputs."""
+    steps: tuple[Step, ...] = Field(default=())
+    """The decision, step by step."""
+    acts: tuple[Act, ...] = Field(default=())
+    """What was done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deed:
+    """One executed action, in words that are not bound to the executor's types."""
+
+    kind: str
+    region: str
+    job: str
+    result: str
+    why: str | None = None
+    error: str | None = None
+
+
+def record(desired: Desired, observed: Observed, plan: Plan, deeds: Iterable[Deed]) -> Record:
+    """The record of one pass.
+
+    Args:
+        desired: What was asked for.
+        observed: What was read.
+        plan: What was decided.
+        deeds: What was done.
+    """
+    return Record(
+        generation=desired.generation,
+        desired=plan.desired,
+        facts=tuple(_facts(observed, plan)),
+        steps=(*_wanted(desired, plan), *_regions(desired, observed, plan), *_told(plan)),
+        acts=grouped(deeds),
+    )
+
+
+def refusal(generation: int, failure: Failure) -> Record:
+    """The record of a pass over a spec that cannot be worked with: nothing was read, and nothing done."""
+    text = f"the spec is not accepted, and nothing is done: {failure.message}"
+    return Record(generation=generation, desired=0, steps=(Step(about="workforce", text=text),))
+
+
+def grouped(deeds: Iterable[Deed]) -> tuple[Act, ...]:
+    """Equal deeds as one act each, in the order of their first."""
+    groups: dict[Deed, list[str]] = {}
+    for deed in deeds:
+        key = Deed(deed.kind, deed.region, "", deed.result, deed.why, deed.error)
+        groups.setdefault(key, []).append(deed.job)
+    return tuple(
+        Act(
+            kind=key.kind,
+            region=key.region,
+            result=key.result,
+            count=len(jobs),
+            jobs=tuple(jobs[:MOST_JOBS]),
+            why=key.why,
+            error=key.error,
+        )
+        for key, jobs in groups.items()
+    )
+
+
+def _facts(observed: Observed, plan: Plan) -> Iterable[Fact]:
+    queue = observed.queue
+    if isinstance(queue, Unknown):
+        yield _not_read("queue", queue)
+    else:
+        waits = "some wait" if queue.value.has_visible else "none waits"
+        yield Fact(about="queue", text=f"{queue.value.length} tasks, {waits}")
+    control = observed.control
+    if isinstance(control, Unknown):
+        yield _not_read("control", control)
+    else:
+        yield Fact(about="control", text="ready" if control.value else "not configured")
+    for name, numbers in plan.regions.items():
+        reading = observed.regions.get(name)
+        if isinstance(reading, Known):
+            yield Fact(about=name, text=_counts(numbers))
+        else:
+            yield _not_read(name, reading)
+
+
+def _not_read(about: str, reading: Unknown | None) -> Fact:
+    why = "it was not read" if reading is None else reading.message or reading.reason
+    return Fact(about=about, text=why, known=False)
+
+
+def _counts(numbers: RegionPlan) -> str:
+    named = (
+        (numbers.running, "running"),
+        (numbers.pending, "pending"),
+        (numbers.paused, "paused"),
+        (numbers.draining, "leaving"),
+    )
+    return ", ".join(f"{count} {word}" for count, word in named if count) or "no jobs"
+
+
+def _wanted(desired: Desired, plan: Plan) -> Iterable[Step]:
+    if desired.deleting:
+        policy = desired.deletion_policy
+        how = policy.value if policy is not None else "pending jobs are cancelled, running ones reported"
+        yield Step(about="workforce", rule=10, text=f"being deleted ({how}): nobody is wanted")
+        return
+    suspend = desired.spec.suspend
+    if suspend is not Suspend.NONE:
+        yield Step(about="workforce", text=_SUSPENDED[suspend])
+    text = f"{plan.desired} wanted"
+    asked = desired.spec.replicas
+    if asked != plan.desired and suspend is not Suspend.DRAIN:
+        text += f": {asked} asked for, and the regions' maxReplicas allow no more"
+    yield Step(about="workforce", rule=8, text=text)
+    if plan.channel_awaited:
+        yield Step(about="workforce", text="nobody is hired before the control channel is ready once")
+
+
+_SUSPENDED = {
+    Suspend.SCALE_UP_ONLY: "suspend is ScaleUpOnly: nobody is hired",
+    Suspend.HOLD: "suspend is Hold: nothing is touched",
+    Suspend.DRAIN: "suspend is Drain: nobody is wanted",
+}
+
+
+def _regions(desired: Desired, observed: Observed, plan: Plan) -> Iterable[Step]:
+    hold = desired.spec.suspend is Suspend.HOLD and not desired.deleting
+    for name, numbers in plan.regions.items():
+        if not isinstance(observed.regions.get(name), Known):
+            text = f"{numbers.desired} wanted here; it could not be read, so it is left as it is"
+            yield Step(about=name, rule=1, text=text)
+            continue
+        steps = [] if hold else list(_region(name, numbers))
+        yield from steps or [Step(about=name, text=f"{numbers.desired} wanted, as there are", idle=True)]
+
+
+def _region(name: str, numbers: RegionPlan) -> Iterable[Step]:
+    # The numbers are those after the decision: whoever was laid off is no supply any more.
+    compared = f"{numbers.desired} wanted, {numbers.supply + numbers.lay_offs} there"
+    if numbers.lay_offs:
+        yield Step(about=name, rule=3, text=f"{compared}: {numbers.lay_offs} laid off")
+    if numbers.hires:
+        yield Step(about=name, rule=4, text=f"{compared}: {numbers.hires} hired")
+    if numbers.waiting:
+        yield Step(about=name, rule=_waiting_rule(numbers), text=f"{compared}: {numbers.waiting}")
+    elif not numbers.lay_offs and not numbers.hires and numbers.supply != numbers.desired:
+        yield Step(about=name, text=compared)
+
+
+def _waiting_rule(numbers: RegionPlan) -> int | None:
+    """Who waits for work does so by rule 11, whose jobs fail fast by rule 6."""
+    if numbers.idle or numbers.blind:
+        return 11
+    return 6 if numbers.held else None
+
+
+def _told(plan: Plan) -> Iterable[Step]:
+    return (Step(about="workforce", text=note.message) for note in plan.notes)

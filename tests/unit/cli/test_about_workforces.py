@@ -1,0 +1,139 @@
+"""The verbs about one Workforce: what they print, and how they find what they need."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from workforce_operator.cli import explain as explain_verb
+from workforce_operator.cli import workers as workers_verb
+from workforce_operator.cli.main import workforce
+from workforce_operator.cli.reach import default_namespace
+from workforce_operator.domain.errors import Missing
+
+NOW = datetime.now(UTC)
+
+DECISIONS = {
+    "decisions": [
+        {
+            "firstTime": (NOW - timedelta(seconds=40)).isoformat(),
+            "lastTime": NOW.isoformat(),
+            "passes": 2,
+            "decision": {"generation": 3, "desired": 2, "steps": [{"about": "uksouth", "text": "2 wanted, 1 there"}]},
+        }
+    ]
+}
+
+WORKERS = {
+    "time": NOW.isoformat(),
+    "unreadable": ["westeurope"],
+    "workers": [
+        {
+            "name": "md-uksouth-0123456789-0",
+            "region": "uksouth",
+            "state": "Running",
+            "phase": "running",
+            "createdTime": (NOW - timedelta(minutes=90)).isoformat(),
+            "slots": 4,
+            "busySlots": 3,
+            "studio": "https://studio/runs/md-uksouth-0123456789-0",
+        },
+        {
+            "name": "md-uksouth-0123456789-1",
+            "region": "uksouth",
+            "state": "Queued",
+            "phase": "pending",
+            "slots": 4,
+            "drain": {
+                "id": "w1",
+                "reason": "ScaleDown",
+                "sentTime": (NOW - timedelta(seconds=301)).isoformat(),
+                "deadlineTime": NOW.isoformat(),
+            },
+            "studio": "https://studio/runs/md-uksouth-0123456789-1",
+        },
+    ],
+}
+
+
+def answering(monkeypatch: pytest.MonkeyPatch, module: Any, answer: dict[str, Any]) -> list[str]:
+    """Have the operator answer a verb so; gives the paths that were asked for."""
+    asked: list[str] = []
+
+    async def ask(target: Any, path: str) -> dict[str, Any]:
+        asked.append(path)
+        return answer
+
+    monkeypatch.setattr(module, "ask", ask)
+    return asked
+
+
+def test_explain_prints_the_last_decision_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = answering(monkeypatch, explain_verb, DECISIONS)
+    shown = CliRunner().invoke(workforce, ["explain", "md", "-n", "chem"])
+    assert asked == ["/debug/decisions/chem/md?last=1"]
+    assert shown.output.splitlines()[0].startswith("chem/md: generation 3, decided ")
+    assert "  uksouth: 2 wanted, 1 there" in shown.output.splitlines()
+
+
+def test_explain_gives_the_stored_records_as_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    answering(monkeypatch, explain_verb, DECISIONS)
+    shown = CliRunner().invoke(workforce, ["explain", "md", "-n", "chem", "-o", "json"])
+    assert json.loads(shown.output) == DECISIONS["decisions"]
+
+
+def test_workers_are_listed_a_line_each_and_unreadable_regions_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    answering(monkeypatch, workers_verb, WORKERS)
+    shown = CliRunner().invoke(workforce, ["workers", "md", "-n", "chem"])
+    header, first, second = shown.stdout.splitlines()
+    assert header.split() == ["NAME", "REGION", "STATE", "AGE", "BUSY", "DRAIN"]
+    assert first.split() == ["md-uksouth-0123456789-0", "uksouth", "Running", "90m", "3/4"]
+    assert second.split()[2:] == ["Queued", "?", "?/4", "ScaleDown,", "5m"]
+    assert "westeurope" in shown.stderr
+
+
+def test_workers_are_given_as_json_and_with_links_to_the_studio(monkeypatch: pytest.MonkeyPatch) -> None:
+    answering(monkeypatch, workers_verb, WORKERS)
+    shown = CliRunner().invoke(workforce, ["workers", "md", "-n", "chem", "-o", "json"])
+    assert json.loads(shown.output) == WORKERS
+    wide = CliRunner().invoke(workforce, ["workers", "md", "-n", "chem", "-o", "wide"])
+    assert "https://studio/runs/md-uksouth-0123456789-0" in wide.output
+
+
+def test_no_workers_are_said_to_be_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    answering(monkeypatch, workers_verb, {"time": NOW.isoformat(), "workers": []})
+    assert CliRunner().invoke(workforce, ["workers", "md"]).output == "no worker jobs\n"
+
+
+def test_what_cannot_be_had_is_one_line_and_exit_code_1(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def ask(target: Any, path: str) -> dict[str, Any]:
+        raise Missing("no Pod of the operator was found")
+
+    monkeypatch.setattr(explain_verb, "ask", ask)
+    shown = CliRunner().invoke(workforce, ["explain", "md"])
+    assert (shown.exit_code, shown.output) == (1, "Error: no Pod of the operator was found\n")
+
+
+def test_an_address_that_gives_no_answer_is_named() -> None:
+    shown = CliRunner().invoke(workforce, ["explain", "md", "--url", "http://127.0.0.1:1"])
+    assert shown.exit_code == 1
+    assert "http://127.0.0.1:1 gives no answer" in shown.output
+
+
+@pytest.mark.parametrize(
+    ("content", "namespace"),
+    [
+        ("current-context: b\ncontexts: [{name: b, context: {namespace: chem}}]", "chem"),
+        ("current-context: b\ncontexts: [{name: b, context: {}}]", "default"),
+        ("", "default"),
+        ("{", "default"),
+    ],
+)
+def test_the_namespace_is_that_of_the_kubeconfig_s_context(tmp_path: Any, content: str, namespace: str) -> None:
+    path = tmp_path / "config"
+    path.write_text(content)
+    assert default_namespace({"KUBECONFIG": str(path)}) == namespace

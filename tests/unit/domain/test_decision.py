@@ -1,0 +1,159 @@
+"""Decision records: what a pass saw, decided and did, and the plain words that are made of it."""
+
+from datetime import timedelta
+
+from tests.support.planning import NOW, desired, entry, job, jobs, ledger, observed, regions, report, running, wave
+from workforce_operator.domain.decision import MOST_JOBS, Deed, grouped, record, refusal
+from workforce_operator.domain.explain import Entry, age, in_words
+from workforce_operator.domain.outcomes import Failure
+from workforce_operator.domain.plan import plan
+from workforce_operator.domain.workers import workers
+
+
+def of(want, world, before, deeds=()):
+    return record(want, world, plan(want, world, before), deeds)
+
+
+def words(made, *, passes=1, everything=False):
+    kept = Entry(first_time=NOW - timedelta(minutes=5), last_time=NOW, passes=passes, decision=made)
+    return in_words(kept, NOW + timedelta(seconds=12), everything=everything)
+
+
+def about(made, name):
+    return [step.text for step in made.steps if step.about == name]
+
+
+def test_a_hire_is_told_with_the_numbers_that_called_for_it():
+    made = of(desired(replicas=3), observed(one=jobs(*running(1))), ledger(one=entry(1, filled=1)))
+    assert about(made, "one") == ["3 wanted, 1 there: 2 hired"]
+    assert [fact.text for fact in made.facts if fact.about == "one"] == ["1 running"]
+
+
+def test_a_lay_off_names_its_rule():
+    made = of(desired(replicas=1), observed(one=jobs(*running(3))), ledger(one=entry(3, filled=3)))
+    assert [step.rule for step in made.steps if step.about == "one"] == [3]
+    assert about(made, "one") == ["1 wanted, 3 there: 2 laid off"]
+
+
+def test_an_unreadable_region_is_left_as_it_is_and_says_why():
+    made = of(desired(replicas=1), observed(one=None), ledger(one=entry(1, filled=1)))
+    (step,) = [step for step in made.steps if step.about == "one"]
+    (fact,) = [fact for fact in made.facts if fact.about == "one"]
+    assert (step.rule, fact.known, fact.text) == (1, False, "no answer")
+
+
+def test_an_unreadable_queue_is_no_empty_one():
+    made = of(desired(replicas=0), observed(visible=None, one=jobs()), ledger(one=entry(0)))
+    (fact,) = [fact for fact in made.facts if fact.about == "queue"]
+    assert (fact.known, fact.text) == (False, "no answer")
+
+
+def test_workers_that_completed_wait_for_work_by_rule_11():
+    ended = job(0, "Completed", started=50, ended=1)
+    made = of(desired(replicas=1), observed(visible=False, one=jobs(ended)), ledger(one=entry(1, filled=1)))
+    (step,) = [step for step in made.steps if step.about == "one"]
+    assert step.rule == 11
+    assert "no task waits" in step.text
+
+
+def test_what_the_regions_do_not_allow_is_said():
+    want = desired(replicas=9, regions=regions(one=2))
+    made = of(want, observed(one=jobs()), ledger(one=entry(0)))
+    assert "2 wanted: 9 asked for, and the regions' maxReplicas allow no more" in about(made, "workforce")
+
+
+def test_a_held_workforce_says_so_and_nothing_of_its_regions():
+    made = of(desired(replicas=5, suspend="Hold"), observed(one=jobs(*running(1))), ledger(one=entry(1, filled=1)))
+    assert "suspend is Hold: nothing is touched" in about(made, "workforce")
+    assert all(step.idle for step in made.steps if step.about == "one")
+
+
+def test_a_deletion_says_its_policy():
+    want = desired(deletion_time=NOW, deletionPolicy="Cancel")
+    made = of(want, observed(one=jobs(*running(1))), ledger(one=entry(1, filled=1)))
+    (step,) = [step for step in made.steps if step.rule == 10]
+    assert step.text == "being deleted (Cancel): nobody is wanted"
+
+
+def test_equal_passes_have_equal_records():
+    want, before = desired(replicas=1), ledger(one=entry(1, filled=1))
+    first = of(want, observed(one=jobs(*running(1))), before)
+    later = of(want, observed(now=NOW + timedelta(hours=1), one=jobs(*running(1))), before)
+    assert first == later
+
+
+def test_equal_acts_are_one_line_that_names_the_first_jobs():
+    deeds = [Deed("hire", "one", f"wf-{number}", "done") for number in range(30)]
+    deeds += [Deed("hire", "one", "wf-30", "failed", error="no quota")]
+    first, second = grouped(deeds)
+    assert (first.count, len(first.jobs), first.result) == (30, MOST_JOBS, "done")
+    assert (second.count, second.error) == (1, "no quota")
+
+
+def test_a_refused_spec_has_a_record_too():
+    made = refusal(4, Failure("InvalidTemplate", "spec.template.command: is empty"))
+    assert "spec.template.command: is empty" in "\n".join(words(made))
+
+
+def test_the_words_are_what_a_person_would_say():
+    want = desired(replicas=2, regions=regions(one=5, two=5))
+    before = ledger(one=entry(1, filled=1), two=entry(1, "two", filled=1))
+    world = observed(one=jobs(*running(1)), two=jobs(job(0, region="two", started=50)))
+    quiet = of(want, world, before)
+    assert words(quiet, passes=14) == [
+        "generation 1, decided 12s ago; the same in 14 passes, for 5m",
+        "",
+        "What was known",
+        "  queue    1 tasks, some wait",
+        "  control  ready",
+        "  and 2 regions that are as they should be",
+        "",
+        "What was decided: 2 wanted",
+        "  2 wanted  [rule 8]",
+        "",
+        "What was done",
+        "  nothing: none was needed",
+    ]
+    assert "  one      1 running" in words(quiet, everything=True)
+    deeds = [Deed("hire", "two", f"wf-two-{number}", "done") for number in range(4)]
+    busy = of(want, world, before, deeds)
+    assert words(busy)[-1] == "  two: 4 hired: wf-two-0, wf-two-1, wf-two-2, …"
+
+
+def test_no_line_of_a_usual_record_is_wider_than_a_terminal():
+    before = ledger(one=entry(2, filled=2))
+    made = of(desired(replicas=1), observed(one=jobs(*running(2))), before)
+    assert max(map(len, words(made, everything=True))) <= 80
+
+
+def test_ages_are_written_as_kubectl_writes_them():
+    assert [age(seconds) for seconds in (-1, 0, 59, 119, 120, 7199, 7200, 90_000, 259_200)] == [
+        "0s",
+        "0s",
+        "59s",
+        "119s",
+        "2m",
+        "119m",
+        "2h",
+        "1d",
+        "3d",
+    ]
+
+
+def test_living_jobs_are_listed_with_what_their_workers_said():
+    before = ledger(one=entry(3, filled=3, waves=(wave(1),)))
+    world = observed(
+        one=jobs(*running(2), job(2, "Completed", started=9, ended=1)), reports={report(0).job: report(0, busy=2)}
+    )
+    listed = workers(desired(replicas=2), world, before, studio="https://studio")
+    first, second = listed.workers
+    assert (first.busy_slots, first.drain, second.busy_slots) == (2, None, None)
+    assert second.drain is not None
+    assert (second.drain.reason, second.drain.id) == ("ScaleDown", "w100")
+    assert first.studio.startswith(f"https://studio/runs/{first.name}?wsid=/subscriptions/")
+    assert listed.unreadable == ()
+
+
+def test_jobs_of_a_region_that_cannot_be_read_are_missing_and_it_is_named():
+    listed = workers(desired(), observed(one=None), ledger(one=entry(1)), studio="https://studio")
+    assert (listed.workers, listed.unreadable) == ((), ("one",))
