@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import examples  # noqa: F401 - sets how many examples hypothesis tries, and that load is no failure
+
 _TESTS = Path(__file__).parent
 _FIXTURES = ("azure", "kubernetes", "operator", "service_bus", "storage")
 _ORDER = ("unit", "property", "contract", "integration", "e2e")

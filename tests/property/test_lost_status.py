@@ -11,7 +11,6 @@ from typing import Any
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tests.property import profile  # noqa: F401 - sets how many examples are tried
 from tests.property.world import Crash, Faults, SimJob, World
 from workforce_operator.api.status import DrainState
 from workforce_operator.domain.ledger import read_ledger

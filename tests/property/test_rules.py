@@ -9,7 +9,6 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.property import profile  # noqa: F401 - sets how many examples are tried
 from tests.property.strategies import LATER, NOW, Case, cases
 from tests.property.world import World
 from tests.support.planning import cancels, desired, entry, hires, job, jobs, ledger, observed, regions, running

@@ -13,7 +13,6 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.property import profile  # noqa: F401 - sets how many examples are tried
 from tests.property.world import Crash, Faults, World
 
 counts = st.integers(0, 8)

@@ -37,7 +37,7 @@ WORKERS = {
             "region": "uksouth",
             "state": "Running",
             "phase": "running",
-            "createdTime": (NOW - timedelta(minutes=90)).isoformat(),
+            "createdTime": (NOW - timedelta(hours=3, minutes=30)).isoformat(),
             "slots": 4,
             "busySlots": 3,
             "studio": "https://studio/runs/md-uksouth-0123456789-0",
@@ -51,7 +51,7 @@ WORKERS = {
             "drain": {
                 "id": "w1",
                 "reason": "ScaleDown",
-                "sentTime": (NOW - timedelta(seconds=301)).isoformat(),
+                "sentTime": (NOW - timedelta(hours=5, minutes=30)).isoformat(),
                 "deadlineTime": NOW.isoformat(),
             },
             "studio": "https://studio/runs/md-uksouth-0123456789-1",
@@ -91,8 +91,8 @@ def test_workers_are_listed_a_line_each_and_unreadable_regions_named(monkeypatch
     shown = CliRunner().invoke(workforce, ["workers", "md", "-n", "chem"])
     header, first, second = shown.stdout.splitlines()
     assert header.split() == ["NAME", "REGION", "STATE", "AGE", "BUSY", "DRAIN"]
-    assert first.split() == ["md-uksouth-0123456789-0", "uksouth", "Running", "90m", "3/4"]
-    assert second.split()[2:] == ["Queued", "?", "?/4", "ScaleDown,", "5m"]
+    assert first.split() == ["md-uksouth-0123456789-0", "uksouth", "Running", "3h", "3/4"]
+    assert second.split()[2:] == ["Queued", "?", "?/4", "ScaleDown,", "5h"]
     assert "westeurope" in shown.stderr
 
 
