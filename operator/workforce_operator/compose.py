@@ -243,6 +243,7 @@ def _reconciler(
         cloud=cloud,
         installation_id=installation,
         cloud_setting=settings.cloud,
+        insights=settings.applicationinsights_connection_string,
         poll_seconds=settings.poll_seconds,
         resync_seconds=settings.resync_seconds,
         decisions=ring,

@@ -55,6 +55,10 @@ class Settings(BaseSettings):
     """Name of this replica, as the lease's holder shows it; no two may share one (variable ``POD_NAME``)."""
     pod_ip: str = Field(default="127.0.0.1", validation_alias=AliasChoices("POD_IP"))
     """Address that probes and metrics are served on (variable ``POD_IP``)."""
+    applicationinsights_connection_string: str | None = Field(
+        default=None, validation_alias=AliasChoices("APPLICATIONINSIGHTS_CONNECTION_STRING")
+    )
+    """Given to the workers whose template sets no other (variable ``APPLICATIONINSIGHTS_CONNECTION_STRING``)."""
     http_port: Annotated[int, Field(ge=0, le=65535)] = 8080
     """Port of ``/livez``, ``/readyz`` and ``/metrics``; 0 = any free one."""
     lease_name: Annotated[str, Field(min_length=1, max_length=253)] = "workforce-operator"

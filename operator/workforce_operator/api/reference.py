@@ -34,7 +34,15 @@ def _fields(path: str, schema: Mapping[str, Any]) -> Iterator[tuple[str, Mapping
     for name, each in schema.get("properties", {}).items():
         below = f"{path}.{name}"
         yield below, each, name in required
-        yield from _fields(f"{below}[]", each["items"]) if "items" in each else _fields(below, each)
+        yield from _fields(*_below(below, each))
+
+
+def _below(path: str, schema: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+    """Where to go on below a field, and how it is written: `[]` for a list's items, `.*` for a map's values."""
+    if "items" in schema:
+        return f"{path}[]", schema["items"]
+    values = schema.get("additionalProperties", {})
+    return (f"{path}.*", values) if "properties" in values else (path, schema)
 
 
 def _row(path: str, schema: Mapping[str, Any], *, required: bool) -> str:
@@ -72,7 +80,8 @@ def _allowed(schema: Mapping[str, Any]) -> str:
 def _rules(path: str, schema: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for each in schema.get("x-kubernetes-validations", []):
         yield path or "(object)", each["message"]
-    for name, below in schema.get("properties", {}).items():
-        yield from _rules(f"{path}.{name}".lstrip("."), below)
-    if "items" in schema:
-        yield from _rules(f"{path}[]", schema["items"])
+    for name, each in schema.get("properties", {}).items():
+        yield from _rules(f"{path}.{name}".lstrip("."), each)
+    below, inner = _below(path, schema)
+    if inner is not schema:
+        yield from _rules(below, inner)

@@ -55,8 +55,9 @@ def _convert(node: Mapping[str, Any], definitions: Mapping[str, Any], *, default
         schema["default"] = {}
     if schema.get("type") == "integer":
         schema["format"] = "int32" if schema.get("maximum", _INT32 + 1) <= _INT32 else "int64"
+    free = node.get("x-kubernetes-preserve-unknown-fields", False)
     for key in ("items", "additionalProperties"):
-        if isinstance(node.get(key), Mapping):
+        if isinstance(node.get(key), Mapping) and not free:
             schema[key] = _convert(node[key], definitions, defaults=defaults)
     if "properties" in node:
         schema["properties"] = {

@@ -11,29 +11,13 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
-from jobq import names
-from jobq.cloud import CLOUD_VARIABLE
 from workforce_operator.api.base import Model, map_list, rule, rules
-
-AZURE_CLIENT_ID_VARIABLE = "AZURE_CLIENT_ID"
-
-RESERVED_VARIABLES = (
-    names.BACK_CHANNEL_VARIABLE,
-    names.CONTROL_TOPIC_VARIABLE,
-    names.NODE_QUEUE_VARIABLE,
-    names.REPORTS_QUEUE_VARIABLE,
-    names.STORAGE_VARIABLE,
-    names.QUEUE_VARIABLE,
-    names.NUM_WORKERS_VARIABLE,
-    names.TIME_LIMIT_VARIABLE,
-    CLOUD_VARIABLE,
-)
-"""Environment variables that the operator sets, and that a template may not."""
+from workforce_operator.api.template import Overrides, Template
 
 _GUID = r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$"
-_IDENTITY_ID = (
-    r"^/[sS]ubscriptions/[^/ ]+/resource[gG]roups/[^/ ]+/providers"
-    r"/Microsoft\.ManagedIdentity/userAssignedIdentities/[^/ ]+$"
+_COMPUTE = (
+    r"^([A-Za-z0-9][A-Za-z0-9_-]*|/[sS]ubscriptions/[^/ ]+/resource[gG]roups/[^/ ]+/providers"
+    r"/Microsoft\.MachineLearningServices/virtual[cC]lusters/[^/ ]+)$"
 )
 
 _FIXED = rules(rule("self == oldSelf", "must not change for a region: use a new region name"))
@@ -124,8 +108,8 @@ class Region(Model):
     """Resource group of the workspace. Does not change for a region."""
     workspace: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=64, json_schema_extra=_FIXED)]
     """AzureML workspace. Does not change for a region."""
-    compute: Annotated[str, Field(min_length=1, max_length=512, json_schema_extra=_FIXED)]
-    """AmlCompute cluster in the workspace. Does not change for a region."""
+    compute: Annotated[str, Field(pattern=_COMPUTE, max_length=512, json_schema_extra=_FIXED)]
+    """AmlCompute cluster in the workspace, or ARM id of a Singularity virtual cluster. Does not change for a region."""
     experiment: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=256)] | None = None
     """Experiment of the jobs; default `<namespace>-<name>-<region>`. Does not change for a region."""
     topic: Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._/-]*[A-Za-z0-9])?$", max_length=260)] | None = None
@@ -134,119 +118,8 @@ class Region(Model):
     """Replicas kept here while the desired number is at least the sum of all regions' minReplicas."""
     max_replicas: Annotated[int, Field(ge=0, le=100_000)]
     """Live worker jobs never exceed this number here."""
-
-
-class Environment(Model):
-    """The environment that a worker job runs in."""
-
-    model_config = ConfigDict(
-        json_schema_extra=rules(
-            rule("(self.type == 'Image') == has(self.image)", "`image` must be set for type Image, and only for it"),
-            rule(
-                "(self.type == 'Registered') == has(self.name) && has(self.name) == has(self.version)",
-                "`name` and `version` must be set for type Registered, and only for it",
-            ),
-        )
-    )
-
-    type: Literal["Image", "Registered"]
-    """Image: a container image. Registered: an environment of the workspace."""
-    image: Annotated[str, Field(min_length=1, max_length=512)] | None = None
-    """Container image, for type Image."""
-    name: Annotated[str, Field(min_length=1, max_length=255)] | None = None
-    """Name of the registered environment, for type Registered."""
-    version: Annotated[str, Field(min_length=1, max_length=255)] | None = None
-    """Version of the registered environment, for type Registered."""
-
-
-class Identity(Model):
-    """The identity that a worker job acts as."""
-
-    type: Literal["Managed"]
-    """Kind of the identity."""
-    resource_id: Annotated[str, Field(pattern=_IDENTITY_ID, max_length=512)] | None = None
-    """ARM id of a user-assigned identity."""
-    client_id: Annotated[str, Field(min_length=1, max_length=64)] | None = None
-    """Client id of a user-assigned identity; also set as AZURE_CLIENT_ID of the job."""
-
-
-class SecretKeyRef(Model):
-    """One key of a Secret in the Workforce's namespace."""
-
-    name: Annotated[str, Field(min_length=1, max_length=253)]
-    """Name of the Secret."""
-    key: Annotated[str, Field(min_length=1, max_length=253)]
-    """Key within the Secret."""
-
-
-class EnvironmentVariableSource(Model):
-    """Where a value comes from."""
-
-    secret_key_ref: SecretKeyRef
-    """A key of a Secret; read at each new hire, never stored in the status."""
-
-
-class EnvironmentVariable(Model):
-    """One environment variable of the worker jobs."""
-
-    model_config = ConfigDict(
-        json_schema_extra=rules(
-            rule("has(self.value) != has(self.valueFrom)", "exactly one of `value` and `valueFrom` must be set")
-        )
-    )
-
-    name: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=256)]
-    """Name of the variable."""
-    value: Annotated[str, Field(max_length=8192)] | None = None
-    """Its value; exactly one of value and valueFrom."""
-    value_from: EnvironmentVariableSource | None = None
-    """Where its value comes from."""
-
-
-class Template(Model):
-    """The AzureML command job that every replica is."""
-
-    model_config = ConfigDict(
-        json_schema_extra=rules(
-            rule(
-                "!has(self.identity) || !has(self.identity.clientId) || !has(self.environmentVariables)"
-                f" || self.environmentVariables.all(v, v.name != '{AZURE_CLIENT_ID_VARIABLE}')",
-                f"`environmentVariables` must not set {AZURE_CLIENT_ID_VARIABLE} beside `identity.clientId`",
-                field=".environmentVariables",
-            )
-        )
-    )
-
-    command: Annotated[str, Field(min_length=1, max_length=32_768)] = "workforce-agent run"
-    """Shell command of the job. The queue, the slots and the limits reach it by environment variables."""
-    slots: Annotated[int, Field(ge=1, le=1024)] = 1
-    """Tasks that one replica runs at once (JOBQ_NUM_WORKERS)."""
-    environment: Environment
-    """Where the command runs."""
-    identity: Identity | None = None
-    """Who the job acts as; absent = the compute's identity."""
-    environment_variables: Annotated[
-        list[EnvironmentVariable],
-        Field(
-            max_length=100,
-            json_schema_extra=map_list("name")
-            | rules(
-                rule(
-                    f"self.all(v, !(v.name in {list(RESERVED_VARIABLES)!r}))",
-                    f"must not set what the operator sets: {', '.join(RESERVED_VARIABLES)}",
-                )
-            ),
-        ),
-    ] = Field(default_factory=list)
-    """Further variables of the job; they may not replace the ones that the operator sets."""
-    shm_size: Annotated[str, Field(pattern=r"^[1-9][0-9]*(Ki|Mi|Gi|k|M|G)?$", max_length=16)] | None = None
-    """Shared memory, a Kubernetes quantity."""
-    timeout_seconds: Annotated[int, Field(ge=1800, le=2_592_000)] = 1_209_600
-    """Longest life of a job; the agent stops pulling early enough to leave by itself."""
-    tags: Annotated[dict[str, Annotated[str, Field(max_length=256)]], Field(max_length=30)] = Field(
-        default_factory=dict
-    )
-    """Tags of the jobs."""
+    overrides: Overrides | None = None
+    """What the jobs of this region have otherwise than `template` says; variables and outputs are merged by name."""
 
 
 class ServiceBusNamespace(Model):

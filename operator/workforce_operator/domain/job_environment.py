@@ -11,10 +11,11 @@ from collections.abc import Mapping
 from jobq import names
 from jobq.cloud import CLOUD_VARIABLE, DEFAULT_CLOUD, Cloud
 from jobq.durations import DurationError, parse_duration
-from workforce_operator.api.spec import AZURE_CLIENT_ID_VARIABLE, SecretKeyRef, Template
 from workforce_operator.api.status import RegionCoordinates
+from workforce_operator.api.template import AZURE_CLIENT_ID_VARIABLE, SecretKeyRef, Template
 from workforce_operator.domain.desired import Desired
 
+INSIGHTS_VARIABLE = "APPLICATIONINSIGHTS_CONNECTION_STRING"
 KILL_TIMEOUT_SECONDS = 600
 """The agent's own default between asking a task to end and killing it."""
 LEAVING_SECONDS = 600
@@ -33,29 +34,33 @@ def secret_refs(template: Template) -> tuple[SecretKeyRef, ...]:
 
 def job_environment(
     desired: Desired,
+    template: Template,
     coordinates: RegionCoordinates,
     *,
     cloud: Cloud,
     cloud_setting: str = DEFAULT_CLOUD,
+    insights: str | None = None,
     secrets: Mapping[tuple[str, str], str],
 ) -> dict[str, str]:
     """All environment variables of one region's jobs.
 
     Args:
         desired: The Workforce.
+        template: The region's; see ``template.region_template``.
         coordinates: The region's, for its control topic.
         cloud: Where Service Bus is.
         cloud_setting: The operator's own cloud setting; given to the workers if it is not the default.
+        insights: Connection string of the Application Insights that workers tell unless the template names another.
         secrets: Values by (Secret name, key), for every one of ``secret_refs``.
     """
-    template = desired.spec.template
-    variables = {
+    variables = {} if insights is None else {INSIGHTS_VARIABLE: insights}
+    variables |= {
         variable.name: _value(
             variable.value, variable.value_from.secret_key_ref if variable.value_from else None, secrets
         )
         for variable in template.environment_variables
     }
-    variables |= _work(desired)
+    variables |= _work(desired, template)
     variables |= _control(desired, coordinates, cloud)
     if cloud_setting != DEFAULT_CLOUD:
         variables[CLOUD_VARIABLE] = cloud_setting
@@ -73,15 +78,15 @@ def _value(value: str | None, ref: SecretKeyRef | None, secrets: Mapping[tuple[s
     return secrets[ref.name, ref.key] if ref is not None else value or ""
 
 
-def _work(desired: Desired) -> dict[str, str]:
-    spec = desired.spec
+def _work(desired: Desired, template: Template) -> dict[str, str]:
+    queue = desired.spec.queue
     variables = {
-        names.NUM_WORKERS_VARIABLE: str(spec.template.slots),
-        names.TIME_LIMIT_VARIABLE: f"{time_limit_seconds(spec.template)}s",
+        names.NUM_WORKERS_VARIABLE: str(template.slots),
+        names.TIME_LIMIT_VARIABLE: f"{time_limit_seconds(template)}s",
     }
-    if spec.queue.storage is not None:
-        variables[names.STORAGE_VARIABLE] = spec.queue.storage.account
-        variables[names.QUEUE_VARIABLE] = spec.queue.storage.name
+    if queue.storage is not None:
+        variables[names.STORAGE_VARIABLE] = queue.storage.account
+        variables[names.QUEUE_VARIABLE] = queue.storage.name
     return variables
 
 

@@ -9,16 +9,21 @@ from __future__ import annotations
 import hashlib
 import json
 
-from workforce_operator.api.spec import Queue, Template
+from workforce_operator.api.spec import Queue
+from workforce_operator.api.template import Template
 
 VERSION = "v1"
 _DIGITS = 16
 
 
 def template_hash(template: Template, queue: Queue) -> str:
-    """Hash of the canonical template merged with the queue, as ``v1:<hex>``."""
+    """Hash of the canonical template, a region's overrides merged in, and the queue, as ``v1:<hex>``."""
+    body = template.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude={"tags"})
+    if "environmentVariables" in body:
+        # Their order says nothing, and depends on which of them a region overrides.
+        body["environmentVariables"].sort(key=lambda variable: variable["name"])
     canonical = {
-        "template": template.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude={"tags"}),
+        "template": body,
         "queue": queue.model_dump(mode="json", by_alias=True, exclude_defaults=True),
     }
     text = json.dumps(canonical, sort_keys=True, separators=(",", ":"), ensure_ascii=True)

@@ -12,14 +12,9 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from workforce_operator.api.spec import (
-    AZURE_CLIENT_ID_VARIABLE,
-    RESERVED_VARIABLES,
-    Environment,
-    EnvironmentVariable,
-    WorkforceSpec,
-)
+from workforce_operator.api.spec import WorkforceSpec
 from workforce_operator.domain.errors import SpecError
+from workforce_operator.domain.validate_template import check_template
 
 T = TypeVar("T")
 LONGEST_NAME = 50
@@ -39,7 +34,7 @@ def read_spec(namespace: str, name: str, raw: Mapping[str, Any]) -> WorkforceSpe
     except ValidationError as error:
         raise SpecError(f"spec.{_where(error.errors()[0])}", reason="Invalid") from error
     _check_unions(spec)
-    _check_variables(spec)
+    check_template(spec)
     _check_regions(namespace, name, spec)
     return spec
 
@@ -91,40 +86,10 @@ def _where(error: ErrorDetails) -> str:
 def _check_unions(spec: WorkforceSpec) -> None:
     if spec.queue.storage is None:
         raise SpecError("spec.queue.storage must be set for type Storage")
-    _check_environment(spec.template.environment)
-    for variable in spec.template.environment_variables:
-        if (variable.value is None) == (variable.value_from is None):
-            raise SpecError(
-                f"spec.template.environmentVariables: {variable.name} must have exactly one of value and valueFrom"
-            )
     if spec.deletion_policy == "Drain" and spec.control is None:
         raise SpecError(
             "spec.deletionPolicy Drain needs spec.control: without it no running worker can be told to leave"
         )
-
-
-def _check_environment(environment: Environment) -> None:
-    registered = (environment.name is not None, environment.version is not None)
-    right = {"Image": environment.image is not None and not any(registered), "Registered": all(registered)}
-    if not right[environment.type] or (environment.type == "Registered" and environment.image is not None):
-        needed = "image" if environment.type == "Image" else "name and version"
-        raise SpecError(f"spec.template.environment must have exactly {needed} for type {environment.type}")
-
-
-def _check_variables(spec: WorkforceSpec) -> None:
-    reserved = frozenset(RESERVED_VARIABLES)
-    if spec.template.identity is not None and spec.template.identity.client_id is not None:
-        reserved |= {AZURE_CLIENT_ID_VARIABLE}
-    variables: list[EnvironmentVariable] = spec.template.environment_variables
-    for variable in variables:
-        if variable.name in reserved:
-            raise SpecError(
-                f"spec.template.environmentVariables must not set {variable.name}: the operator sets it",
-                reason="ReservedVariable",
-            )
-    repeated = _first_repeated(variable.name for variable in variables)
-    if repeated is not None:
-        raise SpecError(f"spec.template.environmentVariables names {repeated} twice")
 
 
 def _check_regions(namespace: str, name: str, spec: WorkforceSpec) -> None:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from jobq.control import Exit, Order, State
-from workforce_operator.api.spec import Control, Queue, Template
+from workforce_operator.api.spec import Control, Queue
 from workforce_operator.api.status import RegionCoordinates
+from workforce_operator.api.template import Template
 from workforce_operator.domain.observed import Job, QueueDepth
 
 

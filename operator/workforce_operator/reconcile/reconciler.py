@@ -32,6 +32,7 @@ from workforce_operator.domain.observed import Observed, Unknown
 from workforce_operator.domain.outcomes import Failure, Outcomes
 from workforce_operator.domain.plan import plan as decide
 from workforce_operator.domain.status import announce, build_status, refused_status, transitions, worth_writing
+from workforce_operator.domain.template import region_template
 from workforce_operator.domain.template_hash import template_hash
 from workforce_operator.domain.validate import read_spec, spec_for_deletion
 from workforce_operator.domain.workers import Workers, workers
@@ -86,6 +87,7 @@ class Reconciler:
         cloud: Where the workers find Service Bus.
         installation_id: Whose jobs are ours.
         cloud_setting: The operator's own cloud setting, for its workers.
+        insights: Connection string of Application Insights, for its workers.
         poll_seconds: Until the next pass while something changes.
         resync_seconds: Until the next pass otherwise.
         decisions: Where records of the passes go; by default nowhere.
@@ -104,6 +106,7 @@ class Reconciler:
         cloud: Cloud,
         installation_id: str,
         cloud_setting: str = DEFAULT_CLOUD,
+        insights: str | None = None,
         poll_seconds: float = 5.0,
         resync_seconds: float = 30.0,
         decisions: Decisions | None = None,
@@ -111,6 +114,7 @@ class Reconciler:
         self._store, self._events, self._observer, self._executor = store, events, observer, executor
         self._templates, self._clock, self._guard = templates, clock, guard
         self._cloud, self._cloud_setting, self._installation_id = cloud, cloud_setting, installation_id
+        self._insights = insights
         self._poll, self._resync = poll_seconds, resync_seconds
         self._decisions = decisions or Unrecorded()
         self._memory: dict[Key, _Memory] = {}
@@ -202,7 +206,7 @@ class Reconciler:
 
     async def _body(self, desired: Desired, place: Workplace) -> JobBody:
         """The job of a region, with the Secrets as they are now."""
-        template = desired.spec.template
+        template = region_template(desired.spec, place.region)
         secrets: dict[tuple[str, str], str] = {}
         for ref in secret_refs(template):
             try:
@@ -210,7 +214,13 @@ class Reconciler:
             except Missing as error:
                 raise SpecError(f"spec.template.environmentVariables: {error}", reason="SecretNotFound") from error
         environment = job_environment(
-            desired, place.coordinates, cloud=self._cloud, cloud_setting=self._cloud_setting, secrets=secrets
+            desired,
+            template,
+            place.coordinates,
+            cloud=self._cloud,
+            cloud_setting=self._cloud_setting,
+            insights=self._insights,
+            secrets=secrets,
         )
         digest = template_hash(template, desired.spec.queue)
         return await self._templates.resolve(template, place, environment=environment, template_hash=digest)

@@ -1,4 +1,4 @@
-"""What a person writes with azure-ai-ml for the same template: run as a program, it submits one job for real.
+"""What a person writes with azure-ai-ml for the same template: run as a program, it submits jobs for real.
 
 Written from the user's documents, apart from the product: it is what the product's own bodies are compared with.
 """
@@ -9,14 +9,16 @@ import json
 import sys
 import time
 
-from azure.ai.ml import MLClient, command
-from azure.ai.ml.entities import Environment, ManagedIdentityConfiguration
+import jwt
+from azure.ai.ml import Input, MLClient, Output, command
+from azure.ai.ml.entities import Environment, ManagedIdentityConfiguration, UserIdentityConfiguration
 from azure.core.credentials import AccessToken
 
 
 class Credential:
     def get_token(self, *scopes, **options):
-        return AccessToken("token", int(time.time()) + 3600)
+        audience = scopes[0].removesuffix("/.default")
+        return AccessToken(jwt.encode({"aud": audience}, "", algorithm="none"), int(time.time()) + 3600)
 
 
 def main() -> None:
@@ -40,12 +42,28 @@ def main() -> None:
         show_progress=False,
         enable_telemetry=False,
     )
-    job = dict(given["job"])
+    for job in given["jobs"]:
+        client.jobs.create_or_update(made(job))
+
+
+def made(job):
+    """A command as a person makes it, from words that JSON has."""
     if "image" in job:
         job["environment"] = Environment(image=job.pop("image"))
-    if "identity" in job:
-        job["identity"] = ManagedIdentityConfiguration(**job["identity"])
-    client.jobs.create_or_update(command(**job))
+    identity = job.pop("identity", None)
+    if identity is not None:
+        job["identity"] = (
+            UserIdentityConfiguration() if identity == "user" else ManagedIdentityConfiguration(**identity)
+        )
+    job["inputs"] = {
+        name: Input(**each) if isinstance(each, dict) else each for name, each in job.pop("inputs", {}).items()
+    }
+    job["outputs"] = {name: Output(**each) for name, each in job.pop("outputs", {}).items()}
+    properties = job.pop("resource_properties", None)
+    it = command(**job)
+    if properties is not None:
+        it.resources.properties = properties
+    return it
 
 
 if __name__ == "__main__":

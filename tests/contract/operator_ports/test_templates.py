@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import json
 import os
 import sys
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -14,7 +17,7 @@ import pytest_asyncio
 
 from jobq.connect import open_transport
 from tests.contract.operator_ports.conftest import name_of, place, real_arm
-from tests.contract.operator_ports.scripted_arm import ScriptedArm, StaticCredential, answer, drop, scripted_arm
+from tests.contract.operator_ports.scripted_arm import ScriptedArm, Seen, StaticCredential, answer, drop, scripted_arm
 from tests.support.workforces import IDENTITY
 from workforce_operator.adapters.arm.client import ArmClient
 from workforce_operator.adapters.arm.governor import Governor
@@ -22,8 +25,9 @@ from workforce_operator.adapters.azureml.child_process import ChildProcess
 from workforce_operator.adapters.azureml.templates import ChildTemplates
 from workforce_operator.adapters.azureml.worker_jobs import ArmWorkerJobs
 from workforce_operator.adapters.memory import MemoryGuard, MemoryTemplates
-from workforce_operator.api.spec import Environment, Identity, Template
+from workforce_operator.api.template import Environment, Identity, Template
 from workforce_operator.domain.errors import Denied, Fenced, SpecError, Throttled, Unavailable
+from workforce_operator.ports.azure import Workplace
 
 HERE = place()
 SECONDS = 60
@@ -43,20 +47,94 @@ FULL = Template(
     tags={"ProjectID": "p1", "team": "chem"},
 )
 VARIABLES = {"A": "1", "SECRET": "ünïcode", "JOBQ_TIME_LIMIT": "3600s"}
-SDK_WORDS = {
-    "plain": {"command": "workforce-agent run", "environment": "worker:3", "timeout": 3600, "tags": {}},
-    "full": {
-        "command": "workforce-agent run --heartbeat",
-        "image": "ghcr.io/x/worker:1",
-        "identity": {
-            "resource_id": IDENTITY,
-            "client_id": "1b0d0000-0000-0000-0000-0",
+VIRTUAL = "/subscriptions/s/resourceGroups/g/providers/Microsoft.MachineLearningServices/virtualclusters/vc"
+CODE = (
+    "/subscriptions/{0.subscription_id}/resourceGroups/{0.resource_group}/providers/Microsoft.MachineLearningServices"
+)
+CODE = (CODE + "/workspaces/{0.workspace}/codes/agent/versions/7").format(HERE.coordinates)
+BLOB = "wasbs://data@account.blob.core.windows.net"
+AISC = {"AISuperComputer": {"slaTier": "Premium", "interactive": False, "scalePolicy": {"autoScaleIntervalInSec": 180}}}
+
+
+def changed(**changes: Any) -> Template:
+    """The plain template with other fields, as they are in a Workforce."""
+    return Template.model_validate(PLAIN.model_dump(by_alias=True, exclude_unset=True) | changes)
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One field: as a Workforce has it, and as a person tells azure-ai-ml."""
+
+    template: Template
+    words: dict[str, Any]
+    compute: str = HERE.coordinates.compute
+
+    @property
+    def place(self) -> Workplace:
+        return replace(HERE, coordinates=HERE.coordinates.model_copy(update={"compute": self.compute}))
+
+
+FEATURES = {
+    "registered environment, no tags": Feature(PLAIN, {}),
+    "command": Feature(changed(command="mkdir -p /a && true"), {"command": "mkdir -p /a && true"}),
+    "image": Feature(changed(environment={"type": "Image", "image": "x/y:1"}), {"image": "x/y:1"}),
+    "timeout": Feature(changed(timeoutSeconds=1_209_600), {"timeout": 14 * 24 * 3600}),
+    "tags": Feature(changed(tags={"ProjectID": "p1", "a": "b"}), {"tags": {"ProjectID": "p1", "a": "b"}}),
+    "shared memory": Feature(changed(shmSize="256Mi"), {"shm_size": "256m"}),
+    "managed identity": Feature(
+        changed(identity={"type": "Managed", "resourceId": IDENTITY, "clientId": "1b0d0000-0000-0000-0000-0"}),
+        {"identity": {"resource_id": IDENTITY, "client_id": "1b0d0000-0000-0000-0000-0"}},
+    ),
+    "the compute's identity": Feature(changed(identity={"type": "Managed"}), {"identity": {}}),
+    "submitter's identity": Feature(changed(identity={"type": "User"}), {"identity": "user"}),
+    "code by name": Feature(changed(code="azureml:agent:7"), {"code": CODE}),
+    "code by id": Feature(changed(code=CODE), {"code": CODE}),
+    "inputs": Feature(
+        changed(
+            command="run ${{inputs.folder}} ${{inputs.file}} ${{inputs.asset}} ${{inputs.number}}",
+            inputs={
+                "folder": {"type": "uri_folder", "path": f"{BLOB}/in/", "mode": "ro_mount"},
+                "file": {"type": "uri_file", "path": "azureml://datastores/d/paths/x.csv", "mode": "download"},
+                "asset": {"type": "uri_folder", "path": "azureml:set:3"},
+                "number": {"type": "literal", "value": "3"},
+            },
+        ),
+        {
+            "command": "run ${{inputs.folder}} ${{inputs.file}} ${{inputs.asset}} ${{inputs.number}}",
+            "inputs": {
+                "folder": {"type": "uri_folder", "path": f"{BLOB}/in/", "mode": "ro_mount"},
+                "file": {"type": "uri_file", "path": "azureml://datastores/d/paths/x.csv", "mode": "download"},
+                "asset": {"type": "uri_folder", "path": "azureml:set:3"},
+                "number": "3",
+            },
         },
-        "shm_size": "256m",
-        "timeout": 1_209_600,
-        "tags": {"ProjectID": "p1", "team": "chem"},
-    },
+    ),
+    "mounted blob container": Feature(
+        changed(
+            command='ln -s "${{outputs.blobstor}}" /cache && run',
+            outputs={"blobstor": {"path": BLOB, "mode": "rw_mount"}, "own": {"type": "uri_file"}},
+        ),
+        {
+            "command": 'ln -s "${{outputs.blobstor}}" /cache && run',
+            "outputs": {"blobstor": {"path": BLOB, "mode": "rw_mount"}, "own": {"type": "uri_file"}},
+        },
+    ),
+    "resources": Feature(
+        changed(resources={"instanceType": "STANDARD_D2", "properties": AISC}),
+        {"instance_type": "STANDARD_D2", "resource_properties": AISC},
+    ),
+    "resources of singularity": Feature(
+        changed(resources={"properties": {"singularity": {"slaTier": "Basic"}}}),
+        {"resource_properties": {"singularity": {"slaTier": "Basic"}}},
+    ),
+    "virtual cluster": Feature(
+        changed(resources={"instanceType": "Singularity.ND40"}, queueSettings={"jobTier": "Spot", "priority": "High"}),
+        {"instance_type": "Singularity.ND40", "job_tier": "Spot", "priority": "High", "compute": VIRTUAL},
+        compute=VIRTUAL,
+    ),
 }
+_KEPT: dict[str, Any] = {}
+"""What both sides said, asked once: each costs seconds before its first answer."""
 
 
 @pytest_asyncio.fixture
@@ -72,23 +150,27 @@ async def templates(arm):
     await it.close()
 
 
-async def submitted_by_the_sdk(arm: ScriptedArm, tmp_path: Path, job: dict) -> dict:
-    """The body that azure-ai-ml sends for a job when a person submits it."""
+async def submitted_by_the_sdk(arm: ScriptedArm) -> dict[str, Seen]:
+    """The PUTs that azure-ai-ml sends when a person submits the jobs, by feature."""
     at = HERE.coordinates
+    common = {
+        "command": "workforce-agent run",
+        "environment": "worker:3",
+        "timeout": 3600,
+        "tags": {},
+        "compute": at.compute,
+        "experiment_name": at.experiment,
+        "environment_variables": VARIABLES,
+        "instance_count": 1,
+    }
+    names = {feature: f"reference-{number:02}" for number, feature in enumerate(FEATURES)}
     given = {
         "url": arm.url,
         "ca": str(arm.ca_file),
         "subscription": at.subscription_id,
         "group": at.resource_group,
         "workspace": at.workspace,
-        "job": {
-            "name": "reference-job",
-            "compute": at.compute,
-            "experiment_name": at.experiment,
-            "environment_variables": VARIABLES,
-            "instance_count": 1,
-            **job,
-        },
+        "jobs": [common | {"name": names[feature]} | it.words for feature, it in FEATURES.items()],
     }
     program = Path(__file__).with_name("sdk_reference.py")
     process = await asyncio.create_subprocess_exec(
@@ -96,32 +178,50 @@ async def submitted_by_the_sdk(arm: ScriptedArm, tmp_path: Path, job: dict) -> d
     )
     _, said = await asyncio.wait_for(process.communicate(json.dumps(given).encode()), SECONDS)
     assert process.returncode == 0, said.decode()[-2000:]
-    (call,) = arm.calls("PUT", "/jobs/reference-job")
-    return call.body["properties"]
+    calls = {feature: arm.calls("PUT", f"/jobs/{name}")[-1] for feature, name in names.items()}
+    for feature, name in names.items():
+        assert calls[feature].body["properties"].pop("displayName") == name
+    return calls
 
 
-@pytest.mark.parametrize(("template", "words"), [(PLAIN, "plain"), (FULL, "full")])
-async def test_a_hire_sends_field_by_field_what_azure_ai_ml_would_have_sent(arm, templates, tmp_path, template, words):
-    expected = await submitted_by_the_sdk(arm, tmp_path, SDK_WORDS[words])
-    body = await templates.resolve(template, HERE, environment=VARIABLES, template_hash="v1:test")
+async def hired_by_us(arm: ScriptedArm, templates: ChildTemplates) -> dict[str, Seen]:
+    """The PUTs of hires with the same templates, by feature."""
+    calls = {}
     async with open_transport(arm.cloud()) as transport:
         jobs = ArmWorkerJobs(ArmClient(arm.cloud(), StaticCredential(), transport, Governor(), MemoryGuard()))
-        await jobs.hire(HERE, name_of(HERE, 0), 0, body)
-    (call,) = arm.calls("PUT", f"/jobs/{name_of(HERE, 0)}")
-    sent = call.body["properties"]
+        for number, (feature, it) in enumerate(FEATURES.items()):
+            body = await templates.resolve(it.template, it.place, environment=VARIABLES, template_hash="v1:test")
+            await jobs.hire(it.place, name_of(HERE, number), number, body)
+            calls[feature] = arm.calls("PUT", f"/jobs/{name_of(HERE, number)}")[-1]
+            assert calls[feature].body["properties"].pop("displayName") == name_of(HERE, number)
+    return calls
 
-    assert sent.pop("displayName") == name_of(HERE, 0)
-    assert expected.pop("displayName") == "reference-job"
+
+@pytest.mark.parametrize("feature", FEATURES)
+async def test_a_hire_sends_field_by_field_what_azure_ai_ml_would_have_sent(arm, templates, feature):
+    if not _KEPT:
+        _KEPT["theirs"] = await submitted_by_the_sdk(arm)
+        _KEPT["ours"] = await hired_by_us(arm, templates)
+    theirs, ours = _KEPT["theirs"][feature], _KEPT["ours"][feature]
+    expected, sent = copy.deepcopy(theirs.body["properties"]), copy.deepcopy(ours.body["properties"])
+
     assert set(sent.pop("properties")) - set(expected.pop("properties")) == {
         "workforce-owner",
         "workforce-installation",
         "workforce-cohort",
         "workforce-template",
     }
-    assert sent["environmentVariables"].pop("JOBQ_TIME_LIMIT") == "3240s"
+    limit = int(sent["environmentVariables"].pop("JOBQ_TIME_LIMIT").removesuffix("s"))
+    assert 0.9 * 3600 <= limit <= 3600
     assert expected["environmentVariables"].pop("JOBQ_TIME_LIMIT") == "3600s"
     assert sent == expected
     assert {"command", "computeId", "environmentId", "environmentVariables", "limits", "tags"} <= set(sent)
+    assert ("x-azureml-token" in ours.headers) == ("x-azureml-token" in theirs.headers)
+
+
+def test_the_features_together_have_every_field_that_a_template_can_have():
+    said = set().union(*(it.template.model_fields_set for it in FEATURES.values()))
+    assert said | {"environment_variables", "slots"} == set(Template.model_fields)
 
 
 async def test_resolving_submits_no_job_and_registers_nothing_but_an_image_and_that_once(arm, templates):

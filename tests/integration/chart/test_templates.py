@@ -145,6 +145,15 @@ def test_further_variables_are_texts_or_references(render):
     assert given["B"] == {"secretKeyRef": {"name": "s", "key": "k"}}
 
 
+def test_the_workers_application_insights_is_a_text_or_a_reference(render):
+    value = "workers.applicationInsightsConnectionString"
+    name = "APPLICATIONINSIGHTS_CONNECTION_STRING"
+    assert name not in variables(render())
+    assert variables(render("--set-string", f"{value}=InstrumentationKey=k"))[name] == "InstrumentationKey=k"
+    reference = ["--set", f"{value}.valueFrom.secretKeyRef.name=s", "--set", f"{value}.valueFrom.secretKeyRef.key=k"]
+    assert variables(render(*reference))[name] == {"secretKeyRef": {"name": "s", "key": "k"}}
+
+
 def test_further_volumes_are_mounted(render):
     volumes = json.dumps([{"name": "cloud", "configMap": {"name": "cloud"}}])
     mounts = json.dumps([{"name": "cloud", "mountPath": "/etc/cloud"}])

@@ -31,6 +31,10 @@ def _variables(*variables: dict[str, Any], **changes: Any) -> dict[str, Any]:
     return workforce(template=template(environmentVariables=list(variables), **changes))
 
 
+def _input(**fields: Any) -> dict[str, Any]:
+    return workforce(template=template(inputs={"a": fields}))
+
+
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "no spec": (_without(workforce(), "spec"), "spec: Required value"),
     "no replicas": (workforce(replicas=None), "spec.replicas: Required value"),
@@ -73,7 +77,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         "spec.template.tags",
     ),
     "identity of another type": (
-        workforce(template=template(identity={"type": "User"})),
+        workforce(template=template(identity={"type": "Own"})),
         "spec.template.identity.type",
     ),
     "variable without value": (_variables({"name": "A"}), "exactly one of `value` and `valueFrom`"),
@@ -97,6 +101,62 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "client id twice": (
         _variables({"name": "AZURE_CLIENT_ID", "value": "a"}, identity={"type": "Managed", "clientId": "b"}),
         "spec.template.environmentVariables",
+    ),
+    "identity of the submitter with a client id": (
+        workforce(template=template(identity={"type": "User", "clientId": "c"})),
+        "`resourceId` and `clientId` must be set for type Managed only",
+    ),
+    "environment name with a label": (
+        workforce(template=template(environment={"type": "Registered", "name": "e@latest", "version": "1"})),
+        "spec.template.environment.name",
+    ),
+    "code as a folder": (workforce(template=template(code="./src")), "spec.template.code"),
+    "code from git": (workforce(template=template(code="git+https://github.com/a/b")), "spec.template.code"),
+    "code without version": (workforce(template=template(code="azureml:agent")), "spec.template.code"),
+    "input from the operator's own files": (_input(type="uri_folder", path="/etc"), "spec.template.inputs.a.path"),
+    "input by file address": (_input(type="uri_folder", path="file:///etc"), "spec.template.inputs.a.path"),
+    "input of the latest version": (
+        _input(type="uri_folder", path="azureml:set@latest"),
+        "spec.template.inputs.a.path",
+    ),
+    "input of another type": (_input(type="folder", path="azureml:set:1"), "spec.template.inputs.a.type"),
+    "input without path": (_input(type="uri_folder"), "`path` must be set for every type but literal"),
+    "literal without value": (_input(type="literal"), "`value` must be set for type literal"),
+    "literal with a path": (_input(type="literal", value="1", path="azureml:set:1"), "`path` must be set for every"),
+    "literal with a mode": (_input(type="literal", value="1", mode="direct"), "`mode` must not be set"),
+    "input by a bad name": (
+        workforce(template=template(inputs={"a-b": {"type": "literal", "value": "1"}})),
+        "names must be letters, digits and underscores",
+    ),
+    "output by a bad name": (
+        workforce(template=template(outputs={"1a": {}})),
+        "names must be letters, digits and underscores",
+    ),
+    "output to the operator's own files": (
+        workforce(template=template(outputs={"a": {"path": "/tmp"}})),
+        "spec.template.outputs.a.path",
+    ),
+    "output of another mode": (
+        workforce(template=template(outputs={"a": {"mode": "ro_mount"}})),
+        "spec.template.outputs.a.mode",
+    ),
+    "two nodes for one replica": (
+        workforce(template=template(resources={"instanceCount": 2})),
+        "spec.template.resources.instanceCount",
+    ),
+    "other job tier": (workforce(template=template(queueSettings={"jobTier": "Gold"})), "queueSettings.jobTier"),
+    "other priority": (workforce(template=template(queueSettings={"priority": "medium"})), "queueSettings.priority"),
+    "compute as another ARM id": (
+        workforce(regions=[region("one", compute="/subscriptions/s/resourceGroups/g/providers/A/b/c")]),
+        "spec.regions[0].compute",
+    ),
+    "override of a variable of the operator": (
+        workforce(regions=[region("one", overrides={"environmentVariables": [{"name": "JOBQ_QUEUE", "value": "q"}]})]),
+        "spec.regions[0].overrides.environmentVariables",
+    ),
+    "override of what cannot be overridden": (
+        workforce(regions=[region("one", overrides={"command": "other"})]),
+        'unknown field "spec.regions[0].overrides.command"',
     ),
     "topic with a space": (workforce(regions=[region("one", topic="my topic")]), "spec.regions[0].topic"),
     "workspace as a path": (workforce(regions=[region("one", workspace="rg/ws")]), "spec.regions[0].workspace"),
@@ -148,6 +208,41 @@ def test_a_good_object_is_taken_and_its_defaults_are_recorded(workforces: Workfo
     assert stored["template"]["timeoutSeconds"] == 1_209_600
     assert stored["regions"][0]["minReplicas"] == 0
     assert "deletionPolicy" not in stored
+
+
+def test_a_whole_template_with_overrides_is_taken_as_it_is(workforces: Workforces):
+    virtual = "/subscriptions/s/resourceGroups/g/providers/Microsoft.MachineLearningServices/virtualClusters/vc"
+    blob = {"type": "uri_folder", "path": "wasbs://c@a.blob.core.windows.net", "mode": "rw_mount"}
+    resources = {
+        "instanceCount": 1,
+        "instanceType": "Singularity.ND40",
+        "properties": {"AISuperComputer": {"scalePolicy": {"autoScaleIntervalInSec": 180}, "interactive": False}},
+    }
+    body = template(
+        command="run ${{inputs.a}}",
+        code="azureml:agent:7",
+        inputs={
+            "a": {"type": "literal", "value": "3"},
+            "b": {"type": "uri_file", "path": "azureml://datastores/d/paths/x", "mode": "download"},
+            "c": {"type": "mltable", "path": "azureml:set:3"},
+            "d": {"type": "uri_folder", "path": "https://a.blob.core.windows.net/c/d"},
+        },
+        outputs={"blobstor": blob},
+        identity={"type": "User"},
+        resources=resources,
+        queueSettings={"jobTier": "Spot", "priority": "Medium"},
+    )
+    overrides = {
+        "environment": {"type": "Registered", "name": "worker", "version": "3"},
+        "identity": {"type": "Managed", "clientId": "c"},
+        "environmentVariables": [{"name": "A", "value": "1"}],
+        "outputs": {"blobstor": blob},
+        "resources": resources,
+    }
+    sent = workforce(template=body, regions=[region("one", compute=virtual, overrides=overrides)])
+    stored = workforces.create(sent, dry_run=True)["spec"]
+    assert {name: stored["template"][name] for name in body} == body
+    assert stored["regions"][0]["overrides"] == overrides
 
 
 @pytest.mark.parametrize("field", ["subscriptionId", "resourceGroup", "workspace", "compute", "experiment", "topic"])
@@ -303,8 +398,12 @@ def test_the_status_is_not_written_with_the_spec(workforces: Workforces):
 
 
 def test_the_largest_spec_is_within_the_cost_of_the_rules(workforces: Workforces):
-    regions = [region(f"r{number}", experiment="e" * 200, topic="t" * 200) for number in range(200)]
     variables = [{"name": f"A{number}", "value": "x"} for number in range(100)]
+    outputs = {f"o{number}": {"mode": "rw_mount"} for number in range(10)}
+    overrides = {"environmentVariables": variables[:20], "outputs": outputs}
+    regions = [
+        region(f"r{number}", experiment="e" * 200, topic="t" * 200, overrides=overrides) for number in range(200)
+    ]
     body = workforce(regions=regions, template=template(environmentVariables=variables))
     assert workforces.refusal(body) == ""
 

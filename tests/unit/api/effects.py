@@ -21,6 +21,30 @@ _HIRING = f"{_DOMAIN}/test_hiring.py"
 _CONDITIONS = f"{_DOMAIN}/test_conditions.py"
 _ALL_CONDITIONS = f"{_CONDITIONS}::test_all_conditions_are_there_from_the_first_pass_in_the_documented_order"
 
+_OVERRIDES = f"{_DOMAIN}/test_template.py::test_a_region_s_overrides_reach_its_jobs_and_no_others"
+_REFUSED = "tests/integration/crd/test_definition.py::test_bad_objects_are_refused_with_a_message_that_names_the_field"
+
+OVERRIDDEN = (
+    "environment.type",
+    "environment.image",
+    "environment.name",
+    "environment.version",
+    "identity.type",
+    "identity.resourceId",
+    "identity.clientId",
+    "environmentVariables[].name",
+    "environmentVariables[].value",
+    "environmentVariables[].valueFrom.secretKeyRef.name",
+    "environmentVariables[].valueFrom.secretKeyRef.key",
+    "outputs.*.type",
+    "outputs.*.path",
+    "outputs.*.mode",
+    "resources.instanceCount",
+    "resources.instanceType",
+    "resources.properties",
+)
+"""Fields that a region may have otherwise than the template."""
+
 EFFECTS = {
     "spec.replicas": f"{_HIRING}::test_the_second_pass_reserves_names_and_hires_under_them",
     "spec.queue.type": f"{_DOMAIN}/test_validate.py::test_a_spec_that_cannot_be_worked_with_is_refused_by_its_field",
@@ -51,6 +75,20 @@ EFFECTS = {
     "spec.template.shmSize": _FIELD_BY_FIELD,
     "spec.template.timeoutSeconds": f"{_ENVIRONMENT}::test_a_worker_stops_pulling_early_enough_to_leave_by_itself",
     "spec.template.tags": _FIELD_BY_FIELD,
+    "spec.template.code": _FIELD_BY_FIELD,
+    "spec.template.inputs.*.type": _FIELD_BY_FIELD,
+    "spec.template.inputs.*.path": _FIELD_BY_FIELD,
+    "spec.template.inputs.*.mode": _FIELD_BY_FIELD,
+    "spec.template.inputs.*.value": _FIELD_BY_FIELD,
+    "spec.template.outputs.*.type": _FIELD_BY_FIELD,
+    "spec.template.outputs.*.path": _FIELD_BY_FIELD,
+    "spec.template.outputs.*.mode": _FIELD_BY_FIELD,
+    "spec.template.resources.instanceCount": _REFUSED,
+    "spec.template.resources.instanceType": _FIELD_BY_FIELD,
+    "spec.template.resources.properties": _FIELD_BY_FIELD,
+    "spec.template.queueSettings.jobTier": _FIELD_BY_FIELD,
+    "spec.template.queueSettings.priority": _FIELD_BY_FIELD,
+    **{f"spec.regions[].overrides.{path}": _OVERRIDES for path in OVERRIDDEN},
     "spec.control.serviceBus.subscriptionId": f"{_ENTITIES}::test_a_missing_role_is_denied_for_its_scope",
     "spec.control.serviceBus.resourceGroup": f"{_ENTITIES}::test_a_missing_role_is_denied_for_its_scope",
     "spec.control.serviceBus.namespace": _QUEUE_AND_CONTROL,

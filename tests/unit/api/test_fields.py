@@ -21,7 +21,15 @@ def nodes(path: str, node: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]
     for name, each in node.get("properties", {}).items():
         below = f"{path}.{name}"
         yield below, each
-        yield from nodes(f"{below}[]", each["items"]) if "items" in each else nodes(below, each)
+        yield from below_of(below, each)
+
+
+def below_of(path: str, node: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """All nodes below one: of a list's items, of a map's values, of an object."""
+    if "items" in node:
+        return nodes(f"{path}[]", node["items"])
+    values = node.get("additionalProperties", {})
+    return nodes(f"{path}.*", values) if "properties" in values else nodes(path, node)
 
 
 def all_nodes(*sections: str) -> dict[str, dict[str, Any]]:
@@ -33,7 +41,7 @@ def leaves() -> list[str]:
     return [
         path
         for path, node in all_nodes("spec", "status").items()
-        if "properties" not in node and "properties" not in node.get("items", {})
+        if not any("properties" in each for each in (node, node.get("items", {}), node.get("additionalProperties", {})))
     ]
 
 
@@ -96,6 +104,10 @@ def test_defaults_are_in_the_spec_only():
         "spec.regions[].minReplicas": 0,
         "spec.template.command": "workforce-agent run",
         "spec.template.slots": 1,
+        "spec.template.outputs.*.type": "uri_folder",
+        "spec.template.resources.instanceCount": 1,
+        "spec.regions[].overrides.outputs.*.type": "uri_folder",
+        "spec.regions[].overrides.resources.instanceCount": 1,
         "spec.template.timeoutSeconds": 1_209_600,
         "spec.failurePolicy": {},
         "spec.failurePolicy.backoffBaseSeconds": 10,

@@ -7,15 +7,34 @@ import pytest
 from jobq.cloud import PUBLIC_CLOUDS
 from tests.support.planning import coordinates, desired
 from tests.support.workforces import IDENTITY, template
-from workforce_operator.api.spec import Queue, Template
+from workforce_operator.api.spec import Queue
+from workforce_operator.api.template import Template
 from workforce_operator.domain.job_environment import job_environment, secret_refs, time_limit_seconds
 from workforce_operator.domain.template_hash import template_hash
+
+WHOLE = {
+    "command": "run ${{inputs.a}}",
+    "code": "azureml:agent:7",
+    "inputs": {"a": {"type": "literal", "value": "3"}, "b": {"type": "uri_file", "path": "azureml:set:1"}},
+    "outputs": {"blobs": {"path": "wasbs://a@x.blob.core.windows.net", "mode": "rw_mount"}},
+    "resources": {"instanceType": "Singularity.ND40", "properties": {"AISuperComputer": {"slaTier": "Basic"}}},
+    "queueSettings": {"jobTier": "Spot", "priority": "High"},
+}
+"""What a template may also have."""
 
 CLOUD = PUBLIC_CLOUDS["AzureCloud"]
 
 
-def variables_of(wanted, *, setting="AzureCloud", secrets=None):
-    return job_environment(wanted, coordinates(), cloud=CLOUD, cloud_setting=setting, secrets=secrets or {})
+def variables_of(wanted, *, setting="AzureCloud", secrets=None, insights=None):
+    return job_environment(
+        wanted,
+        wanted.spec.template,
+        coordinates(),
+        cloud=CLOUD,
+        cloud_setting=setting,
+        insights=insights,
+        secrets=secrets or {},
+    )
 
 
 def test_a_job_finds_its_queue_its_slots_and_its_control_channel():
@@ -37,6 +56,14 @@ def test_without_control_a_job_is_told_of_none():
 
 def test_another_cloud_is_passed_on():
     assert variables_of(desired(), setting="/etc/cloud.json")["WORKFORCE_CLOUD"] == "/etc/cloud.json"
+
+
+def test_workers_tell_the_operator_s_application_insights_unless_the_template_names_another():
+    name = "APPLICATIONINSIGHTS_CONNECTION_STRING"
+    assert variables_of(desired(), insights="theirs")[name] == "theirs"
+    own = desired(template=template(environmentVariables=[{"name": name, "value": "own"}]))
+    assert variables_of(own, insights="theirs")[name] == "own"
+    assert name not in variables_of(desired())
 
 
 def test_an_identity_is_told_by_its_client_id():
@@ -91,6 +118,16 @@ def test_the_hash_is_the_same_in_every_version_of_the_operator():
     assert digest(**full) == "v1:c4f433eacb40cb1b"
 
 
+def test_the_hash_of_a_whole_template_is_the_same_in_every_version_of_the_operator():
+    assert digest(**WHOLE) == "v1:238999b229bbc46b"
+
+
+def test_the_order_of_variables_does_not_change_the_hash():
+    first, second = {"name": "A", "value": "x"}, {"name": "B", "value": "y"}
+    there, back = ({"environmentVariables": list(order)} for order in ((first, second), (second, first)))
+    assert digest(**there) == digest(**back)
+
+
 def test_defaults_and_tags_do_not_change_the_hash():
     assert digest(slots=1, command="workforce-agent run", tags={"a": "b"}) == digest()
 
@@ -106,6 +143,11 @@ def test_defaults_and_tags_do_not_change_the_hash():
         {"shmSize": "1Gi"},
         {"timeoutSeconds": 7200},
         {"identity": {"type": "Managed"}},
+        {"code": "azureml:agent:7"},
+        {"inputs": WHOLE["inputs"]},
+        {"outputs": WHOLE["outputs"]},
+        {"resources": {"properties": {"a": 1}}},
+        {"queueSettings": {"jobTier": "Spot"}},
     ],
 )
 def test_everything_else_changes_the_hash(changes):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.support.workforces import region, spec, template
-from workforce_operator.api.spec import RESERVED_VARIABLES, DeletionPolicy, Suspend
+from workforce_operator.api.spec import DeletionPolicy, Suspend
+from workforce_operator.api.template import RESERVED_VARIABLES
 from workforce_operator.domain.errors import SpecError
 from workforce_operator.domain.validate import read_spec, spec_for_deletion
 
@@ -60,6 +61,42 @@ CASES = [
         spec(regions=[region("a", experiment="x", topic="x"), region("a", experiment="y", topic="y")]),
         "Invalid",
         "name a must be unique",
+    ),
+    (
+        spec(template=template(inputs={"a": {"type": "literal", "path": "azureml:set:1"}})),
+        "Invalid",
+        "inputs.a must have exactly value for type literal",
+    ),
+    (spec(template=template(inputs={"a": {"type": "uri_file"}})), "Invalid", "inputs.a must have exactly path"),
+    (
+        spec(template=template(inputs={"a": {"type": "literal", "value": "1", "mode": "direct"}})),
+        "Invalid",
+        "inputs.a: mode must not be set",
+    ),
+    (spec(template=template(outputs={"a": {"path": "/etc"}})), "Invalid", "outputs.a.path"),
+    (spec(template=template(code="./src")), "Invalid", "spec.template.code"),
+    (
+        spec(template=template(identity={"type": "User", "clientId": "c"})),
+        "Invalid",
+        "spec.template.identity: resourceId and clientId must be set for type Managed only",
+    ),
+    (
+        spec(regions=[region("one", overrides={"environment": {"type": "Image"}})]),
+        "Invalid",
+        "spec.regions: one: overrides.environment must have exactly image",
+    ),
+    (
+        spec(regions=[region("one", overrides={"environmentVariables": [{"name": "JOBQ_QUEUE", "value": "q"}]})]),
+        "ReservedVariable",
+        "spec.regions: one: overrides.environmentVariables must not set JOBQ_QUEUE",
+    ),
+    (
+        spec(
+            template=template(environmentVariables=[{"name": "AZURE_CLIENT_ID", "value": "a"}]),
+            regions=[region("one", overrides={"identity": {"type": "Managed", "clientId": "b"}})],
+        ),
+        "ReservedVariable",
+        "spec.regions: one: overrides.environmentVariables must not set AZURE_CLIENT_ID",
     ),
 ]
 

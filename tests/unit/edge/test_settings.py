@@ -20,10 +20,14 @@ def test_without_any_variable_the_defaults_hold():
 
 
 def test_an_empty_variable_counts_as_not_set(monkeypatch):
+    monkeypatch.setenv("APPLICATIONINSIGHTS_CONNECTION_STRING", "")
     monkeypatch.setenv("WORKFORCE_INSTALLATION_ID", "")
     monkeypatch.setenv("WORKFORCE_NAMESPACES", "")
     settings = load_settings()
     assert (settings.installation_id, settings.namespaces) == (None, ())
+    assert settings.applicationinsights_connection_string is None
+    monkeypatch.setenv("APPLICATIONINSIGHTS_CONNECTION_STRING", "InstrumentationKey=k")
+    assert load_settings().applicationinsights_connection_string == "InstrumentationKey=k"
 
 
 def test_namespaces_are_separated_by_commas(monkeypatch):

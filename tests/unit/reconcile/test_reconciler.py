@@ -438,6 +438,22 @@ async def test_a_missing_secret_hires_nobody_and_is_told(op):
     assert len(op.live()) == 1
 
 
+async def test_a_region_with_overrides_hires_by_them_and_under_a_hash_of_its_own(op):
+    spec = op.world.spec(replicas=2, regions=("uksouth", "westeurope"))
+    spec["regions"][1]["overrides"] = {
+        "environment": {"type": "Image", "image": "other:1"},
+        "environmentVariables": [{"name": "A", "value": "1"}],
+    }
+    op.world.store.apply(KEY, spec)
+    await op.settle()
+    bodies = {stored.body["experimentName"]: stored for stored in op.world.jobs.jobs.values()}
+    common, own = bodies["chem-md-uksouth"], bodies["chem-md-westeurope"]
+    assert (common.body["environmentId"], own.body["environmentId"]) == ("python:3.11", "other:1")
+    assert "A" not in common.body["environmentVariables"]
+    assert own.body["environmentVariables"]["A"] == "1"
+    assert common.job.template_hash == (await op.status()).template_hash != own.job.template_hash
+
+
 async def test_workers_are_told_where_to_find_queue_and_control_channel(op):
     op.apply(replicas=1)
     await op.settle()

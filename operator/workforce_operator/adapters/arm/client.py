@@ -38,6 +38,7 @@ CONNECT_SECONDS = 10
 READ_SECONDS = 30
 WRITE_SECONDS = 60
 """A job's PUT takes 2-4 s on a good day and stalls for tens of seconds on a bad one."""
+SUBMITTER_HEADER = "x-azureml-token"
 _REMAINING = {
     Kind.READ: "x-ms-ratelimit-remaining-subscription-reads",
     Kind.WRITE: "x-ms-ratelimit-remaining-subscription-writes",
@@ -65,6 +66,8 @@ class ArmClient:
         guard: WriteGuard,
     ) -> None:
         self._base = cloud.resource_manager
+        self._credential = credential
+        self._submitter_scope = cloud.audiences.machine_learning.rstrip("/") + "/.default"
         self._governor = governor
         self._guard = guard
         scope = cloud.audiences.resource_manager.rstrip("/") + "/.default"
@@ -102,15 +105,36 @@ class ArmClient:
         raise Unavailable(f"{what}: the list does not end")
 
     async def write(
-        self, method: str, path: str, *, api_version: str, what: str, turn: str, body: Mapping[str, Any] | None = None
+        self,
+        method: str,
+        path: str,
+        *,
+        api_version: str,
+        what: str,
+        turn: str,
+        body: Mapping[str, Any] | None = None,
+        as_submitter: bool = False,
     ) -> Reply:
         """Send one PUT or POST, if this process holds the lease at the moment of sending.
+
+        ``as_submitter`` sends our token for the machine learning audience along, for a job that acts as who submits it.
 
         Raises:
             Fenced: It does not.
         """
         request = self._request(method, path, api_version, None, body)
+        if as_submitter:
+            request.headers[SUBMITTER_HEADER] = await self._submitter_token(what)
         return await self._send(request, Kind.WRITE, path, what=what, turn=turn)
+
+    async def _submitter_token(self, what: str) -> str:
+        scope = self._submitter_scope
+        try:
+            return (await self._credential.get_token(scope)).token
+        except ClientAuthenticationError as error:
+            raise Denied(f"{what}: no token for {scope}: {error.message}", scope=scope) from error
+        except (ServiceRequestError, ServiceResponseError) as error:
+            raise Unavailable(f"{what}: no token for {scope}: {error.message}") from error
 
     def _request(
         self,

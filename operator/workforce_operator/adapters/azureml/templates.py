@@ -23,7 +23,7 @@ from workforce_operator.adapters.arm.governor import Governor, Kind
 from workforce_operator.adapters.azureml.child_process import ChildProcess
 from workforce_operator.adapters.azureml.quantity import shm_size
 from workforce_operator.adapters.azureml.worker_jobs import workspace_path
-from workforce_operator.api.spec import Template
+from workforce_operator.api.template import Identity, Input, Template
 from workforce_operator.domain.errors import Denied, OperatorError, SpecError, Unavailable
 from workforce_operator.ports.azure import JobBody, Workplace, WriteGuard
 
@@ -124,18 +124,45 @@ def job_request(template: Template, place: Workplace, environment: Mapping[str, 
         "command": template.command,
         "environment": _environment(template),
         "environmentVariables": dict(environment),
+        "inputs": {name: _input(each) for name, each in template.inputs.items()},
+        "outputs": {name: each.model_dump(exclude_none=True) for name, each in template.outputs.items()},
         "timeoutSeconds": template.timeout_seconds,
         "tags": dict(template.tags),
+        "resourceProperties": template.resources.properties if template.resources is not None else {},
     }
+    if template.code is not None:
+        job["code"] = _code(template.code, place)
     if template.identity is not None:
-        known = {"client_id": template.identity.client_id, "resource_id": template.identity.resource_id}
-        job["identity"] = {name: value for name, value in known.items() if value}
+        job["identity"] = _identity(template.identity)
+    if template.resources is not None:
+        job["instanceType"] = template.resources.instance_type
+    if template.queue_settings is not None:
+        job |= {"jobTier": template.queue_settings.job_tier, "priority": template.queue_settings.priority}
     if template.shm_size is not None:
         try:
             job["shmSize"] = shm_size(template.shm_size)
         except ValueError as error:
             raise SpecError(f"template.shmSize: {error}", reason=INVALID) from error
     return job
+
+
+def _input(each: Input) -> dict[str, Any]:
+    return {"value": each.value} if each.type == "literal" else each.model_dump(exclude_none=True)
+
+
+def _code(code: str, place: Workplace) -> str:
+    """The ARM id of a code asset: azure-ai-ml would take anything else for a folder of this machine."""
+    if code.startswith("/"):
+        return code
+    name, version = code.removeprefix("azureml:").split(":", 1)
+    return f"{workspace_path(place)}/codes/{name}/versions/{version}"
+
+
+def _identity(identity: Identity) -> dict[str, Any]:
+    if identity.type == "User":
+        return {"user": True}
+    known = {"client_id": identity.client_id, "resource_id": identity.resource_id}
+    return {name: value for name, value in known.items() if value}
 
 
 def _environment(template: Template) -> dict[str, str]:

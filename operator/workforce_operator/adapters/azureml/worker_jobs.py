@@ -21,6 +21,7 @@ from workforce_operator.ports.azure import JobBody, Workplace
 API_VERSION = "2025-12-01"
 """The oldest general version whose list takes a filter on properties, and the one of azure-ai-ml's own client."""
 _NO_COMPUTE_CODE = "ComputeNotFound"
+_SUBMITTER_IDENTITY = "UserIdentity"
 _EXISTS_CODES = frozenset({"JobPropertyImmutable"})
 
 
@@ -65,6 +66,7 @@ class ArmWorkerJobs:
                 what=what,
                 turn=place.owner,
                 body=body_of(place, name, sequence, body),
+                as_submitter=_acts_as_submitter(body),
             )
         except Refused as error:
             if not error.codes & _EXISTS_CODES:
@@ -128,6 +130,11 @@ def _jobs_path(place: Workplace) -> str:
 
 def _job_path(place: Workplace, name: str) -> str:
     return f"{_jobs_path(place)}/{quote(name, safe='')}"
+
+
+def _acts_as_submitter(body: JobBody) -> bool:
+    identity = body.properties.get("identity")
+    return isinstance(identity, Mapping) and identity.get("identityType") == _SUBMITTER_IDENTITY
 
 
 def _document(body: Any, what: str) -> Mapping[str, Any]:

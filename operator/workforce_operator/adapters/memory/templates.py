@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from workforce_operator.adapters.memory.faults import Faults
-from workforce_operator.api.spec import Template
+from workforce_operator.api.template import Template
 from workforce_operator.ports.azure import JobBody, Workplace
 
 
