@@ -7,6 +7,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -62,7 +63,7 @@ class Bus:
     def cloud(self, **changes: Any) -> Cloud:
         """The cloud that it belongs to."""
         endpoint = {"name": "Local", "service_bus": f"127.0.0.1:{self.server.tls_port}", "ca_bundle": self.ca_file}
-        return PUBLIC_CLOUDS["AzureCloud"].model_copy(update={**endpoint, **changes})
+        return replace(PUBLIC_CLOUDS["AzureCloud"], **{**endpoint, **changes})
 
     def make_queue(self, name: str, **settings: Any) -> None:
         """Make a queue as this project makes them, but with the shortest locks that the service has."""

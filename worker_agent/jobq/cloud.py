@@ -9,11 +9,9 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
-from typing import Self
-
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from pydantic.alias_generators import to_camel
+from typing import Any, Self
 
 CLOUD_VARIABLE = "WORKFORCE_CLOUD"
 DEFAULT_CLOUD = "AzureCloud"
@@ -23,11 +21,8 @@ class CloudError(ValueError):
     """The cloud setting names no known cloud and no readable file. The message says what to write instead."""
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True)
-
-
-class Audiences(_Model):
+@dataclass(frozen=True, slots=True)
+class Audiences:
     """Token audiences per service, without the trailing ``/.default``."""
 
     resource_manager: str
@@ -36,34 +31,55 @@ class Audiences(_Model):
     service_bus: str
 
 
-class Cloud(_Model):
-    """Endpoints, audiences and trust of one Azure. URLs carry no trailing slash."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cloud:
+    """Endpoints, audiences and trust of one Azure. URLs carry no trailing slash.
 
-    name: str = Field(description="Shown to people and given to azure-ai-ml as the cloud's name.")
-    resource_manager: str = Field(description="Base URL of Azure Resource Manager.")
-    authority: str = Field(description="Base URL of the token issuer (Entra ID).")
+    Attributes:
+        name: Shown to people and given to azure-ai-ml as the cloud's name.
+        resource_manager: Base URL of Azure Resource Manager.
+        authority: Base URL of the token issuer (Entra ID).
+        audiences: See there.
+        ml_index: Base URL of the AzureML studio services.
+        storage_queue_suffix: DNS suffix: https://<account>.<suffix>.
+        storage_queue: URL template with {account}, instead of the suffix.
+        blob: URL template of blob storage, with {account}.
+        service_bus_suffix: DNS suffix of a Service Bus namespace's host name.
+        service_bus: AMQP endpoint host:port for every namespace, if not DNS.
+        service_bus_management: HTTPS endpoint host:port that makes and counts queues, if not the namespace itself.
+        imds: Base URL of the instance metadata service.
+        ca_bundle: PEM file to trust instead of the public authorities.
+    """
+
+    name: str
+    resource_manager: str
+    authority: str
     audiences: Audiences
-    ml_index: str = Field(description="Base URL of the AzureML studio services.")
-    storage_queue_suffix: str | None = Field(default=None, description="DNS suffix: https://<account>.<suffix>.")
-    storage_queue: str | None = Field(default=None, description="URL template with {account}, instead of the suffix.")
-    blob: str = Field(description="URL template of blob storage, with {account}.")
-    service_bus_suffix: str = Field(description="DNS suffix of a Service Bus namespace's host name.")
-    service_bus: str | None = Field(
-        default=None, description="AMQP endpoint host:port for every namespace, if not DNS."
-    )
-    service_bus_management: str | None = Field(
-        default=None, description="HTTPS endpoint host:port that makes and counts queues, if not the namespace itself."
-    )
-    imds: str = Field(default="http://169.254.169.254", description="Base URL of the instance metadata service.")
-    ca_bundle: Path | None = Field(default=None, description="PEM file to trust instead of the public authorities.")
+    ml_index: str
+    storage_queue_suffix: str | None = None
+    storage_queue: str | None = None
+    blob: str
+    service_bus_suffix: str
+    service_bus: str | None = None
+    service_bus_management: str | None = None
+    imds: str = "http://169.254.169.254"
+    ca_bundle: Path | None = None
 
-    @model_validator(mode="after")
-    def _one_queue_address(self) -> Self:
+    def __post_init__(self) -> None:
         if (self.storage_queue is None) == (self.storage_queue_suffix is None):
             raise ValueError("give exactly one of storageQueue and storageQueueSuffix")
         if self.storage_queue is not None and "{account}" not in self.storage_queue:
             raise ValueError("storageQueue must contain {account}")
-        return self
+
+    @classmethod
+    def read(cls, document: object) -> Self:
+        """The cloud that a JSON document describes, with the attributes' names in camel case.
+
+        Raises:
+            ValueError: It describes none; the text names the field.
+        """
+        given = _fields(cls, document, "the file")
+        return cls(**{**given, "audiences": Audiences(**_fields(Audiences, given["audiences"], "audiences"))})
 
     def storage_queue_url(self, account: str) -> str:
         """URL of the queue service of a storage account."""
@@ -156,8 +172,34 @@ def load_cloud(setting: str | None = None, *, environ: Mapping[str, str] = os.en
     except (OSError, ValueError) as error:
         raise CloudError(f"{CLOUD_VARIABLE}={setting}: cannot be read as JSON: {error}") from error
     try:
-        return Cloud.model_validate(raw)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise CloudError(f"{CLOUD_VARIABLE}={setting}: {where}: {first['msg']}") from error
+        return Cloud.read(raw)
+    except ValueError as error:
+        raise CloudError(f"{CLOUD_VARIABLE}={setting}: {error}") from error
+
+
+def _fields(kind: type, document: object, where: str) -> dict[str, Any]:
+    """The fields of a JSON object as the constructor's arguments. No pydantic: every start of a worker would pay it."""
+    if not isinstance(document, dict):
+        raise ValueError(f"{where}: must be an object")  # noqa: TRY004 - one error for all that can be wrong
+    known = {_camel(field.name): field for field in fields(kind)}
+    for name in document:
+        if name not in known:
+            raise ValueError(f"{name}: no such field; there are {', '.join(known)}")
+    found: dict[str, Any] = {}
+    for name, field in known.items():
+        value = document.get(name)
+        if value is None:
+            if field.default is MISSING:
+                raise ValueError(f"{name}: is missing")
+        elif field.name == "audiences":
+            found[field.name] = value
+        elif not isinstance(value, str):
+            raise ValueError(f"{name}: must be a text")
+        else:
+            found[field.name] = Path(value) if field.name == "ca_bundle" else value
+    return found
+
+
+def _camel(name: str) -> str:
+    first, *others = name.split("_")
+    return first + "".join(other.capitalize() for other in others)

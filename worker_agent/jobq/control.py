@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from enum import StrEnum
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.alias_generators import to_camel
+
+from jobq.operations import Mode, OnDeadline, Operation
 
 __all__ = [
     "ORDER_TTL",
@@ -46,28 +47,6 @@ CONTROL_VERSION = 1
 
 class ControlError(ValueError):
     """A control message that cannot be understood. The text is the dead-letter reason's description."""
-
-
-class Operation(StrEnum):
-    """What an order asks a node to do."""
-
-    GRACEFUL_DOWNSCALE = "graceful-downscale"
-    DO_NOT_ACCEPT_NEW_TASKS = "do-not-accept-new-tasks"
-    ACCEPT_NEW_TASKS = "accept-new-tasks"
-
-
-class Mode(StrEnum):
-    """How a drain treats running tasks: complete them, or have them checkpoint at once."""
-
-    FINISH = "finish"
-    CHECKPOINT = "checkpoint"
-
-
-class OnDeadline(StrEnum):
-    """What a node does at the order's deadline: go on waiting, or turn to mode checkpoint."""
-
-    WAIT = "wait"
-    CHECKPOINT = "checkpoint"
 
 
 class _Message(BaseModel):

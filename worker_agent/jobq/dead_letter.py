@@ -16,11 +16,10 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 from pydantic.alias_generators import to_camel
 
 from jobq.errors import TaskError
-from jobq.task import MESSAGE_LIMIT, Task, decode_task, message_size
+from jobq.task import LINE_LIMIT, MESSAGE_LIMIT, Task, decode_task, message_size
 
 FAILURE_FIELD = "failure"
 MALFORMED_FIELD = "malformed"
-LINE_LIMIT = 1000
 
 
 class Failure(BaseModel):

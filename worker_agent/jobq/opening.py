@@ -13,14 +13,12 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any, Self
 
-from jobq.address import QueueAddress
+from jobq.address import AddressError, QueueAddress
 from jobq.backends.port import QueueBackend
 from jobq.cloud import Cloud
 from jobq.connect import (
     USER_AGENT,
     open_credential,
-    open_transport,
-    queue_service_client,
     service_bus_admin_client,
     service_bus_client,
 )
@@ -58,22 +56,23 @@ async def _open_storage(
     address: QueueAddress, cloud: Cloud, credential: AsyncTokenCredential | None
 ) -> AsyncIterator[QueueBackend]:
     from jobq.backends.storage import StorageQueue
-    from jobq.backends.storage_post import Identity, MessagePost, TokenIdentity, shared_key
+    from jobq.backends.storage_rest import Account, QueueService, TokenIdentity, origin, read_connection_string
+    from jobq.http import open_http
 
-    async with (
-        open_transport(cloud) as transport,
-        queue_service_client(
-            cloud, address.account, credential, transport, connection_string=address.connection_string
-        ) as client,
-    ):
-        identity: Identity | None = None
-        if address.connection_string:
-            identity = shared_key(address.connection_string)
-        elif credential is not None:
-            identity = TokenIdentity(credential, cloud.audiences.storage)
-        session = transport.session
-        post = MessagePost(client.url, session, identity, USER_AGENT) if identity is not None and session else None
-        yield StorageQueue(client, address.queue, post)
+    if address.connection_string:
+        try:
+            account = read_connection_string(address.connection_string)
+        except ValueError as error:
+            raise AddressError(str(error)) from None
+    else:
+        assert credential is not None  # made by `open_backend` where there is no connection string
+        identity = TokenIdentity(credential, cloud.audiences.storage)
+        account = Account(address.account, cloud.storage_queue_url(address.account), identity)
+    http = open_http(origin(account.url), cloud.ca_bundle)
+    try:
+        yield StorageQueue(QueueService(account.url, http, account.identity, USER_AGENT), account.name, address.queue)
+    finally:
+        await http.close()
 
 
 @asynccontextmanager

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from jobq.control import Mode
+from jobq.operations import Mode
 from workforce_agent.execution import Execution
 
 

@@ -24,12 +24,10 @@ from jobq.connect import open_credential, service_bus_client
 from jobq.opening import open_backend
 from jobq.version import __version__
 from workforce_agent import preemption
-from workforce_agent.control import Bus, TargetedListener, UntargetedListener
 from workforce_agent.execution import Surroundings
 from workforce_agent.family import become_subreaper
 from workforce_agent.guard import Guard
 from workforce_agent.lifecycle import Trigger
-from workforce_agent.metadata import open_metadata
 from workforce_agent.output import Writer
 from workforce_agent.pid_file import PidFile, pid_folder, pid_root
 from workforce_agent.processors.opening import open_processor
@@ -140,6 +138,8 @@ async def _preemption(worker: Worker, cloud: Cloud) -> AsyncIterator[None]:
     if not preemption.enabled(os.environ):
         yield
         return
+    from workforce_agent.metadata import open_metadata  # noqa: PLC0415 - only nodes of AzureML have one
+
     async with open_metadata(cloud.imds) as fetch:
         watching = asyncio.create_task(watch("preemption", preemption.Watcher(fetch, worker).run), name="preemption")
         try:
@@ -157,6 +157,7 @@ async def _control(
         yield _nothing
         return
     # Imported here, because a worker without a control channel need not pay for it.
+    from workforce_agent.control import TargetedListener, UntargetedListener  # noqa: PLC0415 - see above
     from workforce_agent.service_bus import OPTIONS, ServiceBus, open_report_sender  # noqa: PLC0415 - see above
 
     async with AsyncExitStack() as stack:
@@ -174,14 +175,11 @@ async def _control(
             first_look = targeted.first_look
             sides.append(("session", targeted.run))
         if control.topic_name:
-            sides.append(("topic", _topic_listener(bus, worker, control.topic_name, control.job).run))
+            listener = UntargetedListener(bus, worker, pid_root(), topic=control.topic_name, job=control.job)
+            sides.append(("topic", listener.run))
         tasks = [asyncio.create_task(watch(name, side), name=name) for name, side in sides]
         stack.push_async_callback(_end, tasks)
         yield first_look
-
-
-def _topic_listener(bus: Bus, worker: Worker, topic: str, job: str | None) -> UntargetedListener:
-    return UntargetedListener(bus, worker, pid_root(), topic=topic, job=job)
 
 
 async def watch(name: str, side: Callable[[], Coroutine[Any, Any, None]]) -> None:

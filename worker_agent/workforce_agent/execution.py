@@ -11,17 +11,21 @@ import math
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 import structlog
 
 from jobq.backends.port import Delivery, QueueBackend
-from jobq.dead_letter import Failure, encode_dead_letter, encode_malformed, last_lines
 from jobq.errors import TaskError
 from jobq.task import Task, decode_task
 from workforce_agent.locks import Lock
 from workforce_agent.outcome import Ended, Settlement, Verdict, describe, judge
 from workforce_agent.output import TaskOutput, Writer
 from workforce_agent.processors.port import Processor, Run, RunEnd
+
+if TYPE_CHECKING:
+    from jobq.dead_letter import Failure
 
 TASK_TIMEOUT_FIELD = "timeout_seconds"
 """A field of the message, beside the arguments, where workers that do not know it do not look."""
@@ -187,25 +191,33 @@ class Execution:
                 return await self._lock.settle(lambda held: backend.release(held, body=body, delay=verdict.delay))
             case Settlement.DEAD_LETTER:
                 self._log.error("task_give_up", error=describe(ended))
-                body = encode_dead_letter(task, self._failure(ended), backend.limit)
+                body = _letters().encode_dead_letter(task, self._failure(ended), backend.limit)
                 return await self._lock.settle(lambda held: backend.dead_letter(held, body))
 
     async def _dead_letter_malformed(self, held: Delivery) -> None:
         self._log.error("task_malformed", error=self.malformed, message_id=held.message_id)
         failure = self._failure(Ended(error=self.malformed))
-        body = encode_malformed(held.body, failure, self._around.backend.limit)
+        body = _letters().encode_malformed(held.body, failure, self._around.backend.limit)
         await self._around.backend.dead_letter(held, body)
 
     def _failure(self, ended: Ended) -> Failure:
-        return Failure(
+        failure: Failure = _letters().Failure(
             error=describe(ended),
             exit_code=ended.exit_code,
-            last_lines=last_lines(self._lines),
+            last_lines=_letters().last_lines(self._lines),
             attempts=self._delivery.attempts,
             worker=self._around.worker,
             started=self.started,
             failed=datetime.now(UTC),
         )
+        return failure
+
+
+def _letters() -> ModuleType:
+    """How dead letters are written: a worker whose tasks all succeed does without."""
+    from jobq import dead_letter  # noqa: PLC0415 - see above
+
+    return dead_letter
 
 
 def time_limit(task: Task, longest: timedelta | None) -> timedelta | None:

@@ -9,8 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
-from jobq.control import ControlError, Operation, Order, decode_order
+from jobq.operations import Operation
+
+if TYPE_CHECKING:
+    from jobq.control import Order
 
 LISTEN_WHILE_FREE = timedelta(minutes=1)
 """A node holds its receiver open while a slot was free this recently."""
@@ -80,6 +84,8 @@ def holds_receiver(*, pulling: bool, since_free: timedelta) -> bool:
 
 
 def _read(body: bytes) -> Answer:
+    from jobq.control import ControlError, decode_order  # noqa: PLC0415 - only who gets orders pays for their models
+
     try:
         return Answer(Act.APPLY, decode_order(body))
     except (ControlError, UnicodeDecodeError, RecursionError) as error:

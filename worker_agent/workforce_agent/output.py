@@ -14,7 +14,7 @@ from collections import deque
 from pathlib import Path
 from urllib.parse import quote
 
-from jobq.dead_letter import LINE_LIMIT
+from jobq.task import LINE_LIMIT
 
 PIECE = 16 * 1024
 """A line longer than this is passed on in pieces."""

@@ -10,32 +10,32 @@ nothing.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import socket
 import time
 import uuid
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
-
-from jobq.control import Mode, OnDeadline, Operation
 from jobq.names import PID_DIR_VARIABLE
+from jobq.operations import Mode, OnDeadline, Operation
 
 FRESH_SECONDS = 120.0
 """Longer than receiving, checking and completing an order can take."""
 
-T = TypeVar("T", bound=BaseModel)
+T = TypeVar("T")
+_Made_co = TypeVar("_Made_co", covariant=True)
+_LARGEST = 2**53
 _NODE_VARIABLE = "AZ_BATCH_NODE_ID"
 
 
-class _File(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
-
-
-class ProcessId(_File):
+@dataclass(frozen=True, slots=True)
+class ProcessId:
     """A process, told apart from any later one with the same number."""
 
     pid: int
@@ -53,8 +53,14 @@ class ProcessId(_File):
         # Field 22 of the line is the start time, in clock ticks since boot.
         return None if state in {"Z", "X"} else cls(pid=pid, start=int(fields[18]), boot=boot_id())
 
+    @classmethod
+    def read(cls, fields: _Fields) -> Self:
+        """From its file; raises `ValueError`."""
+        return cls(fields.whole("pid"), fields.whole("start"), fields.text("boot"))
 
-class Intent(_File):
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intent:
     """What the next SIGTERM means: an order, as far as the process must know it."""
 
     process: ProcessId
@@ -63,11 +69,27 @@ class Intent(_File):
     mode: Mode = Mode.FINISH
     id: str | None = None
     revision: int = 0
-    deadline: AwareDatetime | None = None
+    deadline: datetime | None = None
     on_deadline: OnDeadline = OnDeadline.WAIT
 
+    @classmethod
+    def read(cls, fields: _Fields) -> Self:
+        """From its file; raises `ValueError`."""
+        deadline = fields.maybe_text("deadline")
+        return cls(
+            process=ProcessId.read(fields.inner("process")),
+            written=fields.number("written"),
+            operation=Operation(fields.text("operation")),
+            mode=Mode(fields.text("mode")),
+            id=fields.maybe_text("id"),
+            revision=fields.whole("revision"),
+            deadline=_aware(deadline) if deadline else None,
+            on_deadline=OnDeadline(fields.text("on_deadline")),
+        )
 
-class Worker(_File):
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Worker:
     """A worker process on this node, as its files describe it."""
 
     process: ProcessId
@@ -75,6 +97,17 @@ class Worker(_File):
     node: str
     topic: str | None = None
     job: str | None = None
+
+    @classmethod
+    def read(cls, fields: _Fields) -> Self:
+        """From its file; raises `ValueError`."""
+        return cls(
+            process=ProcessId.read(fields.inner("process")),
+            worker=fields.text("worker"),
+            node=fields.text("node"),
+            topic=fields.maybe_text("topic"),
+            job=fields.maybe_text("job"),
+        )
 
 
 def boot_id() -> str:
@@ -195,7 +228,7 @@ def write_intents(
     mode: Mode,
     id: str | None,  # noqa: A002 - the order's name for it
     revision: int,
-    deadline: AwareDatetime | None,
+    deadline: datetime | None,
     on_deadline: OnDeadline,
 ) -> Written:
     """Record what the next SIGTERM to each of these workers means."""
@@ -236,15 +269,58 @@ def _is_fresh(intent: Intent) -> bool:
     return 0 <= boot_seconds() - intent.written <= FRESH_SECONDS
 
 
-def _write(path: Path, content: BaseModel) -> None:
+def _write(path: Path, content: Worker | Intent) -> None:
     # In one step: a reader sees all of it or nothing. The dot keeps half-written files out of every glob.
     partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_text(content.model_dump_json())
+    partial.write_text(json.dumps(asdict(content), default=datetime.isoformat))
     partial.replace(path)
 
 
-def _read(path: Path, model: type[T]) -> T | None:
+class _Readable(Protocol[_Made_co]):
+    def read(self, fields: _Fields) -> _Made_co:
+        """From a file; raises `ValueError`."""
+
+
+def _read(path: Path, kind: _Readable[T]) -> T | None:
     try:
-        return model.model_validate_json(path.read_text())
-    except (OSError, ValidationError, UnicodeDecodeError):
+        return kind.read(_Fields(json.loads(path.read_text())))
+    except (OSError, ValueError, RecursionError):
         return None
+
+
+class _Fields:
+    """A JSON object read strictly. By hand, because every start of a worker would pay for a library."""
+
+    def __init__(self, document: Any) -> None:
+        if not isinstance(document, dict):
+            raise ValueError("not an object")  # noqa: TRY004 - one error for all that can be wrong
+        self._document = document
+
+    def text(self, name: str) -> str:
+        return self._typed(name, str)
+
+    def maybe_text(self, name: str) -> str | None:
+        return None if self._document.get(name) is None else self.text(name)
+
+    def whole(self, name: str) -> int:
+        return self._typed(name, int)
+
+    def number(self, name: str) -> float:
+        value = self._document.get(name)
+        return float(value) if type(value) is int and abs(value) < _LARGEST else self._typed(name, float)
+
+    def inner(self, name: str) -> _Fields:
+        return _Fields(self._document.get(name))
+
+    def _typed(self, name: str, kind: type[T]) -> T:
+        value = self._document.get(name)
+        if type(value) is not kind:  # not even a bool for an int
+            raise ValueError(f"{name} is no {kind.__name__}")
+        return value
+
+
+def _aware(text: str) -> datetime:
+    found = datetime.fromisoformat(text)
+    if found.tzinfo is None:
+        raise ValueError("a time without its zone")
+    return found

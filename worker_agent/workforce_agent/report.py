@@ -12,12 +12,16 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
 
-from jobq.control import DrainAccepted, DrainFinished, Exit, Hello, Mode, Report, State, encode_report
+from jobq.operations import Mode
 from jobq.version import __version__
+
+if TYPE_CHECKING:
+    from jobq.control import Report, State
 
 STATE_EVERY = timedelta(minutes=5)
 STATE_AT_MOST_EVERY = timedelta(seconds=30)
@@ -95,7 +99,7 @@ class Reporter:
 
     def hello(self, slots: int) -> None:
         """Say that the worker has started."""
-        self._put(Hello(job=self._job, time=self._now(), agent_version=__version__, slots=slots))
+        self._put("Hello", agent_version=__version__, slots=slots)
 
     def changed(self) -> None:
         """Say soon what the worker is doing now."""
@@ -104,17 +108,15 @@ class Reporter:
 
     def drain_accepted(self, drain_id: str, revision: int, mode: Mode) -> None:
         """Confirm a drain."""
-        self._put(DrainAccepted(job=self._job, time=self._now(), drain_id=drain_id, revision=revision, mode=mode))
+        self._put("DrainAccepted", drain_id=drain_id, revision=revision, mode=mode)
 
     def drain_finished(self, drain_id: str, completed: int, returned: int) -> None:
         """Say that a drained worker is about to exit."""
-        self._put(
-            DrainFinished(job=self._job, time=self._now(), drain_id=drain_id, completed=completed, returned=returned)
-        )
+        self._put("DrainFinished", drain_id=drain_id, completed=completed, returned=returned)
 
     def exit(self, why: str, exit_code: int, error: list[str]) -> None:
         """Say that the worker ends."""
-        self._put(Exit(job=self._job, time=self._now(), why=why, exit_code=exit_code, error=error[-50:]))
+        self._put("Exit", why=why, exit_code=exit_code, error=error[-50:])
 
     async def flush(self, timeout: float) -> None:
         """Wait until everything has been sent, but not for long."""
@@ -147,9 +149,9 @@ class Reporter:
     async def _send_next(self, sender: Sender) -> None:
         report = await self._next()
         try:
-            await sender.send(encode_report(report))
+            await sender.send(_control().encode_report(report))
         except ReportError:
-            if not isinstance(report, State):
+            if not isinstance(report, _control().State):
                 self._queue.appendleft(report)
             raise
         if not self._queue:
@@ -172,7 +174,7 @@ class Reporter:
     def _state(self, now: datetime) -> State:
         self._state_sent, self._changed = now, False
         activity = self._activity()
-        return State(
+        state: State = _control().State(
             job=self._job,
             time=now,
             busy_slots=activity.busy_slots,
@@ -183,10 +185,18 @@ class Reporter:
             drain_id=activity.drain_id,
             revision=activity.revision,
         )
+        return state
 
-    def _put(self, report: Report) -> None:
+    def _put(self, kind: str, **fields: Any) -> None:
         if self._open_sender is None:
             return
-        self._queue.append(report)
+        self._queue.append(getattr(_control(), kind)(job=self._job, time=self._now(), **fields))
         self._empty.clear()
         self._wake.set()
+
+
+def _control() -> ModuleType:
+    """The models of reports: only who sends some pays for them."""
+    from jobq import control  # noqa: PLC0415 - see above
+
+    return control

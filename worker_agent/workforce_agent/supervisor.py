@@ -17,9 +17,9 @@ from datetime import UTC, datetime, timedelta
 import structlog
 
 from jobq.backends.port import Delivery
-from jobq.control import Mode as DrainMode
-from jobq.control import OnDeadline, Operation
 from jobq.errors import JobQError, QueueMissing
+from jobq.operations import Mode as DrainMode
+from jobq.operations import OnDeadline, Operation
 from workforce_agent import lifecycle
 from workforce_agent.bookkeeping import Counters, Drain, Slot, Timers
 from workforce_agent.execution import Execution, Surroundings

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -95,7 +96,7 @@ async def test_the_cloud_file_on_a_node_points_to_that_node_s_metadata(arm: Arm)
     for name in ("c1", "c2"):
         await eventually(lambda job=name: arm.job(job).stdout.read_text().endswith("}"), "the cloud file")
         cloud = load_cloud(arm.job(name).environment["WORKFORCE_CLOUD"])
-        assert cloud.model_copy(update={"imds": ours.imds}) == ours
+        assert replace(cloud, imds=ours.imds) == ours
         assert cloud.imds == arm.job(name).environment["AZURE_POD_IDENTITY_AUTHORITY_HOST"]
         seen.append(cloud.imds)
     assert len({*seen, ours.imds}) == 3

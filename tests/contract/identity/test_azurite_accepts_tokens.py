@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -47,8 +48,8 @@ async def test_a_queue_is_used_with_a_bearer_token(azure: LocalAzure):
 
 async def test_a_token_for_another_audience_is_refused(azure: LocalAzure):
     cloud = load_cloud(str(azure.cloud_file))
-    audiences = cloud.audiences.model_copy(update={"storage": "https://elsewhere.test"})
-    cloud = cloud.model_copy(update={"audiences": audiences})
+    audiences = replace(cloud.audiences, storage="https://elsewhere.test")
+    cloud = replace(cloud, audiences=audiences)
     async with (
         open_credential(cloud) as credential,
         open_transport(cloud) as transport,

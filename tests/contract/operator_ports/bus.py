@@ -7,7 +7,7 @@ import json
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -205,7 +205,7 @@ async def real_bus(folder: Path) -> AsyncIterator[RealBus]:
         namespaces = Namespaces(suffix="servicebus.local.test")
         broker = namespaces.declare(NAMESPACE).broker
         server = await stack.enter_async_context(ServiceBusServer(namespaces, ssl_context=context))
-        cloud = arm.cloud().model_copy(update={"service_bus": f"127.0.0.1:{server.tls_port}", "ca_bundle": bundle})
+        cloud = replace(arm.cloud(), service_bus=f"127.0.0.1:{server.tls_port}", ca_bundle=bundle)
         transport = await stack.enter_async_context(open_transport(cloud))
         guard = MemoryGuard()
         client = ArmClient(cloud, StaticCredential(), transport, Governor(), guard)

@@ -55,7 +55,7 @@ class ScriptedArm:
         self.fallback: Answer = self._as_new
 
     def cloud(self) -> Cloud:
-        return Cloud.model_validate(
+        return Cloud.read(
             {
                 "name": f"Scripted{self.url.rsplit(':', 1)[1]}",
                 "resourceManager": self.url,

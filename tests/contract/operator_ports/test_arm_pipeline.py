@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 import pytest_asyncio
@@ -137,7 +138,7 @@ async def test_a_service_that_says_nothing_is_unavailable(arm: ScriptedArm, jobs
 
 
 async def test_a_service_that_is_not_there_is_unavailable(arm: ScriptedArm):
-    cloud = arm.cloud().model_copy(update={"resource_manager": "https://127.0.0.1:1"})
+    cloud = replace(arm.cloud(), resource_manager="https://127.0.0.1:1")
     async with open_transport(cloud) as transport:
         jobs = ArmWorkerJobs(ArmClient(cloud, StaticCredential(), transport, Governor(), MemoryGuard()))
         with pytest.raises(Unavailable):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -229,7 +230,7 @@ async def test_a_bus_that_accepts_and_says_nothing_is_unavailable(bus: RealBus, 
     server = await asyncio.start_server(silent, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     monkeypatch.setattr(module, "SEND_SECONDS", 1.0)
-    bus.channel._cloud = bus.cloud.model_copy(update={"service_bus": f"127.0.0.1:{port}"})
+    bus.channel._cloud = replace(bus.cloud, service_bus=f"127.0.0.1:{port}")
     with pytest.raises(Unavailable):
         await bus.channel.send(control(), INSTALLATION, JOB, ORDER, "id-0")
     server.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 import pytest_asyncio
@@ -111,7 +111,7 @@ async def test_each_misbehaviour_of_storage_has_one_meaning(tmp_path, reply, exp
 
 async def test_storage_that_is_not_there_is_unavailable(tmp_path):
     async with scripted_arm(tmp_path) as server:
-        cloud = server.cloud().model_copy(update={"storage_queue": "https://127.0.0.1:1/{account}"})
+        cloud = replace(server.cloud(), storage_queue="https://127.0.0.1:1/{account}")
         async with open_transport(cloud) as transport:
             depth = StorageQueueDepth(cloud, StaticCredential(), transport)
             with pytest.raises(Unavailable):

@@ -1,6 +1,7 @@
 """Azurite as the local cloud runs it."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import jwt
@@ -59,13 +60,12 @@ async def test_a_bearer_token_opens_a_queue_over_https(folder):
     server = Azurite(folder / "state", [ACCOUNT], tls=TlsFiles(certificate, key))
     await server.start()
     try:
-        cloud = PUBLIC_CLOUDS["AzureCloud"].model_copy(
-            update={
-                "name": "Local",
-                "storage_queue": server.queue_url("{account}"),
-                "storage_queue_suffix": None,
-                "ca_bundle": ca,
-            }
+        cloud = replace(
+            PUBLIC_CLOUDS["AzureCloud"],
+            name="Local",
+            storage_queue=server.queue_url("{account}"),
+            storage_queue_suffix=None,
+            ca_bundle=ca,
         )
         credential = FixedToken(cloud.audiences.storage)
         async with JobQ.from_storage_queue(

@@ -7,11 +7,10 @@ from datetime import timedelta
 import pytest
 from aiohttp import web
 
-from jobq.backends.storage import StorageQueue
-from jobq.backends.storage_post import MessagePost, shared_key
+from jobq.address import QueueAddress
 from jobq.cloud import PUBLIC_CLOUDS
-from jobq.connect import open_transport, queue_service_client
 from jobq.errors import MaybeStored, NotStored, QueueMissing, QueueRefused, QueueUnavailable
+from jobq.opening import open_backend
 from jobq.queue import JobQ
 
 CLOUD = PUBLIC_CLOUDS["AzureCloud"]
@@ -51,15 +50,19 @@ async def faulty(monkeypatch):
     await runner.cleanup()
 
 
-@pytest.fixture(params=[True, False], ids=["own post", "SDK's client"])
-async def queue(faulty, request):
-    text = f"DefaultEndpointsProtocol=http;AccountName=acct;AccountKey=a2V5;QueueEndpoint=http://127.0.0.1:{faulty.port}/acct"
-    async with (
-        open_transport(CLOUD) as transport,
-        queue_service_client(CLOUD, "acct", None, transport, connection_string=text, retry_total=0) as client,
-    ):
-        post = MessagePost(client.url, transport.session, shared_key(text), "test") if request.param else None
-        yield StorageQueue(client, "tasks", post)
+def address(port):
+    text = f"DefaultEndpointsProtocol=http;AccountName=acct;AccountKey=a2V5;QueueEndpoint=http://127.0.0.1:{port}/acct"
+    return QueueAddress("", "tasks", text)
+
+
+@pytest.fixture(params=["direct", "proxied"])
+async def queue(faulty, request, monkeypatch):
+    """Over our own HTTP client, and over the one that is used where there is a proxy."""
+    if request.param == "proxied":
+        monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:1")
+        monkeypatch.setenv("NO_PROXY", "*")
+    async with open_backend(address(faulty.port), CLOUD) as backend:
+        yield backend
 
 
 async def test_a_push_whose_answer_is_lost_is_sent_once_and_reported_as_unknown(queue, faulty):
@@ -115,18 +118,11 @@ async def test_a_delete_whose_answer_was_lost_counts_as_done_when_the_message_is
     assert faulty.requests == ["DELETE", "DELETE"]
 
 
-@pytest.mark.parametrize("own_post", [True, False])
-async def test_a_service_that_is_not_there_is_named(monkeypatch, own_post):
+async def test_a_service_that_is_not_there_is_named(monkeypatch):
     monkeypatch.setattr("jobq.backends.storage._BACKOFF_SECONDS", 0.001)
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
-    text = f"DefaultEndpointsProtocol=http;AccountName=acct;AccountKey=a2V5;QueueEndpoint=http://127.0.0.1:{port}/acct"
-    async with (
-        asyncio.timeout(30),
-        open_transport(CLOUD) as transport,
-        queue_service_client(CLOUD, "acct", None, transport, connection_string=text) as client,
-    ):
-        post = MessagePost(client.url, transport.session, shared_key(text), "test") if own_post else None
+    async with asyncio.timeout(30), open_backend(address(port), CLOUD) as backend:
         with pytest.raises(NotStored, match="acct/tasks could not be reached"):
-            await StorageQueue(client, "tasks", post).send("x")
+            await backend.send("x")

@@ -96,7 +96,7 @@ async def control_bus(azure: LocalAzure, folder: Path) -> AsyncIterator[ControlB
         document = {**azure.cloud(), "serviceBus": f"127.0.0.1:{server.tls_port}"}
         cloud_file = folder / "cloud.json"
         cloud_file.write_text(json.dumps(document))
-        cloud = Cloud.model_validate(document)
+        cloud = Cloud.read(document)
         environ = {
             **azure.managed_identity_environment(),
             "WORKFORCE_CLOUD": str(cloud_file),

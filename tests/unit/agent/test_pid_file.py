@@ -1,8 +1,10 @@
 """PID files and intents: no signal ever goes to a process that is not the one that was meant."""
 
+import json
 import os
 import signal
 import subprocess
+from dataclasses import asdict, replace
 
 import pytest
 
@@ -85,16 +87,16 @@ def test_an_old_intent_of_somebody_who_died_means_nothing(tmp_path, monkeypatch)
 def test_an_intent_for_an_earlier_process_of_the_same_number_means_nothing(tmp_path):
     with own(tmp_path) as file:
         path, worker = workers(tmp_path)[0]
-        earlier = worker.process.model_copy(update={"start": worker.process.start - 1})
-        intend([(path, worker.model_copy(update={"process": earlier}))])
+        earlier = replace(worker.process, start=worker.process.start - 1)
+        intend([(path, replace(worker, process=earlier))])
         assert file.take_intents() == []
 
 
 def test_no_signal_goes_to_a_recycled_process_id(tmp_path, signals):
     with own(tmp_path):
         path, worker = workers(tmp_path)[0]
-        recycled = worker.process.model_copy(update={"start": worker.process.start - 1})
-        assert intend([(path, worker.model_copy(update={"process": recycled}))]).send() == 0
+        recycled = replace(worker.process, start=worker.process.start - 1)
+        assert intend([(path, replace(worker, process=recycled))]).send() == 0
     assert signals == []
 
 
@@ -103,7 +105,7 @@ def test_the_files_of_dead_processes_are_removed(tmp_path):
         process = ProcessId.of(dead.pid)
         dead.kill()
     worker = Worker(process=process, worker="old", node=pid_file.node_name(), topic="ns/t")
-    (tmp_path / "old.json").write_text(worker.model_dump_json())
+    (tmp_path / "old.json").write_text(json.dumps(asdict(worker)))
     (tmp_path / "old.pid").write_text(str(process.pid))
     (tmp_path / "foreign.pid").write_text("1")
     assert workers(tmp_path) == []

@@ -1,6 +1,7 @@
 """How a cloud is reached."""
 
 import ssl
+from dataclasses import replace
 
 import pytest
 import trustme
@@ -25,15 +26,14 @@ class NoToken:
 def private(tmp_path):
     bundle = tmp_path / "ca.pem"
     trustme.CA().cert_pem.write_to_path(bundle)
-    return PUBLIC.model_copy(
-        update={
-            "name": "Local",
-            "authority": "https://localhost:8802",
-            "storage_queue": "https://127.0.0.1:1/{account}",
-            "storage_queue_suffix": None,
-            "service_bus": "127.0.0.1:15671",
-            "ca_bundle": bundle,
-        }
+    return replace(
+        PUBLIC,
+        name="Local",
+        authority="https://localhost:8802",
+        storage_queue="https://127.0.0.1:1/{account}",
+        storage_queue_suffix=None,
+        service_bus="127.0.0.1:15671",
+        ca_bundle=bundle,
     )
 
 

@@ -5,9 +5,8 @@ import time
 
 import pytest
 from azure.core.credentials import AccessToken
-from yarl import URL
 
-from jobq.backends.storage_post import TokenIdentity, shared_key
+from jobq.backends.storage_rest import Request, SharedKeyIdentity, TokenIdentity, read_connection_string
 from jobq.opening import as_asynchronous
 
 
@@ -42,16 +41,56 @@ def test_an_asynchronous_credential_is_used_as_it_is():
     assert as_asynchronous(given) is given
 
 
+REQUEST = Request("GET", "/q/messages", {}, 0, {})
+
+
 @pytest.mark.parametrize(("lifetime", "asked"), [(3600, 1), (200, 3)])
 async def test_a_token_is_kept_until_shortly_before_its_end(lifetime, asked):
     given = Synchronous(lifetime)
     identity = TokenIdentity(as_asynchronous(given), "https://storage.azure.com")
-    found = [await identity.authorization(URL("https://a/q/messages"), 1, {}) for _ in range(3)]
+    found = [await identity.sign(REQUEST) for _ in range(3)]
     assert len(given.asked) == asked
-    assert found[-1] == f"Bearer token-{asked}"
+    assert found[-1] == ({"Authorization": f"Bearer token-{asked}"}, "")
     assert given.asked[0][0] == ("https://storage.azure.com/.default",)
 
 
-def test_a_connection_string_without_a_key_is_left_to_the_sdk():
-    assert shared_key("QueueEndpoint=https://a;SharedAccessSignature=sv=1&sig=x") is None
-    assert shared_key("AccountName=a;AccountKey=a2V5;") is not None
+async def test_a_token_that_the_service_does_not_believe_is_asked_for_again():
+    given = Synchronous()
+    identity = TokenIdentity(as_asynchronous(given), "https://storage.azure.com")
+    await identity.sign(REQUEST)
+    assert identity.refused()
+    assert (await identity.sign(REQUEST))[0] == {"Authorization": "Bearer token-2"}
+
+
+@pytest.mark.parametrize(
+    ("text", "url"),
+    [
+        ("AccountName=a;AccountKey=a2V5", "https://a.queue.core.windows.net"),
+        ("DefaultEndpointsProtocol=http;AccountName=a;AccountKey=a2V5;EndpointSuffix=x.test", "http://a.queue.x.test"),
+        ("AccountName=a;AccountKey=a2V5;QueueEndpoint=http://127.0.0.1:1/a;", "http://127.0.0.1:1/a"),
+    ],
+)
+def test_a_connection_string_says_where_the_service_is(text, url):
+    account = read_connection_string(text)
+    assert (account.name, account.url) == ("a", url)
+    assert isinstance(account.identity, SharedKeyIdentity)
+
+
+async def test_a_shared_access_signature_goes_into_the_query_as_it_is():
+    account = read_connection_string("QueueEndpoint=https://a.test;SharedAccessSignature=sv=1&sig=x%2B")
+    assert await account.identity.sign(REQUEST) == ({}, "sv=1&sig=x%2B")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "neither QueueEndpoint nor AccountName"),
+        ("AccountName=a", "neither AccountKey nor SharedAccessSignature"),
+        ("AccountName=a;AccountKey=hush1", "AccountKey of the connection string is not base64"),
+        ("AccountName=a;AccountKey=a2V5;QueueEndpoint=nonsense", "QueueEndpoint of the connection string is no URL"),
+    ],
+)
+def test_a_connection_string_that_is_none_is_explained_without_its_secret(text, words):
+    with pytest.raises(ValueError, match=words) as error:
+        read_connection_string(text)
+    assert "hush" not in str(error.value)

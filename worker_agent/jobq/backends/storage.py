@@ -1,34 +1,27 @@
 """Azure Storage Queue as a task queue: plain text messages, dead letters in `<queue>-failed`.
 
-The SDK's own retries are off for calls that change something, because they repeat a call whose answer was lost: a send
-would then store the task twice. What may be repeated safely is repeated here, where the difference is known.
+A call whose answer was lost is repeated only where that is safe, and reported as unknown elsewhere: a push that is
+repeated would store the task twice.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
-from typing import Any, NoReturn, TypeVar
-
-from aiohttp import ClientConnectorError, ConnectionTimeoutError
-from azure.core.exceptions import (
-    AzureError,
-    ClientAuthenticationError,
-    HttpResponseError,
-    ResourceExistsError,
-    ResourceNotFoundError,
-    ServiceRequestError,
-)
-from azure.storage.queue import QueueMessage
-from azure.storage.queue.aio import QueueClient, QueueServiceClient
+from typing import NoReturn, TypeVar
 
 from jobq.backends.port import Delivery, Peeked, QueueSize
-from jobq.backends.storage_post import MessagePost
+from jobq.backends.storage_rest import (
+    IdentityError,
+    QueueService,
+    error_code,
+    message_xml,
+    read_http_date,
+    read_messages,
+)
 from jobq.errors import (
-    JobQError,
     LockLost,
     MaybeStored,
     NotStored,
@@ -36,128 +29,121 @@ from jobq.errors import (
     QueueRefused,
     QueueUnavailable,
 )
+from jobq.http import Answer, AnswerLost, NotSent
 from jobq.task import MESSAGE_LIMIT, check_size
 
 FAILED_SUFFIX = "-failed"
+DELETES_AT_ONCE = 8
+"""More at a time do not go faster, and keep the service from handing out the next messages."""
 _ATTEMPTS = 4
 _BACKOFF_SECONDS = 0.5
-_ONCE: dict[str, Any] = {"retry_total": 0}
 _BUSY = frozenset({429, 503})
 _LOST = frozenset({"MessageNotFound", "PopReceiptMismatch"})
+_FAULTS = (NotSent, AnswerLost, IdentityError)
 
 T = TypeVar("T")
+
+
+class _Refusal(Exception):
+    """The service's answer is an error."""
+
+    def __init__(self, answer: Answer) -> None:
+        self.status = answer.status
+        self.code = error_code(answer)
+        super().__init__(f"{self.code or 'no reason given'} ({answer.status})")
 
 
 class StorageQueue:
     """A queue of a storage account, with its dead-letter queue beside it.
 
     Args:
-        service: An open client of the account's queue service; closed by whoever opened it.
+        service: The account's queue service; closed by whoever opened it.
+        account: Name of the storage account.
         name: Name of the queue.
-        post: Puts messages faster than the client does, where it can.
     """
 
     page = 32
     limit = MESSAGE_LIMIT
     longest: timedelta | None = None
 
-    def __init__(self, service: QueueServiceClient, name: str, post: MessagePost | None = None) -> None:
+    def __init__(self, service: QueueService, account: str, name: str) -> None:
         self._service = service
-        self._post = post
+        self._account = account
         self._name = name
-        self._client: QueueClient = service.get_queue_client(name)
+        self._deletes = asyncio.Semaphore(DELETES_AT_ONCE)
 
     @property
     def full_name(self) -> str:
         """See the port."""
-        return f"{self._service.account_name}/{self._name}"
+        return f"{self._account}/{self._name}"
 
     @property
     def failed(self) -> StorageQueue:
         """See the port."""
-        return StorageQueue(self._service, f"{self._name}{FAILED_SUFFIX}", self._post)
+        return StorageQueue(self._service, self._account, f"{self._name}{FAILED_SUFFIX}")
 
     async def create(self) -> None:
         """See the port."""
-        with suppress(ResourceExistsError):
-            await self._call(self._client.create_queue)
+        try:
+            await self._repeatable(lambda: self._ask("PUT", ""))
+        except _Refusal as refusal:
+            if refusal.status != 409 or refusal.code == "QueueBeingDeleted":
+                self._raise_for(refusal)
 
     async def send(self, body: str, *, key: str | None = None, delay: timedelta = timedelta(0)) -> None:
         """See the port. Duplicates are not detected."""
         check_size(body, self.limit)
-        seconds = _whole_seconds(delay)
+        query = {"messagettl": "-1"}
+        if seconds := _whole_seconds(delay):
+            query["visibilitytimeout"] = str(seconds)
         try:
-            await _while_unsent(lambda: self._put(body, seconds))
-        except HttpResponseError as error:
-            if error.status_code is not None and error.status_code >= 500 and error.status_code not in _BUSY:
-                raise MaybeStored(f"{self.full_name} answered {error.status_code}: {_first_line(error)}") from error
-            self._raise_missing(error)
-            raise NotStored(f"{self.full_name} refused it: {_first_line(error)}") from error
-        except AzureError as error:
-            if _never_sent(error):
-                raise NotStored(f"{self.full_name} could not be reached: {_first_line(error)}") from error
-            raise MaybeStored(f"the answer of {self.full_name} was lost: {_first_line(error)}") from error
-
-    async def _put(self, body: str, seconds: int) -> None:
-        if self._post is not None:
-            return await self._post.put(self._name, body, visible_after=seconds)
-        await self._client.send_message(body, time_to_live=-1, visibility_timeout=seconds or None, **_ONCE)
-        return None
+            await _while_unsent(lambda: self._ask("POST", "/messages", query, message_xml(body)))
+        except _Refusal as refusal:
+            if refusal.status >= 500 and refusal.status not in _BUSY:
+                raise MaybeStored(f"{self.full_name} answered {refusal.status}: {refusal}") from refusal
+            self._raise_missing(refusal)
+            raise NotStored(f"{self.full_name} refused it: {refusal}") from refusal
+        except (NotSent, IdentityError) as error:
+            raise NotStored(f"{self.full_name} could not be reached: {error}") from error
+        except AnswerLost as error:
+            raise MaybeStored(f"the answer of {self.full_name} was lost: {error}") from error
 
     async def receive(self, count: int, visibility: timedelta) -> Sequence[Delivery]:
-        """See the port."""
-        wanted = max(1, min(count, self.page))
-
-        async def one_page() -> list[QueueMessage]:
-            pages = self._client.receive_messages(
-                messages_per_page=wanted, max_messages=wanted, visibility_timeout=_whole_seconds(visibility)
-            ).by_page()
-            async for page in pages:
-                return [message async for message in page]
-            return []
-
-        return [_delivery(message) for message in await self._call(one_page)]
+        """See the port. A lost answer hides its messages until their timeout, so it is not asked for again at once."""
+        wanted = str(max(1, min(count, self.page)))
+        query = {"numofmessages": wanted, "visibilitytimeout": str(_whole_seconds(visibility))}
+        answer = await self._translating(lambda: _while_unsent(lambda: self._ask("GET", "/messages", query)))
+        return [_delivery(fields) for fields in self._messages(answer)]
 
     async def renew(self, delivery: Delivery, visibility: timedelta) -> Delivery:
         """See the port."""
-        renewed = await self._settle(
-            lambda: self._client.update_message(
-                delivery.message_id, delivery.receipt, visibility_timeout=_whole_seconds(visibility), **_ONCE
-            )
-        )
-        return Delivery(
-            delivery.message_id, str(renewed.pop_receipt), delivery.body, delivery.attempts, delivery.inserted
-        )
+        answer = await self._settle("PUT", delivery, {"visibilitytimeout": str(_whole_seconds(visibility))})
+        receipt = answer.headers.get("x-ms-popreceipt", "")
+        if not receipt:
+            raise QueueUnavailable(f"{self.full_name} renewed a message and gave no new receipt")
+        return Delivery(delivery.message_id, receipt, delivery.body, delivery.attempts, delivery.inserted)
 
     async def complete(self, delivery: Delivery) -> None:
-        """See the port. A delete may be repeated, also by the HTTP client: a message that is gone was deleted."""
-        for attempt in range(1, _ATTEMPTS + 1):
-            try:
-                return await self._settle(
-                    lambda: self._client.delete_message(delivery.message_id, delivery.receipt, **_ONCE)
-                )
-            except QueueUnavailable:
-                if attempt == _ATTEMPTS:
+        """See the port. A delete may be repeated: a message that is gone was deleted."""
+        async with self._deletes:
+            for attempt in range(1, _ATTEMPTS + 1):
+                try:
+                    await self._settle("DELETE", delivery, {})
+                except QueueUnavailable:
+                    if attempt == _ATTEMPTS:
+                        raise
+                    await _back_off(attempt)
+                except LockLost as error:
+                    if error.gone:
+                        return
                     raise
-                await _back_off(attempt)
-            except LockLost as error:
-                if error.gone:
-                    return None
-                raise
-        return None
+                else:
+                    return
 
     async def release(self, delivery: Delivery, *, body: str | None = None, delay: timedelta = timedelta(0)) -> None:
         """See the port."""
-        content = {} if body is None else {"content": body}
-        await self._settle(
-            lambda: self._client.update_message(
-                delivery.message_id,
-                delivery.receipt,
-                visibility_timeout=_whole_seconds(delay),
-                **content,  # type: ignore[arg-type] # the SDK's overloads do not know a mapping
-                **_ONCE,
-            )
-        )
+        content = "" if body is None else message_xml(body)
+        await self._settle("PUT", delivery, {"visibilitytimeout": str(_whole_seconds(delay))}, content)
 
     async def dead_letter(self, delivery: Delivery, body: str) -> None:
         """See the port."""
@@ -178,63 +164,82 @@ class StorageQueue:
 
     async def peek(self, count: int) -> Sequence[Peeked]:
         """See the port."""
-        messages = await self._call(lambda: self._client.peek_messages(max_messages=max(1, min(count, self.page))))
-        return [Peeked(str(message.content), message.dequeue_count or 0, message.inserted_on) for message in messages]
+        query = {"peekonly": "true", "numofmessages": str(max(1, min(count, self.page)))}
+        answer = await self._translating(lambda: self._repeatable(lambda: self._ask("GET", "/messages", query)))
+        return [
+            Peeked(seen.body, seen.attempts, seen.inserted)
+            for seen in (_delivery(fields, attempts=0) for fields in self._messages(answer))
+        ]
 
     async def size(self) -> QueueSize:
         """See the port. Visible messages are counted up to a page, which is as far as a peek can see."""
-        properties = await self._call(self._client.get_queue_properties)
-        total = properties.approximate_message_count or 0
+        answer = await self._translating(lambda: self._repeatable(lambda: self._ask("GET", "", {"comp": "metadata"})))
+        try:
+            total = int(answer.headers["x-ms-approximate-messages-count"])
+        except (KeyError, ValueError):
+            raise QueueUnavailable(f"{self.full_name} did not say how many messages it has") from None
         visible = len(await self.peek(self.page)) if total else 0
         if visible < self.page:
             return QueueSize(total, min(visible, total))
         return QueueSize(total, None)
 
     async def clear(self) -> None:
-        """See the port."""
-        await self._call(self._client.clear_messages)
+        """See the port. The service clears a large queue in several calls."""
+        await self._translating(lambda: self._repeatable(lambda: self._ask("DELETE", "/messages")))
 
-    async def _call(self, call: Callable[[], Awaitable[T]]) -> T:
-        """A call that may be repeated, which the SDK does."""
+    async def _ask(self, method: str, path: str, query: Mapping[str, str] | None = None, body: str = "") -> Answer:
+        answer = await self._service.call(method, f"/{self._name}{path}", query, body)
+        if answer.status >= 300:
+            raise _Refusal(answer)
+        return answer
+
+    def _messages(self, answer: Answer) -> Sequence[Mapping[str, str]]:
+        try:
+            return read_messages(answer.body)
+        except ValueError as error:
+            raise QueueUnavailable(f"an answer of {self.full_name} makes no sense: {error}") from error
+
+    async def _settle(self, method: str, delivery: Delivery, query: Mapping[str, str], body: str = "") -> Answer:
+        """A call that needs a receipt. Only what certainly was not carried out is repeated."""
+        path = f"/messages/{delivery.message_id}"
+        query = {"popreceipt": delivery.receipt, **query}
+        return await self._translating(lambda: _while_unsent(lambda: self._ask(method, path, query, body)))
+
+    async def _repeatable(self, call: Callable[[], Awaitable[T]]) -> T:
+        """A call that may be repeated whatever happened to it."""
+        for attempt in range(1, _ATTEMPTS):
+            try:
+                return await call()
+            except _Refusal as refusal:
+                if refusal.status < 500 and refusal.status not in {408, *_BUSY}:
+                    raise
+            except (NotSent, AnswerLost):
+                pass
+            await _back_off(attempt)
+        return await call()
+
+    async def _translating(self, call: Callable[[], Awaitable[T]]) -> T:
         try:
             return await call()
-        except AzureError as error:
+        except (_Refusal, *_FAULTS) as error:
             self._raise_for(error)
 
-    async def _settle(self, call: Callable[[], Awaitable[T]]) -> T:
-        """A call that needs a receipt."""
-        try:
-            return await _while_unsent(call)
-        except HttpResponseError as error:
-            if _code(error) in _LOST:
-                raise LockLost(
-                    f"a message of {self.full_name} is no longer ours: {_code(error)}",
-                    gone=_code(error) == "MessageNotFound",
-                ) from error
-            self._raise_for(error)
-        except AzureError as error:
-            self._raise_for(error)
+    def _raise_for(self, error: Exception) -> NoReturn:
+        words = f"{self.full_name}: {error}"
+        if isinstance(error, _Refusal):
+            if error.code in _LOST:
+                gone = error.code == "MessageNotFound"
+                raise LockLost(f"a message of {self.full_name} is no longer ours: {error.code}", gone=gone) from error
+            self._raise_missing(error)
+            if 400 <= error.status < 500 and error.status not in {408, *_BUSY}:
+                raise QueueRefused(words) from error
+        if isinstance(error, IdentityError) and error.refused:
+            raise QueueRefused(words) from error
+        raise QueueUnavailable(words) from error
 
-    def _raise_for(self, error: AzureError) -> NoReturn:
-        if isinstance(error, ResourceExistsError):
-            raise error
-        self._raise_missing(error)
-        raise self._translated(error) from error
-
-    def _raise_missing(self, error: AzureError) -> None:
-        if isinstance(error, ResourceNotFoundError) and _code(error) in {"QueueNotFound", "ResourceNotFound", ""}:
-            raise QueueMissing(f"queue {self.full_name} does not exist") from error
-
-    def _translated(self, error: AzureError) -> JobQError:
-        words = f"{self.full_name}: {_first_line(error)}"
-        if isinstance(error, ClientAuthenticationError):
-            return QueueRefused(words)
-        if isinstance(error, HttpResponseError):
-            status = error.status_code or 500
-            return (
-                QueueRefused(words) if 400 <= status < 500 and status not in {408, *_BUSY} else QueueUnavailable(words)
-            )
-        return QueueUnavailable(words)
+    def _raise_missing(self, refusal: _Refusal) -> None:
+        if refusal.status == 404 and refusal.code in {"QueueNotFound", "ResourceNotFound", ""}:
+            raise QueueMissing(f"queue {self.full_name} does not exist") from refusal
 
 
 async def _while_unsent(call: Callable[[], Awaitable[T]]) -> T:
@@ -242,18 +247,13 @@ async def _while_unsent(call: Callable[[], Awaitable[T]]) -> T:
     for attempt in range(1, _ATTEMPTS):
         try:
             return await call()
-        except AzureError as error:
-            if not _never_sent(error) and getattr(error, "status_code", None) not in _BUSY:
+        except _Refusal as refusal:
+            if refusal.status not in _BUSY:
                 raise
-            await _back_off(attempt)
+        except NotSent:
+            pass
+        await _back_off(attempt)
     return await call()
-
-
-def _never_sent(error: AzureError) -> bool:
-    """Whether no connection was made. The SDK's request error also covers one that was cut after the request."""
-    return isinstance(error, ServiceRequestError) and isinstance(
-        error.inner_exception, ClientConnectorError | ConnectionTimeoutError
-    )
 
 
 async def _back_off(attempt: int) -> None:
@@ -261,23 +261,15 @@ async def _back_off(attempt: int) -> None:
     await asyncio.sleep(_BACKOFF_SECONDS * 2 ** (attempt - 1) * random.uniform(0.7, 1.3))  # noqa: S311 - see above
 
 
-def _delivery(message: QueueMessage) -> Delivery:
+def _delivery(fields: Mapping[str, str], attempts: int = 1) -> Delivery:
+    count = fields.get("DequeueCount", "")
     return Delivery(
-        str(message.id),
-        str(message.pop_receipt),
-        str(message.content),
-        message.dequeue_count or 1,
-        message.inserted_on,
+        fields.get("MessageId", ""),
+        fields.get("PopReceipt", ""),
+        fields.get("MessageText", ""),
+        int(count) if count.isdecimal() and int(count) else attempts,
+        read_http_date(fields.get("InsertionTime", "")),
     )
-
-
-def _code(error: AzureError) -> str:
-    code = getattr(error, "error_code", None) or ""
-    return str(getattr(code, "value", code))
-
-
-def _first_line(error: AzureError) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _whole_seconds(duration: timedelta) -> int:

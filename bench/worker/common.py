@@ -1,0 +1,198 @@
+"""What the programs of this folder share: a storage service, contestants, rounds, and the one table that they print.
+
+A program measures with `Bench`, and gives back rows. Runs of ours, of ai4s-jobq and of the bare loop alternate, each in
+processes of its own on a fresh queue, so that a slower moment of the machine meets all of them. Rows hold medians.
+Nothing here asserts: whether a goal is met is printed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from workforce_local.storage import Azurite
+
+HERE = Path(__file__).resolve().parent
+CHECKOUT = HERE.parents[1]
+ANCESTOR = CHECKOUT / ".cache" / "interop" / "bin"
+ACCOUNT = "benchaccount"
+RUN_SECONDS = 120.0
+OURS, THEIRS, BARE = "ours", "ai4s-jobq", "bare loop"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the table.
+
+    Attributes:
+        what: What was measured, with its unit.
+        ours: Our number.
+        theirs: The ancestor's; a text says why there is none.
+        bare: That of a bare loop over the SDK, where it makes sense.
+        ratio: What the goal speaks of: how many times better than one of them; None where the goal is a number.
+        goal: In words.
+        met: Whether it was reached; None if it could not be measured.
+    """
+
+    what: str
+    ours: float
+    theirs: float | str = "-"
+    bare: float | str = "-"
+    ratio: float | None = None
+    goal: str = ""
+    met: bool | None = None
+
+
+def table(rows: Iterable[Row]) -> str:
+    """All rows, 104 columns wide."""
+    lines = [f"{'':<45} {'ours':>8} {'ai4s-jobq':>9} {'bare':>7} {'ratio':>6}  {'goal':<17} met"]
+    for row in rows:
+        ratio = f"{row.ratio:.2f}" if row.ratio is not None else "-"
+        met = {True: "yes", False: "NO", None: "?"}[row.met]
+        lines.append(
+            f"{row.what:<45.45} {_number(row.ours):>8} {_number(row.theirs):>9} {_number(row.bare):>7} {ratio:>6}  "
+            f"{row.goal:<17} {met}"
+        )
+    return "\n".join(lines)
+
+
+def _number(value: float | str) -> str:
+    if isinstance(value, str):
+        return value
+    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def machine() -> str:
+    """The machine as it is now: absolute numbers mean little without."""
+    begun = time.perf_counter()
+    total = 0
+    for number in range(3_000_000):
+        total += number
+    loop = time.perf_counter() - begun
+    starts = []
+    for _ in range(5):
+        begun = time.perf_counter()
+        subprocess.run([sys.executable, "-c", "import asyncio"], check=True)
+        starts.append(time.perf_counter() - begun)
+    return (
+        f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, Python {sys.version.split()[0]}: 3 million additions "
+        f"{loop:.2f} s, start with asyncio {min(starts):.3f} s"
+    )
+
+
+class Bench:
+    """One storage service, and how to run what is compared on it."""
+
+    def __init__(self, server: Azurite, folder: Path) -> None:
+        self.server = server
+        self.folder = folder
+        self._number = 0
+
+    @property
+    def text(self) -> str:
+        """The account's connection string."""
+        return self.server.connection_string(ACCOUNT)
+
+    @property
+    def ancestor(self) -> bool:
+        """Whether ai4s-jobq is installed."""
+        return (ANCESTOR / "ai4s-jobq").exists()
+
+    def queue(self) -> str:
+        """A name that no queue has yet."""
+        self._number += 1
+        return f"bench-{self._number}"
+
+    def environ(self, queue: str, **more: str) -> dict[str, str]:
+        """The environment of a worker: nothing of ours but the path."""
+        return {
+            "PATH": os.environ["PATH"],
+            "HOME": str(self.folder),
+            "PYTHONPATH": str(HERE),
+            "JOBQ_CONNECTION_STRING": self.text,
+            "JOBQ_STORAGE": ACCOUNT,
+            "JOBQ_QUEUE": queue,
+            "JOBQ_COPILOT_SKILL": "0",
+            **more,
+        }
+
+    def ours(self, slots: int, *more: str) -> list[str]:
+        """The command of our worker."""
+        return [sys.executable, "-m", "workforce_agent", "run", "-n", str(slots), *more]
+
+    def theirs(self, queue: str, slots: int, *more: str) -> list[str]:
+        """The command of the ancestor's worker."""
+        return [str(ANCESTOR / "ai4s-jobq"), f"{ACCOUNT}/{queue}", "worker", "-n", str(slots), *more]
+
+    def bare(self, queue: str, slots: int) -> list[str]:
+        """The command of the bare loop."""
+        return [sys.executable, str(HERE / "bare.py"), queue, str(slots)]
+
+    def spawn(self, command: Sequence[str], environ: Mapping[str, str]) -> subprocess.Popen[bytes]:
+        """Start something whose words go to a file."""
+        with (self.folder / "words.log").open("ab") as log:
+            return subprocess.Popen(
+                command, env=dict(environ), stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder
+            )
+
+    async def run(self, command: Sequence[str], environ: Mapping[str, str]) -> float:
+        """Run something to its end. Returns the seconds."""
+        begun = time.perf_counter()
+        process = self.spawn(command, environ)
+        try:
+            code = await asyncio.to_thread(process.wait, RUN_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise SystemExit(f"{' '.join(command[:6])} did not end in {RUN_SECONDS:.0f} s") from None
+        if code != 0:
+            words = (self.folder / "words.log").read_text(errors="replace")[-2000:]
+            raise SystemExit(f"{' '.join(command[:6])} ended with {code}:\n{words}")
+        return time.perf_counter() - begun
+
+    async def fill(self, queue: str, kwargs: Sequence[Mapping[str, object]]) -> None:
+        """Make a queue and enqueue tasks."""
+        await self.run([sys.executable, str(HERE / "fill.py"), queue, json.dumps(list(kwargs))], self.environ(queue))
+
+
+@asynccontextmanager
+async def opened() -> AsyncIterator[Bench]:
+    """A fresh storage service in memory, gone afterwards."""
+    base = next((path for path in ("/dev/shm",) if os.access(path, os.W_OK)), None)  # noqa: S108 - in memory
+    folder = Path(tempfile.mkdtemp(prefix="bench-worker-", dir=base))
+    server = Azurite(folder / "azurite", [ACCOUNT], guard=False)
+    try:
+        await server.start()
+        yield Bench(server, folder)
+    finally:
+        await server.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def median(values: Iterable[float]) -> float:
+    """Of what there is; not a number if there is nothing."""
+    found = list(values)
+    return statistics.median(found) if found else float("nan")
+
+
+def program(measure: Callable[[int], Awaitable[list[Row]]], doc: str | None, rounds: int) -> None:
+    """Run one of the programs alone."""
+    parser = argparse.ArgumentParser(description=(doc or "").splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=rounds)
+
+    async def main(rounds: int) -> None:
+        print(machine())
+        print(table(await measure(rounds)))
+
+    asyncio.run(main(parser.parse_args().rounds))
