@@ -252,8 +252,8 @@ def _reconciler(
 
 def _watch(metrics: Metrics, queue: WorkQueue[Key], pulse: Pulse, daemon: Daemon) -> None:
     """Gauges that read the live parts."""
-    metrics.watch("workforce_queue_depth", "Workforces that wait for a worker.", lambda: len(queue))
-    metrics.watch("workforce_queue_scheduled", "Workforces that wait for a time.", lambda: queue.scheduled)
-    metrics.watch("workforce_queue_processing", "Workforces that are worked on.", lambda: queue.processing)
+    metrics.watch("workforce_workqueue_depth", "Workforces that wait for a worker.", lambda: len(queue))
+    metrics.watch("workforce_workqueue_scheduled", "Workforces that wait for a time.", lambda: queue.scheduled)
+    metrics.watch("workforce_workqueue_processing", "Workforces that are worked on.", lambda: queue.processing)
     metrics.watch("workforce_oldest_pass_seconds", "Age of the oldest pass under way.", pulse.oldest_seconds)
     metrics.watch("workforce_leader", "1 if this replica leads.", lambda: daemon.state is State.LEADING)

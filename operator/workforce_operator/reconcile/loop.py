@@ -75,6 +75,7 @@ class Loop:
                 verdict = await self._reconcile(key)
             result = PassResult.GONE if verdict.gone else PassResult.OK
             self._schedule(key, verdict)
+            self._telemetry.told(key, verdict.status)
         except Fenced:
             result = PassResult.FENCED
             raise

@@ -13,7 +13,7 @@ It decides nothing itself: that is `domain.plan`. What is kept in memory between
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 import structlog
@@ -57,11 +57,13 @@ class Verdict:
         gone: Never; the object is gone, or none of our business any more.
         delay: After so many seconds.
         failed: Something did not work that may work later: also back off.
+        status: What is told to people now, written or not.
     """
 
     gone: bool = False
     delay: float = 0.0
     failed: bool = False
+    status: WorkforceStatus | None = field(default=None, compare=False)
 
 
 @dataclass(slots=True)
@@ -168,10 +170,11 @@ class Reconciler:
 
     async def _refuse(self, stored: StoredWorkforce, failure: Failure) -> Verdict:
         now = self._clock.now()
-        await self._write(stored, refused_status(stored.generation, failure, stored.status, now), now)
+        status = refused_status(stored.generation, failure, stored.status, now)
+        await self._write(stored, status, now)
         await self._events.emit(stored, Note(failure.reason, failure.message, warning=True))
         self._decisions.decided(stored.key, refusal(stored.generation, failure), now)
-        return Verdict(delay=self._resync)
+        return Verdict(delay=self._resync, status=status)
 
     async def _pass(self, stored: StoredWorkforce, desired: Desired) -> Verdict:
         ledger = read_ledger(stored.status)
@@ -190,7 +193,7 @@ class Reconciler:
         status = build_status(desired, observed, plan, outcomes, stored.status)
         stored = await self._write(stored, status, observed.now)
         await self._tell(stored, plan, outcomes, transitions(before, stored.status))
-        return self._verdict(stored.key, observed, plan, done, status)
+        return replace(self._verdict(stored.key, observed, plan, done, status), status=status)
 
     def _work(self, desired: Desired, plan: Plan, places: dict[str, Workplace]) -> Work:
         async def resolve(place: Workplace) -> JobBody:

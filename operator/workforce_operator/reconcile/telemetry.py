@@ -1,6 +1,6 @@
 """What the loop tells about itself. The edge turns it into metrics; the loop knows no metrics library.
 
-All labels are bounded: kinds and results come from the enumerations here, never from names of Workforces or jobs.
+Kinds and results come from the enumerations here, never from names of regions or jobs.
 """
 
 from __future__ import annotations
@@ -9,6 +9,9 @@ import time
 from collections.abc import Callable, Hashable
 from enum import StrEnum
 from typing import Protocol
+
+from workforce_operator.api.status import WorkforceStatus
+from workforce_operator.ports.kubernetes import Key
 
 
 class PassResult(StrEnum):
@@ -56,6 +59,10 @@ class Telemetry(Protocol):
 
     def acted(self, kind: ActionKind, result: ActionResult) -> None:
         """An action of a plan was executed, or not."""
+        ...
+
+    def told(self, key: Key, status: WorkforceStatus | None) -> None:
+        """The status of a Workforce after a pass; None = it is gone."""
         ...
 
 

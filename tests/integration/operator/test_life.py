@@ -73,7 +73,7 @@ def test_people_see_what_is_going_on(bench):
 
 def passes_of(bench):
     metrics = {f.name: f for f in text_string_to_metric_families(bench.operator.fetch("/metrics"))}
-    samples = metrics["workforce_reconcile_seconds"].samples
+    samples = metrics["workforce_reconcile_duration_seconds"].samples
     return sum(s.value for s in samples if s.name.endswith("_count") and s.labels["result"] == "ok")
 
 

@@ -33,4 +33,4 @@ async def test_metrics_are_served_as_prometheus_text():
         status, text, kind = await get(port, "/metrics")
     assert status == 200
     assert kind.startswith("text/plain")
-    assert "workforce_reconcile_seconds" in {family.name for family in text_string_to_metric_families(text)}
+    assert "workforce_reconcile_duration_seconds" in {family.name for family in text_string_to_metric_families(text)}

@@ -34,6 +34,7 @@ class CountingTelemetry:
 
     def __init__(self):
         self.passes, self.unread, self.actions = Counter(), Counter(), Counter()
+        self.statuses = {}
 
     def pass_ended(self, result, seconds):
         self.passes[result.value] += 1
@@ -43,6 +44,9 @@ class CountingTelemetry:
 
     def acted(self, kind, result):
         self.actions[kind.value, result.value] += 1
+
+    def told(self, key, status):
+        self.statuses[key] = status
 
 
 class World:

@@ -5,6 +5,7 @@ import itertools
 
 import pytest
 
+from workforce_operator.api.status import WorkforceStatus
 from workforce_operator.domain.errors import Conflict, Denied, Fenced, Throttled, Unavailable
 from workforce_operator.ports.kubernetes import Key
 from workforce_operator.reconcile.loop import Loop, relist
@@ -135,3 +136,12 @@ async def test_an_unreachable_api_server_does_not_end_the_listing(world, looptim
     assert looptime == 300
     task.cancel()
     await asyncio.wait([task])
+
+
+@pytest.mark.looptime
+async def test_what_a_pass_says_of_its_workforce_is_told_on_until_it_is_gone(play, world):
+    status = WorkforceStatus(desired_replicas=3)
+    await play(Verdict(delay=1, status=status), Verdict(delay=1, status=status))
+    assert world.telemetry.statuses == {KEY: status}
+    await play(Verdict(gone=True))
+    assert world.telemetry.statuses == {KEY: None}
