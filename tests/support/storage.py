@@ -6,14 +6,15 @@ import asyncio
 import shutil
 import tempfile
 import uuid
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from workforce_local.storage import Azurite
+from workforce_local.storage import Azurite, TlsFiles
 
 ACCOUNT = "testaccount"
 
@@ -24,18 +25,25 @@ def _run(work: Coroutine[Any, Any, None]) -> None:
         pool.submit(asyncio.run, work).result()
 
 
-@pytest.fixture(scope="session")
-def azurite() -> Iterator[Azurite]:
-    """A running Azurite over plain HTTP with one account; data in memory-backed storage where there is some."""
+@contextmanager
+def run_azurite(accounts: Sequence[str], tls: TlsFiles | None = None) -> Iterator[Azurite]:
+    """A running Azurite; its data is in memory-backed storage where there is some."""
     base = "/dev/shm" if Path("/dev/shm").is_dir() else None
     folder = Path(tempfile.mkdtemp(prefix="azurite-test-", dir=base))
-    server = Azurite(folder, [ACCOUNT])
+    server = Azurite(folder, accounts, tls=tls)
     try:
         _run(server.start())
         yield server
     finally:
         _run(server.stop())
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def azurite() -> Iterator[Azurite]:
+    """A running Azurite over plain HTTP with one account."""
+    with run_azurite([ACCOUNT]) as server:
+        yield server
 
 
 @pytest.fixture
