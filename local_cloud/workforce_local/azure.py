@@ -43,7 +43,8 @@ from workforce_local.identity.grants import ADFS
 from workforce_local.identity.routes import IdentityService
 from workforce_local.imds import Machine, MetadataServer
 from workforce_local.insights import Insights
-from workforce_local.kept import HOST, KeptPorts, kept_secret, write_json
+from workforce_local.kept import KeptPorts, kept_secret, write_json
+from workforce_local.ports import HOST
 from workforce_local.processes import STATE_VARIABLE
 from workforce_local.servicebus.arm import ServiceBusResources
 from workforce_local.servicebus.arm_entities import PROVIDER
@@ -112,6 +113,7 @@ class LocalAzure:
         self.service_bus = self._make_service_bus()
         self.chaos.add_parts(self.service_bus, self.namespaces, AzureNodes(self.control, self.machine_learning.fleet))
         self._stack = contextlib.AsyncExitStack()
+        self._stack.callback(self._ports.release)
 
     # -- what clients need to know
 
@@ -210,8 +212,8 @@ class LocalAzure:
         self._add_storage()
         await self._stack.enter_async_context(self.chaos)
         runner = web.AppRunner(self._application(), access_log=None, shutdown_timeout=_STOP_SECONDS)
-        await runner.setup()
         self._stack.push_async_callback(_stop_serving, runner)
+        await runner.setup()
         context = self.certificates.server_context()
         await web.TCPSite(runner, HOST, self._https_port, ssl_context=context, backlog=1024).start()
         write_json(self.cloud_file, self.cloud())

@@ -1,54 +1,51 @@
 """What a state folder keeps over restarts: ports, secrets and small JSON files.
 
-Invariant: a file is there as a whole or not at all, and what was chosen once is not chosen again.
+Invariant: a file is there as a whole or not at all, and what was chosen once is not chosen again while
+it can be had.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import random
 import secrets
-import socket
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from workforce_local.identity.certificates import write_private
-
-HOST = "127.0.0.1"
-_PORTS = (20_000, 32_000)
-_ATTEMPTS = 200
+from workforce_local.ports import ReservedPort, reserve, reserve_again
 
 
 class KeptPorts:
-    """Ports that were chosen once and are kept over restarts."""
+    """Ports that were chosen once, are kept over restarts, and are reserved until `release`.
+
+    A configured port is taken as it is, so that whoever listens there gets a clear error if it is not free. One that
+    was chosen here and that somebody else took while we were down is chosen again.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._chosen: dict[str, int] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        self._reserved: list[ReservedPort] = []
 
     def choose(self, name: str, configured: int) -> int:
         """The configured port, else the remembered one, else a free one."""
-        port = configured or self._chosen.get(name) or _free_port()
+        port = configured or self._reserve(self._chosen.get(name))
         if self._chosen.get(name) != port:
             self._chosen[name] = port
             write_json(self._path, self._chosen)
         return port
 
+    def release(self) -> None:
+        """Reserve nothing any more; the numbers stay remembered."""
+        while self._reserved:
+            self._reserved.pop().release()
 
-def _free_port() -> int:
-    """A port that is free, and that no outgoing connection takes between now and its use, or over a restart."""
-    for _ in range(_ATTEMPTS):
-        # What the kernel gives to outgoing connections begins at 32768 by default.
-        port = random.randrange(*_PORTS)  # noqa: S311 - nobody must guess it
-        with socket.socket() as probe:
-            try:
-                probe.bind((HOST, port))
-            except OSError:
-                continue
-            return port
-    raise OSError(f"no port of {_PORTS[0]} to {_PORTS[1]} is free on {HOST}")
+    def _reserve(self, remembered: int | None) -> int:
+        reserved = (remembered and reserve_again(remembered)) or reserve()
+        self._reserved.append(reserved)
+        return reserved.port
 
 
 def kept_secret(path: Path) -> str:

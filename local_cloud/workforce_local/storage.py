@@ -9,25 +9,24 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import fcntl
 import hashlib
 import os
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from workforce_local.ports import HOST, reserve
 from workforce_local.processes import guarded
 
 __all__ = ["Azurite", "StorageError", "TlsFiles", "account_key", "cache_folder", "install"]
 
 READY_SECONDS = 60.0
 STOP_SECONDS = 15.0
-_START_ATTEMPTS = 3
 _SERVICES = 3
 _LISTENING = "is successfully listening"
 _CHECKOUT = Path(__file__).resolve().parents[2]
@@ -86,7 +85,7 @@ def install(cache: Path | None = None, manifest: Path = _MANIFEST) -> Path:
     return script
 
 
-@contextmanager
+@contextlib.contextmanager
 def _locked(path: Path) -> Iterator[None]:
     with path.open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
@@ -142,6 +141,7 @@ class Azurite:
         self._script = script
         self._guard = guard
         self._process: subprocess.Popen[bytes] | None = None
+        self._reserved = contextlib.ExitStack()
 
     @property
     def pid(self) -> int | None:
@@ -155,11 +155,11 @@ class Azurite:
 
     def queue_url(self, account: str) -> str:
         """URL of an account's queue service; give `{account}` for the template of a cloud file."""
-        return f"{self._scheme}://127.0.0.1:{self.queue_port}/{account}"
+        return f"{self._scheme}://{HOST}:{self.queue_port}/{account}"
 
     def blob_url(self, account: str) -> str:
         """URL of an account's blob service; give `{account}` for the template of a cloud file."""
-        return f"{self._scheme}://127.0.0.1:{self.blob_port}/{account}"
+        return f"{self._scheme}://{HOST}:{self.blob_port}/{account}"
 
     def connection_string(self, account: str) -> str:
         """Connection string of an account, with its key."""
@@ -169,7 +169,7 @@ class Azurite:
         )
 
     async def start(self) -> None:
-        """Start and return when it answers. A free port that somebody else took meanwhile is chosen again.
+        """Start and return when it answers.
 
         Raises:
             StorageError: It does not start; the message holds its last words.
@@ -180,19 +180,27 @@ class Azurite:
         if script is None:
             script = await asyncio.to_thread(install)
         self.state_dir.mkdir(parents=True, exist_ok=True)
-        fixed = (self.blob_port, self.queue_port)
-        for attempt in range(1, _START_ATTEMPTS + 1):
-            self.blob_port, self.queue_port = (port or _free_port() for port in fixed)
-            self._spawn(script)
-            if await self._is_ready():
-                return
+        self.blob_port = self.blob_port or self._reserve()
+        self.queue_port = self.queue_port or self._reserve()
+        try:
+            # The table service is started too, because one process with all three costs as much memory as one service.
+            with reserve() as table:
+                self._spawn(script, table.port)
+                ready = await self._is_ready()
+        except BaseException:
+            await self.stop()
+            raise
+        if not ready:
             words = self.log_file.read_text(errors="replace")[-1500:]
             await self.stop()
-            if "EADDRINUSE" not in words or attempt == _START_ATTEMPTS:
-                raise StorageError(f"Azurite did not start, see {self.log_file}: {words}")
+            raise StorageError(f"Azurite did not start, see {self.log_file}: {words}")
 
     async def stop(self) -> None:
         """Stop with SIGTERM, so that it saves its data; SIGKILL only if it does not end."""
+        await self._end()
+        self._reserved.close()
+
+    async def _end(self) -> None:
         process, self._process = self._process, None
         if process is None:
             return
@@ -205,18 +213,20 @@ class Azurite:
 
     async def restart(self) -> None:
         """Stop and start again on the same ports with the same data."""
-        await self.stop()
+        await self._end()
         await self.start()
+
+    def _reserve(self) -> int:
+        return self._reserved.enter_context(reserve()).port
 
     @property
     def _scheme(self) -> str:
         return "https" if self._tls else "http"
 
-    def _spawn(self, script: Path) -> None:
-        # The table service is started too, because one process with all three costs as much memory as one service.
+    def _spawn(self, script: Path, table_port: int) -> None:
         arguments = ["node", str(script), "--location", str(self.state_dir / "data"), "--silent"]
         arguments += ["--blobPort", str(self.blob_port), "--queuePort", str(self.queue_port)]
-        arguments += ["--tablePort", str(_free_port())]
+        arguments += ["--tablePort", str(table_port)]
         # SDKs are newer than the emulator, and nothing that we start tells its maker about it.
         arguments += ["--skipApiVersionCheck", "--disableTelemetry"]
         if self._tls:
@@ -240,9 +250,3 @@ class Azurite:
                 return True
             await asyncio.sleep(0.05)
         return False
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])

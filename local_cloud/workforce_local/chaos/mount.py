@@ -84,10 +84,12 @@ class Chaos:
         await asyncio.gather(*(front.changed() for front in self.fronts.values()))
 
     async def __aenter__(self) -> Self:
-        for front in self.fronts.values():
-            await self._stack.enter_async_context(front)
-        if self._director is not None:
-            self._stack.push_async_callback(self._director.close)
+        async with contextlib.AsyncExitStack() as stack:
+            for front in self.fronts.values():
+                await stack.enter_async_context(front)
+            if self._director is not None:
+                stack.push_async_callback(self._director.close)
+            self._stack = stack.pop_all()
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -67,23 +67,28 @@ class StorageFront:
         return f"{self._scheme}://{_HOST}:{self._relay.port}{self._path}"
 
     async def __aenter__(self) -> Self:
+        async with contextlib.AsyncExitStack() as stack:
+            await self._start(stack)
+            self._stack = stack.pop_all()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._stack.aclose()
+
+    async def _start(self, stack: contextlib.AsyncExitStack) -> None:
         connector = aiohttp.TCPConnector(ssl=self._tls[1] or True, limit=0)
-        self._session = await self._stack.enter_async_context(
+        self._session = await stack.enter_async_context(
             aiohttp.ClientSession(connector=connector, auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar())
         )
         middleware = chaos_middleware(self._engine, self._classify, lambda: self.url)
         app = web.Application(middlewares=[middleware], client_max_size=_MAX_BODY)
         app.router.add_route("*", "/{path:.*}", self._pass_on)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=_STOP_SECONDS, auto_decompress=False)
+        stack.push_async_callback(runner.cleanup)
         await runner.setup()
-        self._stack.push_async_callback(runner.cleanup)
         await web.TCPSite(runner, _HOST, 0, ssl_context=self._tls[0], backlog=1024).start()
         self._proxy = Address(_HOST, runner.addresses[0][1])
-        await self._stack.enter_async_context(self._relay)
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._stack.aclose()
+        await stack.enter_async_context(self._relay)
 
     async def changed(self) -> None:
         """Faults were set or taken away: lead the clients where they belong now."""

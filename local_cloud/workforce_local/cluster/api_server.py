@@ -13,7 +13,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import socket
 import ssl
 import time
 from collections.abc import Callable, Sequence
@@ -31,6 +30,7 @@ from workforce_local.cluster.credentials import (
     prepare,
     write_private,
 )
+from workforce_local.ports import HOST, reserve
 from workforce_local.processes import STATE_VARIABLE, guarded
 from workforce_local.processes import Identity as ProcessIdentity
 from workforce_local.state import Process
@@ -42,7 +42,6 @@ _SOCKET = "unix://etcd.sock:0"  # relative to the working folder: the kernel bou
 _PEER_SOCKET = "unix://peer.sock:0"
 _POLL = 0.05
 _GRACE = 10.0
-_ATTEMPTS = 3
 _LOG_TAIL = 2000
 # Without Pods' addresses being reachable there are no endpoints; without a cloud there is nothing for the others.
 _SWITCHED_OFF = (
@@ -62,10 +61,6 @@ class ClusterError(RuntimeError):
     """The control plane did not come up or fell down. The message names the process and its log."""
 
 
-class _PortTakenError(ClusterError):
-    """Somebody took the free port between our look and the server's start."""
-
-
 class _Child:
     """One running program of the control plane."""
 
@@ -82,9 +77,9 @@ class _Child:
 
     def failure(self) -> ClusterError:
         """What to say about its end."""
-        tail = self.tail()
-        text = f"{self.record.name} ended with exit code {self.process.returncode}: see {self.record.log}\n{tail}"
-        return _PortTakenError(text) if "address already in use" in tail else ClusterError(text)
+        return ClusterError(
+            f"{self.record.name} ended with exit code {self.process.returncode}: see {self.record.log}\n{self.tail()}"
+        )
 
     def tail(self) -> str:
         with contextlib.suppress(OSError):
@@ -219,18 +214,11 @@ class LocalKubernetes:
         )
 
     async def _start_api_server(self, credentials: Credentials, session: aiohttp.ClientSession) -> None:
-        for attempt in range(1, _ATTEMPTS + 1):
-            port = _free_port()
-            self._server = f"https://127.0.0.1:{port}"
-            child = await self._spawn("kube-apiserver", *_api_server_flags(credentials, port), address=self._server)
-            try:
-                await self._until(session, "/readyz")
-            except _PortTakenError:
-                self._children.remove(child)
-                if attempt == _ATTEMPTS:
-                    raise
-            else:
-                break
+        with reserve() as reserved:
+            self._server = f"https://{HOST}:{reserved.port}"
+            flags = _api_server_flags(credentials, reserved.port)
+            await self._spawn("kube-apiserver", *flags, address=self._server)
+            await self._until(session, "/readyz")
         write_private(self.kubeconfig, kubeconfig(self._server, credentials.authority, credentials.admin))
 
     async def _start_controller_manager(self, credentials: Credentials, session: aiohttp.ClientSession) -> None:
@@ -286,8 +274,8 @@ class LocalKubernetes:
 def _api_server_flags(credentials: Credentials, port: int) -> list[str]:
     return [
         f"--etcd-servers={_SOCKET}",
-        "--bind-address=127.0.0.1",
-        "--advertise-address=127.0.0.1",
+        f"--bind-address={HOST}",
+        f"--advertise-address={HOST}",
         f"--secure-port={port}",
         f"--tls-cert-file={credentials.server_certificate}",
         f"--tls-private-key-file={credentials.server_key}",
@@ -305,13 +293,6 @@ def _api_server_flags(credentials: Credentials, port: int) -> list[str]:
         "--allow-privileged=true",
         "--profiling=false",
     ]
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _session(credentials: Credentials) -> aiohttp.ClientSession:

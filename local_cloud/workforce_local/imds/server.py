@@ -109,10 +109,15 @@ class MetadataServer:
                 web.get(MSI_PATH, self._msi),
             ]
         )
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=_STOP_SECONDS)
-        await self._runner.setup()
-        await web.TCPSite(self._runner, self.host, self._port).start()
-        self._port = self._runner.addresses[0][1]
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=_STOP_SECONDS)
+        try:
+            await runner.setup()
+            await web.TCPSite(runner, self.host, self._port).start()
+        except BaseException:
+            await runner.cleanup()
+            raise
+        self._port = runner.addresses[0][1]
+        self._runner = runner
         return self
 
     async def __aexit__(self, *_: object) -> None:
