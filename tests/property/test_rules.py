@@ -17,13 +17,10 @@ from workforce_operator.domain.actions import CancelPending, Hire, Plan, SendOrd
 from workforce_operator.domain.counting import count_jobs
 from workforce_operator.domain.ledger import read_ledger, to_ranges, write_ledger
 from workforce_operator.domain.observed import Job, Known, Observed, Phase, RegionJobs
-from workforce_operator.domain.placement import Limits, distribute, with_unreadable
 from workforce_operator.domain.plan import plan
 from workforce_operator.domain.waves import jobs_in
 
-limits = st.lists(
-    st.tuples(st.integers(0, 6), st.integers(0, 12)).map(lambda pair: (min(pair), max(pair))), min_size=1, max_size=6
-)
+limits = st.lists(st.integers(0, 12), min_size=1, max_size=6)
 
 
 def decided(case: Case) -> Plan:
@@ -42,38 +39,6 @@ def before(case: Case) -> Any:
 
 def draining_after(answer: Plan) -> frozenset[int]:
     return jobs_in(answer.ledger.regions["one"].waves, DrainState.SENT)
-
-
-def one_by_one(replicas: int, bounds: list[Limits]) -> dict[str, int]:
-    """The definition of the shares, slowly."""
-    replicas = min(replicas, sum(region.most for region in bounds))
-    minimum = replicas >= sum(region.least for region in bounds)
-    shares = {region.name: region.least if minimum else 0 for region in bounds}
-    while sum(shares.values()) < replicas:
-        room = [region for region in bounds if shares[region.name] < region.most]
-        shares[min(room, key=lambda region: shares[region.name]).name] += 1
-    return shares
-
-
-@given(st.integers(0, 60), limits)
-def test_shares_are_as_if_each_replica_in_turn_went_to_the_emptiest_region(replicas: int, bounds: list[Any]):
-    given_limits = [Limits(f"r{number}", *each) for number, each in enumerate(bounds)]
-    assert distribute(replicas, given_limits) == one_by_one(replicas, given_limits)
-
-
-@given(st.integers(0, 60), limits, st.data())
-def test_rule_1_an_unreadable_region_moves_only_what_it_surely_does_not_hold(replicas, bounds, data):
-    given_limits = [Limits(f"r{number}", *each) for number, each in enumerate(bounds)]
-    shares = distribute(replicas, given_limits)
-    names = [region.name for region in given_limits]
-    held = data.draw(st.dictionaries(st.sampled_from(names), st.integers(0, 12)))
-    moved = with_unreadable(shares, given_limits, held)
-    for region in given_limits:
-        assert moved[region.name] <= region.most
-        if region.name in held:
-            assert moved[region.name] == min(shares[region.name], held[region.name])
-        else:
-            assert moved[region.name] >= shares[region.name]
 
 
 @given(cases())
@@ -194,7 +159,7 @@ def test_rule_6_a_failed_job_is_not_supply(alive: int, failed: int):
 
 @given(st.integers(0, 30), limits)
 def test_rule_8_the_number_wanted_is_what_was_asked_for_as_far_as_the_regions_allow(replicas: int, bounds: list[Any]):
-    most = {f"r{number}": high for number, (_, high) in enumerate(bounds)}
+    most = {f"r{number}": high for number, high in enumerate(bounds)}
     wanted = desired(replicas=replicas, regions=regions(**most))
     answer = plan(wanted, observed(**{name: jobs() for name in most}), ledger())
     assert answer.desired == min(replicas, sum(most.values()))

@@ -53,6 +53,16 @@ class DrainMode(StrEnum):
     FINISH = "Finish"
 
 
+class Strategy(StrEnum):
+    """Over which regions growth is divided."""
+
+    CAPACITY_AWARE = "CapacityAware"
+    SPREAD = "Spread"
+    WEIGHTED = "Weighted"
+    PRIORITY = "Priority"
+    CHEAPEST = "Cheapest"
+
+
 class DeadlineAction(StrEnum):
     """What happens to a worker that still runs tasks at its drain deadline."""
 
@@ -118,6 +128,12 @@ class Region(Model):
     """Replicas kept here while the desired number is at least the sum of all regions' minReplicas."""
     max_replicas: Annotated[int, Field(ge=0, le=100_000)]
     """Live worker jobs never exceed this number here."""
+    priority: Annotated[int, Field(ge=-1_000_000, le=1_000_000)] = 0
+    """With strategy Priority, regions with a higher number are filled first."""
+    weight: Annotated[int, Field(ge=1, le=1000)] = 1
+    """With strategy Weighted, the replicas of the regions are in this proportion."""
+    hourly_cost: Annotated[str, Field(pattern=r"^[0-9]{1,7}(\.[0-9]{1,6})?$", max_length=14)] | None = None
+    """Cost of one replica for an hour, a decimal number; a region without it is taken for the dearest."""
     overrides: Overrides | None = None
     """What the jobs of this region have otherwise than `template` says; variables and outputs are merged by name."""
 
@@ -173,6 +189,13 @@ class FailurePolicy(Model):
     """So many failures in a row over all regions, none lasting, put the template into back-off: one trial at a time."""
 
 
+class Placement(Model):
+    """Over which regions the replicas are divided. Running worker jobs are never moved."""
+
+    strategy: Strategy = Strategy.CAPACITY_AWARE
+    """CapacityAware: where nodes are free. Spread: evenly. Weighted, Priority, Cheapest: by the regions' numbers."""
+
+
 class WorkforceSpec(Model):
     """N identical workers that serve one task queue, spread over regions."""
 
@@ -192,6 +215,8 @@ class WorkforceSpec(Model):
     """Where the tasks are."""
     regions: Annotated[list[Region], Field(min_length=1, max_length=200, json_schema_extra=map_list("name"))]
     """Where worker jobs may run."""
+    placement: Placement = Placement()
+    """Over which regions the replicas are divided."""
     template: Template
     """What each worker job is."""
     control: Control | None = None

@@ -1,9 +1,9 @@
 """The observed state of a Workforce, and the operator's memory of its intentions.
 
-``next_sequence``, ``open_cohorts``, ``filled``, ``hiring``, ``idle``, ``failing``, ``drains`` and ``restored_time`` are
-the ledger: it is written with a resourceVersion precondition *before* the act that it announces, and read back after a
-restart.
-``reserved`` and ``stale_since_time`` are what was last known of a region. Everything else is output only.
+A region's ``desired``, ``next_sequence``, ``open_cohorts``, ``filled``, ``hiring``, ``idle``, ``failing``, ``drains``
+and ``restored_time`` are the ledger: it is written with a resourceVersion precondition *before* the act that it
+announces, and read back after a restart. ``reserved`` and ``stale_since_time`` are what was last known of a region.
+Everything else is output only.
 """
 
 from __future__ import annotations
@@ -98,8 +98,8 @@ class RegionStatus(Model):
     """Name of the region."""
     coordinates: RegionCoordinates
     """Where its jobs are."""
-    desired: int = 0
-    """Replicas wanted here."""
+    desired: int | None = None
+    """Replicas placed here: remembered, so that nothing moves without a reason; absent = not decided yet."""
     pending: int = 0
     """Jobs that wait for a node."""
     running: int = 0

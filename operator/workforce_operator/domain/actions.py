@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from jobq.control import Order
 from workforce_operator.domain.ledger import Ledger
+from workforce_operator.domain.placement.sites import Shift
+from workforce_operator.domain.ranking import Loss
 from workforce_operator.domain.template_backoff import TemplateBackoff
 
 
@@ -74,6 +77,7 @@ class RegionPlan:
         overdue: Jobs that should have left by their drain deadline.
         blind: How many of the held hires wait only until the queue can be read.
         template_backoff: The template, here and everywhere, is in back-off.
+        losses: By sequence, what is lost by each job that was chosen to leave in this pass: why it and no other.
     """
 
     desired: int
@@ -95,6 +99,7 @@ class RegionPlan:
     overdue: int = 0
     blind: int = 0
     template_backoff: TemplateBackoff | None = None
+    losses: Mapping[int, Loss] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +113,7 @@ class Plan:
         regions: Numbers by region name.
         channel_awaited: Nobody is hired before the control channel is ready for the first time.
         notes: For people.
+        shifts: How the regions' shares changed, and why.
         finished: The resource is being deleted and nothing is left to do: the finalizer may go.
         left_behind: Names of jobs that deletion leaves, told to people when the finalizer goes.
         retry_at: When to look again at the latest, if earlier than the regular time.
@@ -119,6 +125,7 @@ class Plan:
     regions: dict[str, RegionPlan] = field(default_factory=dict)
     channel_awaited: bool = False
     notes: tuple[Note, ...] = ()
+    shifts: tuple[Shift, ...] = ()
     finished: bool = False
     left_behind: tuple[str, ...] = ()
     retry_at: datetime | None = None

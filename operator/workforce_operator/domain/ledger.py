@@ -41,6 +41,7 @@ class RegionLedger:
     """What is intended for one region, and what was last known of it.
 
     Attributes:
+        share: Replicas placed here; None = not decided yet, or forgotten.
         next_sequence: First sequence that is not reserved; None until the names in use are known.
         filled: How many of the desired replicas have been hired at least once.
         hiring: Sequences of hires that were decided and whose jobs have not been seen yet; they go on by themselves.
@@ -55,6 +56,7 @@ class RegionLedger:
     """
 
     coordinates: RegionCoordinates
+    share: int | None = None
     next_sequence: int | None = None
     filled: int = 0
     hiring: frozenset[int] = frozenset()
@@ -105,6 +107,7 @@ def to_ranges(numbers: Iterable[int]) -> list[tuple[int, int]]:
 def _read_region(status: RegionStatus) -> RegionLedger:
     return RegionLedger(
         coordinates=status.coordinates,
+        share=status.desired,
         next_sequence=status.next_sequence,
         filled=status.filled,
         hiring=_numbers(status.hiring),
@@ -134,6 +137,7 @@ def _read_wave(wave: DrainWave) -> Wave:
 def _ledger_fields(region: RegionLedger) -> dict[str, Any]:
     return {
         "coordinates": region.coordinates,
+        "desired": region.share,
         "next_sequence": region.next_sequence,
         "filled": region.filled,
         "hiring": _ranges(region.hiring),

@@ -1,7 +1,7 @@
 """The one entry of all decisions: what to do about one Workforce, from what is wanted, observed and intended.
 
 Pure: the same input gives the same plan, and planning again on the result of a plan does nothing. Regions are decided
-one by one; only their shares depend on each other. An unreadable region is left exactly as it is.
+one by one; only their shares depend on each other, and are remembered. An unreadable region is left as it is.
 
 Nobody is the first to be hired while ``spec.control`` is set and the channel is not known to be ready: workers listen
 where they were told to, so a channel that does not exist could not be corrected once they live. While anybody lives,
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from workforce_operator.api.spec import DeletionPolicy, Suspend
 from workforce_operator.domain.actions import Action, Hire, Note, Plan, RegionPlan
@@ -20,15 +20,14 @@ from workforce_operator.domain.deletion import GRACE, end_of_deletion, last_acti
 from workforce_operator.domain.desired import Desired, moved_regions
 from workforce_operator.domain.ledger import Ledger, RegionLedger
 from workforce_operator.domain.observed import Known, Observed, Phase, RegionJobs, Unknown
-from workforce_operator.domain.placement import Limits, distribute, with_unreadable
+from workforce_operator.domain.placement.regions import sites_of
+from workforce_operator.domain.placement.shares import place
+from workforce_operator.domain.placement.sites import Placement
 from workforce_operator.domain.region import Decision, decide, only_counted
-from workforce_operator.domain.situation import Situation, assess
+from workforce_operator.domain.situation import Seen, Situation, assess, look
 from workforce_operator.domain.template_backoff import template_backoff
 from workforce_operator.domain.template_hash import template_hash
 from workforce_operator.domain.waves import next_revision
-
-UNREADABLE_GRACE = timedelta(minutes=2)
-"""An outage shorter than this moves nothing: what is hired elsewhere would have to be drained again soon."""
 
 _NOT_READ = Unknown("NotRead", "the region was not read")
 
@@ -67,7 +66,8 @@ class _Work:
     desired: Desired
     observed: Observed
     ledger: Ledger
-    shares: Mapping[str, int]
+    seen: Mapping[str, Seen]
+    placement: Placement
     gone: frozenset[str]
     channel_awaited: bool
     template: str
@@ -97,6 +97,7 @@ class _Work:
             desired=wanted_replicas(self.desired),
             regions=numbers,
             channel_awaited=self.channel_awaited,
+            shifts=self.placement.shifts,
             notes=(
                 *(note for decision in decisions.values() for note in decision.notes),
                 *(Note("RegionEmptied", f"{name}: no jobs are left") for name in sorted(emptied - nowhere.keys())),
@@ -134,33 +135,24 @@ class _Work:
         }
 
     def _situations(self) -> dict[str, Situation]:
-        revision = next_revision(self.ledger, self.observed.now)
-        readings = {name: self.observed.regions.get(name, _NOT_READ) for name in self.ledger.regions}
+        limits = {region.name: region.max_replicas for region in self.desired.spec.regions}
         situations = {
-            name: self._situation(name, reading.value, revision + index)
-            for index, (name, reading) in enumerate(readings.items())
-            if isinstance(reading, Known)
+            name: assess(
+                self.desired,
+                self.observed,
+                seen,
+                share=self._share(name),
+                most=0 if name in self.gone else limits[name],
+                reason=self._reason(name),
+                channel_awaited=self.channel_awaited,
+                template=self.template,
+            )
+            for name, seen in self.seen.items()
         }
         return _with_trials(self.desired, self.observed, situations)
 
-    def _situation(self, name: str, listed: RegionJobs, revision: int) -> Situation:
-        limits = {region.name: region.max_replicas for region in self.desired.spec.regions}
-        return assess(
-            self.desired,
-            self.observed,
-            name,
-            listed,
-            self.ledger.regions[name],
-            share=self._share(name),
-            most=0 if name in self.gone else limits[name],
-            revision=revision,
-            reason=self._reason(name),
-            channel_awaited=self.channel_awaited,
-            template=self.template,
-        )
-
     def _share(self, name: str) -> int:
-        return 0 if name in self.gone else self.shares[name]
+        return 0 if name in self.gone else self.placement.shares[name]
 
     def _reason(self, name: str) -> str:
         if self.desired.deleting:
@@ -173,7 +165,9 @@ class _Work:
         if name in decisions:
             return decisions[name].ledger
         before = self.ledger.regions[name]
-        return replace(before, unreadable_since=before.unreadable_since or self.observed.now)
+        # A share that is only guessed, because the region was never read, is not remembered.
+        share = None if before.share is None else self._share(name)
+        return replace(before, share=share, unreadable_since=before.unreadable_since or self.observed.now)
 
 
 _UNREADABLE = RegionPlan(desired=0, supply=0, pending=0, running=0, paused=0, draining=0, live=0, readable=False)
@@ -182,16 +176,32 @@ _UNREADABLE = RegionPlan(desired=0, supply=0, pending=0, running=0, paused=0, dr
 def _work(desired: Desired, observed: Observed, ledger: Ledger) -> _Work:
     known = _with_regions(desired, ledger)
     named = {region.name for region in desired.spec.regions}
-    gone = frozenset(name for name in known.regions if name not in named) | frozenset(moved_regions(desired, known))
-    return _Work(
-        desired,
-        observed,
-        known,
-        _shares(desired, observed, known),
-        gone,
-        _channel_awaited(desired, observed, known),
-        template_hash(desired.spec.template, desired.spec.queue),
-    )
+    moved = frozenset(moved_regions(desired, known))
+    gone = frozenset(name for name in known.regions if name not in named) | moved
+    awaited = _channel_awaited(desired, observed, known)
+    seen = _look(desired, observed, known)
+    sites = sites_of(desired, observed, known, seen, moved=moved, channel_awaited=awaited)
+    placement = place(wanted_replicas(desired), sites, desired.spec.placement.strategy, observed.reports)
+    template = template_hash(desired.spec.template, desired.spec.queue)
+    return _Work(desired, observed, known, seen, placement, gone, awaited, template)
+
+
+def _look(desired: Desired, observed: Observed, ledger: Ledger) -> dict[str, Seen]:
+    """All readable regions."""
+    revision = next_revision(ledger, observed.now)
+    readings = {name: observed.regions.get(name, _NOT_READ) for name in ledger.regions}
+    return {
+        name: look(
+            desired,
+            observed,
+            name,
+            listed=reading.value,
+            ledger=ledger.regions[name],
+            revision=revision + index,
+        )
+        for index, (name, reading) in enumerate(readings.items())
+        if isinstance(reading, Known)
+    }
 
 
 def _with_trials(desired: Desired, observed: Observed, situations: Mapping[str, Situation]) -> dict[str, Situation]:
@@ -234,28 +244,6 @@ def _with_regions(desired: Desired, ledger: Ledger) -> Ledger:
         for region in desired.spec.regions
     }
     return Ledger(regions | {name: region for name, region in ledger.regions.items() if name not in regions})
-
-
-def _shares(desired: Desired, observed: Observed, ledger: Ledger) -> dict[str, int]:
-    # A region that is emptied where it was before can hold nobody: the others take its share over.
-    moved = moved_regions(desired, ledger)
-    limits = [
-        Limits(region.name, 0, 0)
-        if region.name in moved
-        else Limits(region.name, region.min_replicas, region.max_replicas)
-        for region in desired.spec.regions
-    ]
-    shares = distribute(wanted_replicas(desired), limits)
-    held = {}
-    for region in limits:
-        known = ledger.regions[region.name]
-        if not isinstance(observed.regions.get(region.name), Known) and _long_unreadable(known, observed.now):
-            held[region.name] = region.most if known.reserved is None else known.reserved
-    return with_unreadable(shares, limits, held)
-
-
-def _long_unreadable(region: RegionLedger, now: datetime) -> bool:
-    return region.unreadable_since is not None and now - region.unreadable_since >= UNREADABLE_GRACE
 
 
 def _deletion(work: _Work) -> Plan:

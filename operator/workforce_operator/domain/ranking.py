@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from enum import IntEnum
 
 from jobq.control import State
 from workforce_operator.domain.counting import Count
@@ -17,7 +18,33 @@ from workforce_operator.domain.observed import Job, Phase
 
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
-_NEVER_RAN, _PAUSED, _REFUSES, _IDLE, _SILENT, _BUSY = range(6)
+
+class Loss(IntEnum):
+    """What is lost when a job leaves, the least first."""
+
+    NEVER_RAN = 0
+    PAUSED = 1
+    REFUSES = 2
+    """It takes no tasks anyway."""
+    IDLE = 3
+    SILENT = 4
+    """It has not reported: nobody knows."""
+    BUSY = 5
+
+    @property
+    def words(self) -> str:
+        """For people."""
+        return _WORDS[self]
+
+
+_WORDS = {
+    Loss.NEVER_RAN: "never ran",
+    Loss.PAUSED: "paused",
+    Loss.REFUSES: "taking no tasks",
+    Loss.IDLE: "idle",
+    Loss.SILENT: "not heard of",
+    Loss.BUSY: "busy",
+}
 
 
 def lay_off_order(count: Count, reports: Mapping[str, State], *, running: bool) -> tuple[Job, ...]:
@@ -42,15 +69,28 @@ def take_back_order(jobs: Iterable[Job], waves: Iterable[Wave], reports: Mapping
     return tuple(sorted(ordered, key=lambda job: (job.phase is not Phase.RUNNING, -revisions.get(job.sequence, 0))))
 
 
-def _lay_off_key(job: Job, report: State | None) -> tuple[int, float, int]:
+def loss_of(job: Job, report: State | None) -> Loss:
+    """What is lost when a job of the supply leaves."""
     if job.phase is Phase.PENDING:
-        return _NEVER_RAN, -(job.created or _LONG_AGO).timestamp(), -job.sequence
+        return Loss.NEVER_RAN
     if job.phase is Phase.PAUSED:
-        return _PAUSED, 0.0, -job.sequence
+        return Loss.PAUSED
     if report is None:
-        return _SILENT, 0.0, -job.sequence
+        return Loss.SILENT
     if not report.accepting:
-        return _REFUSES, 0.0, -job.sequence
-    if report.busy_slots == 0:
-        return _IDLE, 0.0, -job.sequence
-    return _BUSY, -(report.oldest_task_start or _LONG_AGO).timestamp(), -job.sequence
+        return Loss.REFUSES
+    return Loss.IDLE if report.busy_slots == 0 else Loss.BUSY
+
+
+def within_loss(job: Job, loss: Loss, report: State | None) -> float:
+    """Order of jobs that lose the same: the youngest, and of busy ones whose longest task is youngest, first."""
+    if loss is Loss.NEVER_RAN:
+        return -(job.created or _LONG_AGO).timestamp()
+    if loss is Loss.BUSY and report is not None:
+        return -(report.oldest_task_start or _LONG_AGO).timestamp()
+    return 0.0
+
+
+def _lay_off_key(job: Job, report: State | None) -> tuple[int, float, int]:
+    loss = loss_of(job, report)
+    return loss, within_loss(job, loss, report), -job.sequence

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -14,6 +15,7 @@ from workforce_operator.domain.counting import Count, count_jobs
 from workforce_operator.domain.hire import Hiring, hire, no_hiring
 from workforce_operator.domain.ledger import RegionLedger, Wave
 from workforce_operator.domain.orders import wave_actions
+from workforce_operator.domain.ranking import Loss
 from workforce_operator.domain.replace import evidence
 from workforce_operator.domain.shrink import Shrunk, lay_off, take_back
 from workforce_operator.domain.situation import Situation
@@ -89,6 +91,7 @@ def _finish(situation: Situation, shrunk: Shrunk, hiring: Hiring) -> Decision:
         numbers,
         hires=len(hires),
         lay_offs=len(shrunk.jobs) if situation.count.supply > situation.share else 0,
+        losses=shrunk.losses,
         waiting=_waiting(after, shrunk, hiring),
         retry_at=_earliest(
             numbers.retry_at, hiring.gate.retry_at, situation.backoff.retry_at if situation.backoff else None
@@ -165,12 +168,19 @@ def _waiting(situation: Situation, shrunk: Shrunk, hiring: Hiring) -> str | None
 def _notes(situation: Situation, shrunk: Shrunk, hiring: Hiring) -> tuple[Note, ...]:
     notes = []
     if shrunk.jobs and situation.count.supply > situation.share:
-        notes.append(Note("LayingOff", f"{situation.name}: laying off {len(shrunk.jobs)} ({situation.reason})"))
+        text = f"{situation.name}: laying off {len(shrunk.jobs)} ({situation.reason})"
+        notes.append(Note("LayingOff", f"{text}: {_losses(shrunk.losses)}"))
     elif shrunk.jobs:
         notes.append(Note("TakingBack", f"{situation.name}: taking back {len(shrunk.jobs)} that were to leave"))
     if hiring.fresh:
         notes.append(Note("Hiring", f"{situation.name}: hiring {hiring.fresh}"))
     return tuple(notes)
+
+
+def _losses(losses: Mapping[int, Loss]) -> str:
+    """What leaving loses, for people: "3 never ran, 1 idle"."""
+    numbers = Counter(losses.values())
+    return ", ".join(f"{numbers[loss]} {loss.words}" for loss in Loss if numbers[loss])
 
 
 def _earliest(*times: datetime | None) -> datetime | None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
 
 from workforce_operator.api.spec import DeadlineAction, DrainMode
 from workforce_operator.api.status import DrainState
 from workforce_operator.domain.actions import Action, CancelPending
+from workforce_operator.domain.counting import Count
+from workforce_operator.domain.desired import Desired
 from workforce_operator.domain.ledger import Wave
 from workforce_operator.domain.observed import Job, Phase
-from workforce_operator.domain.ranking import lay_off_order, take_back_order
+from workforce_operator.domain.ranking import Loss, lay_off_order, loss_of, take_back_order
 from workforce_operator.domain.recovery import restored_until, unheard
 from workforce_operator.domain.situation import Situation
 from workforce_operator.domain.waves import add, wave_id
@@ -24,12 +28,14 @@ class Shrunk:
         jobs: Jobs that were chosen in this pass.
         direct: Cancels that no wave announces, because there is no control channel.
         waiting: Why more is not done, for people.
+        losses: By sequence, what is lost by each job that was chosen to leave.
     """
 
     waves: tuple[Wave, ...]
     jobs: tuple[Job, ...] = ()
     direct: tuple[Action, ...] = ()
     waiting: str | None = None
+    losses: Mapping[int, Loss] = field(default_factory=dict)
 
 
 def lay_off(situation: Situation, excess: int) -> Shrunk:
@@ -58,7 +64,7 @@ def lay_off(situation: Situation, excess: int) -> Shrunk:
         deadline=situation.desired.drain_deadline(situation.now),
         reason=situation.reason,
     )
-    return Shrunk(add(waves, wave), victims, waiting=waiting)
+    return Shrunk(add(waves, wave), victims, waiting=waiting, losses=_losses(situation, victims))
 
 
 def take_back(situation: Situation, deficit: int) -> Shrunk:
@@ -66,8 +72,7 @@ def take_back(situation: Situation, deficit: int) -> Shrunk:
     waves = situation.ledger.waves
     if not situation.can_order:
         return Shrunk(waves)
-    recallable = {job for wave in waves if _recallable(situation, wave) for job in wave.jobs}
-    candidates = [job for job in situation.count.draining if job.sequence in recallable]
+    candidates = recallable(situation.desired, situation.count, waves, situation.now)
     chosen = take_back_order(candidates, waves, situation.reports)[:deficit]
     if not chosen:
         return Shrunk(waves)
@@ -83,6 +88,12 @@ def take_back(situation: Situation, deficit: int) -> Shrunk:
         reason="ScaleUp",
     )
     return Shrunk(add(waves, wave), chosen)
+
+
+def recallable(desired: Desired, count: Count, waves: Iterable[Wave], now: datetime) -> list[Job]:
+    """Draining jobs that may still be told to stay."""
+    jobs = {job for wave in waves if _recallable(desired, wave, now) for job in wave.jobs}
+    return [job for job in count.draining if job.sequence in jobs]
 
 
 def _victims(situation: Situation, excess: int) -> tuple[Job, ...]:
@@ -119,14 +130,18 @@ def _without_control(situation: Situation, excess: int) -> Shrunk:
     waiting = (
         f"{_workers(left)} running too many, and without spec.control they cannot be told to leave" if left else None
     )
-    return Shrunk(situation.ledger.waves, victims, cancels, waiting)
+    return Shrunk(situation.ledger.waves, victims, cancels, waiting, _losses(situation, victims))
 
 
-def _recallable(situation: Situation, wave: Wave) -> bool:
+def _losses(situation: Situation, victims: Iterable[Job]) -> dict[int, Loss]:
+    return {job.sequence: loss_of(job, situation.reports.get(job.name)) for job in victims}
+
+
+def _recallable(desired: Desired, wave: Wave, now: datetime) -> bool:
     """A drain that has turned into a checkpoint or a cancel at its deadline is not taken back."""
     if wave.state is not DrainState.SENT or wave.mode is not DrainMode.FINISH:
         return False
-    return situation.now < wave.deadline or situation.desired.spec.drain.on_deadline is DeadlineAction.WAIT
+    return now < wave.deadline or desired.spec.drain.on_deadline is DeadlineAction.WAIT
 
 
 def _workers(number: int) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from jobq.control import Exit, State
@@ -70,20 +70,29 @@ class Situation:
         return self.desired.spec.control is not None and isinstance(self.control, Known) and self.control.value
 
 
-def assess(
-    desired: Desired,
-    observed: Observed,
-    name: str,
-    listed: RegionJobs,
-    ledger: RegionLedger,
-    *,
-    share: int,
-    most: int,
-    revision: int,
-    reason: str,
-    channel_awaited: bool = False,
-    template: str,
-) -> Situation:
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One readable region before its share is decided.
+
+    Attributes:
+        listed: Everything that was read.
+        count: The jobs by what they count as, under the settled waves.
+        ledger: What was intended, less what has come to an end; its share is the one of before.
+        revision: For a wave that this pass makes.
+        drained: Sequences of all jobs that a wave knew when this pass began, those that have just ended included.
+    """
+
+    name: str
+    listed: RegionJobs
+    count: Count
+    ledger: RegionLedger
+    revision: int
+    drained: frozenset[int] = frozenset()
+
+
+def look(
+    desired: Desired, observed: Observed, name: str, *, listed: RegionJobs, ledger: RegionLedger, revision: int
+) -> Seen:
     """Settle the waves of a region and count its jobs."""
 
     def confirmed(sequence: int, revision: int) -> bool:
@@ -101,31 +110,42 @@ def assess(
     # A job under a name that was never reserved (a lost status, an operator of another time) is counted, and its
     # name is not given out again.
     next_sequence = None if ledger.next_sequence is None else max(ledger.next_sequence, raised)
+    settled = replace(
+        ledger, next_sequence=next_sequence, waves=waves, restored=restored, reserved=None, unreadable_since=None
+    )
+    known = frozenset(job for wave in ledger.waves for job in wave.jobs)
+    return Seen(name, listed, count_jobs(listed, waves), settled, revision, drained=known)
+
+
+def assess(
+    desired: Desired,
+    observed: Observed,
+    seen: Seen,
+    *,
+    share: int,
+    most: int,
+    reason: str,
+    template: str,
+    channel_awaited: bool = False,
+) -> Situation:
+    """The situation of a region once its share is known."""
+    # Whoever is here was hired once, whatever share that was for.
+    filled = min(share, max(seen.ledger.filled, seen.count.supply))
     return Situation(
         desired=desired,
-        name=name,
+        name=seen.name,
         share=share,
         most=most,
-        listed=listed,
-        count=count_jobs(listed, waves),
-        ledger=RegionLedger(
-            coordinates=ledger.coordinates,
-            next_sequence=next_sequence,
-            filled=min(ledger.filled, share),
-            hiring=ledger.hiring,
-            idle=ledger.idle,
-            failing=ledger.failing,
-            open_cohorts=ledger.open_cohorts,
-            waves=waves,
-            restored=restored,
-        ),
-        revision=revision,
+        listed=seen.listed,
+        count=seen.count,
+        ledger=replace(seen.ledger, share=share, filled=filled),
+        revision=seen.revision,
         reason=reason,
         now=observed.now,
         queue=observed.queue,
         control=observed.control,
         reports=observed.reports,
-        drained=frozenset(job for wave in ledger.waves for job in wave.jobs),
+        drained=seen.drained,
         channel_awaited=channel_awaited,
         last_words=observed.last_words,
         template=template,

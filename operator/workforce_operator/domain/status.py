@@ -115,7 +115,6 @@ def _region_fields(region: RegionStatus, seen: View) -> dict[str, Any]:
     if numbers is None:
         return {}
     return {
-        "desired": numbers.desired,
         "pending": numbers.pending,
         "running": numbers.running,
         "paused": numbers.paused,

@@ -18,6 +18,7 @@ _STATUS = f"{_DOMAIN}/test_status.py"
 _NUMBERS = f"{_STATUS}::test_numbers_are_those_of_supply_and_of_who_leaves"
 _LEDGER = f"{_STATUS}::test_the_ledger_survives_the_way_through_the_api_server"
 _HIRING = f"{_DOMAIN}/test_hiring.py"
+_PLACING = f"{_DOMAIN}/test_placing.py"
 _CONDITIONS = f"{_DOMAIN}/test_conditions.py"
 _ALL_CONDITIONS = f"{_CONDITIONS}::test_all_conditions_are_there_from_the_first_pass_in_the_documented_order"
 
@@ -59,6 +60,10 @@ EFFECTS = {
     "spec.regions[].topic": _COORDINATES,
     "spec.regions[].minReplicas": f"{_DOMAIN}/test_placement.py::test_replicas_are_spread_evenly_within_the_bounds",
     "spec.regions[].maxReplicas": f"{_HIRING}::test_the_cap_counts_every_name_that_may_have_a_job",
+    "spec.regions[].priority": f"{_PLACING}::test_priority_fills_the_region_with_the_higher_number_first",
+    "spec.regions[].weight": f"{_PLACING}::test_weighted_keeps_the_regions_in_proportion",
+    "spec.regions[].hourlyCost": f"{_PLACING}::test_cheapest_fills_the_cheaper_region_first",
+    "spec.placement.strategy": f"{_PLACING}::test_each_strategy_divides_growth_in_its_own_way",
     "spec.template.command": _FIELD_BY_FIELD,
     "spec.template.slots": _QUEUE_AND_CONTROL,
     "spec.template.environment.type": f"{_TEMPLATE}::test_a_template_that_is_incomplete_is_the_user_s_to_mend",
@@ -122,7 +127,7 @@ EFFECTS = {
     "status.regions[].coordinates.compute": _LEDGER,
     "status.regions[].coordinates.experiment": _LEDGER,
     "status.regions[].coordinates.topic": _LEDGER,
-    "status.regions[].desired": _NUMBERS,
+    "status.regions[].desired": f"{_PLACING}::test_a_share_is_remembered_and_a_restart_moves_nothing",
     "status.regions[].pending": _NUMBERS,
     "status.regions[].running": _NUMBERS,
     "status.regions[].paused": _NUMBERS,

@@ -102,6 +102,10 @@ def test_defaults_are_in_the_spec_only():
     defaults = {path: node["default"] for path, node in all_nodes("spec").items() if "default" in node}
     assert defaults == {
         "spec.regions[].minReplicas": 0,
+        "spec.regions[].priority": 0,
+        "spec.regions[].weight": 1,
+        "spec.placement": {},
+        "spec.placement.strategy": "CapacityAware",
         "spec.template.command": "workforce-agent run",
         "spec.template.slots": 1,
         "spec.template.outputs.*.type": "uri_folder",

@@ -224,7 +224,7 @@ def test_a_cohort_stays_open_while_its_ends_decide_about_replacements():
 
 
 def test_a_closed_cohort_does_not_open_again_because_it_is_not_listed():
-    known = ledger(one=entry(200, filled=0, open_cohorts=frozenset()))
+    known = ledger(one=entry(200, share=0, filled=0, open_cohorts=frozenset()))
     decided = plan(desired(replicas=0), observed(one=jobs()), known)
     assert decided.ledger == known
 
@@ -250,7 +250,7 @@ def test_planning_on_the_result_of_a_hire_does_nothing():
 
 
 def test_an_unreadable_region_is_left_as_it_is():
-    known = ledger(one=entry(5, filled=5, hiring=(3, 4)), two=entry(5, "two", filled=5))
+    known = ledger(one=entry(5, share=5, filled=5, hiring=(3, 4)), two=entry(5, "two", share=5, filled=5))
     both = desired(replicas=10, regions=regions(one=5, two=5))
     decided = plan(both, observed(one=None, two=jobs(*running(5))), known)
     assert decided.actions == ()

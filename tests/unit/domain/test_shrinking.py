@@ -281,7 +281,7 @@ def test_taking_back_needs_a_higher_revision():
 
 
 def test_a_recall_is_repeated_until_it_is_confirmed():
-    known = ledger(one=entry(1, filled=1, waves=(wave(0, state=RECALLED, revision=9),)))
+    known = ledger(one=entry(1, share=1, filled=1, waves=(wave(0, state=RECALLED, revision=9),)))
     here = jobs(*running(1))
     silent = plan(desired(replicas=1), observed(one=here), known)
     assert orders(silent) == {name_of(0): "accept-new-tasks"}
@@ -326,7 +326,8 @@ def test_nobody_is_taken_back_while_scaling_up_is_suspended():
 
 def test_people_hear_of_layoffs_and_recalls_once():
     first = plan(desired(replicas=1), observed(one=jobs(*running(3))), ledger(one=entry(3)))
-    assert [(note.reason, note.message) for note in first.notes] == [("LayingOff", "one: laying off 2 (ScaleDown)")]
+    (note,) = first.notes
+    assert (note.reason, note.message) == ("LayingOff", "one: laying off 2 (ScaleDown): 2 not heard of")
     assert plan(desired(replicas=1), observed(one=jobs(*running(3))), first.ledger).notes == ()
     back = plan(desired(replicas=3), observed(one=jobs(*running(3))), first.ledger)
     assert [note.reason for note in back.notes] == ["TakingBack"]

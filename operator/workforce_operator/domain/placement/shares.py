@@ -1,0 +1,167 @@
+"""Each region's share of the desired number. Sticky: without a reason no share changes.
+
+The order of a pass: shares that are not known begin at the supply that is there; a region that may have fewer, or that
+cannot be read for long, gives away what it may not or does not have; a worker too many in one region stands in for one
+that is missing in another; minReplicas; then growth by the strategy, or shrinking by the victims. Growth goes first to
+where workers can be taken back. So an unchanged world changes nothing, and a restart neither.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from jobq.control import State
+from workforce_operator.api.spec import Strategy
+from workforce_operator.domain.placement.even import Slot, raised
+from workforce_operator.domain.placement.sites import Placement, Shift, Site, Why
+from workforce_operator.domain.placement.strategies import cost, grow
+from workforce_operator.domain.placement.victims import cut_vacancies, cut_victims
+
+
+def place(
+    wanted: int, sites: Sequence[Site], strategy: Strategy, reports: Mapping[str, State] | None = None
+) -> Placement:
+    """Decide the shares of all regions of the spec.
+
+    Args:
+        wanted: Replicas wanted, at most the sum of all maxReplicas.
+        sites: The regions in the spec's order.
+        strategy: How growth is divided.
+        reports: What workers said, by job name.
+    """
+    book = _Book(wanted, sites)
+    book.begin()
+    book.keep()
+    book.raise_to_floors()
+    missing = wanted - book.total
+    if missing > 0:
+        book.take_back(missing)
+        book.grow(wanted - book.total, strategy)
+    elif missing < 0:
+        book.shrink(-missing, reports or {})
+    return Placement(
+        book.shares,
+        tuple(book.shifts),
+        unplaced=max(0, wanted - book.total),
+        postponed=max(0, book.total - wanted),
+    )
+
+
+def even_shares(replicas: int, sites: Sequence[Site]) -> dict[str, int]:
+    """Shares by region name, as if each replica in turn went to the region that has the fewest and has room.
+
+    Every region starts at its minReplicas if there are enough replicas for all of them, else at zero. What exceeds
+    the sum of maxReplicas is left out.
+    """
+    enough = replicas >= sum(site.least for site in sites)
+    slots = [Slot(site.name, min(site.least, site.most) if enough else 0, site.most) for site in sites]
+    return raised(replicas - sum(slot.start for slot in slots), slots)
+
+
+class _Book:
+    """The shares while they are decided, with every change and its reason."""
+
+    def __init__(self, wanted: int, sites: Sequence[Site]) -> None:
+        self._wanted, self._sites = wanted, sites
+        enough = wanted >= sum(site.least for site in sites)
+        self._floors = {site.name: min(site.least, site.most) if enough else 0 for site in sites}
+        self.shares: dict[str, int] = {}
+        self.shifts: list[Shift] = []
+
+    @property
+    def total(self) -> int:
+        """Sum of all shares."""
+        return sum(self.shares.values())
+
+    def begin(self) -> None:
+        """The shares as they were, less what regions may not, or surely do not, have.
+
+        A region that was never read may hold anything. It counts as if it had an even part, as long as that lasts.
+        """
+        even = even_shares(self._wanted, self._sites) if any(_was_never_read(site) for site in self._sites) else {}
+        for site in self._sites:
+            known = site.share if site.share is not None else even[site.name] if not site.readable else site.supply
+            self.shares[site.name] = known
+            if site.share is None and site.readable:
+                self._note(site.name, known, Why.FOUND)
+            self._change(site.name, min(0, site.most - known), Why.LIMIT)
+            if site.held is not None:
+                self._change(site.name, min(0, site.held - self.shares[site.name]), Why.UNREADABLE)
+
+    def keep(self) -> None:
+        """Move places that nobody holds, and growth, to where somebody is too many."""
+        beyond = {
+            site.name: min(site.supply, site.most) - self.shares[site.name]
+            for site in self._sites
+            if min(site.supply, site.most) > self.shares[site.name]
+        }
+        if not beyond:
+            return
+        growth = max(0, self._wanted - self.total)
+        readable = [site for site in self._sites if site.readable and site.name not in beyond]
+        held = self._at_least({site.name: site.perhaps for site in readable})
+        cuts = cut_vacancies(sum(beyond.values()) - growth, readable, self.shares, held)
+        self._change_all({name: -number for name, number in cuts.items()}, Why.KEPT)
+        left = sum(cuts.values()) + growth
+        for site in sorted(self._sites, key=cost):
+            part = min(left, beyond.get(site.name, 0))
+            self._change(site.name, part, Why.KEPT)
+            left -= part
+
+    def raise_to_floors(self) -> None:
+        """Give regions their minReplicas; what is too many then is taken where it costs least."""
+        for site in self._open_sites():
+            self._change(site.name, max(0, self._floors[site.name] - self.shares[site.name]), Why.MIN_REPLICAS)
+
+    def take_back(self, missing: int) -> None:
+        """Grow where workers that were told to leave can stay."""
+        for site in sorted(self._open_sites(), key=cost):
+            part = min(missing, site.back, max(0, site.most - self.shares[site.name]))
+            self._change(site.name, part, Why.TAKEN_BACK)
+            missing -= part
+
+    def grow(self, missing: int, strategy: Strategy) -> None:
+        """Grow by the strategy, as far as there is room."""
+        after = grow(strategy, missing, self._open_sites(), self.shares)
+        self._change_all({name: number - self.shares[name] for name, number in after.items()}, Why.GROWTH)
+
+    def shrink(self, excess: int, reports: Mapping[str, State]) -> None:
+        """Give up places that nobody holds, then those that perhaps somebody holds, then those of the least loss.
+
+        Regions and names that cannot be read count as nothing when others are laid off: their workers may be gone.
+        What is too many because of a region that cannot be read is decided when it can be.
+        """
+        readable = [site for site in self._sites if site.readable]
+        for held in ({site.name: site.perhaps for site in readable}, {site.name: site.supply for site in readable}):
+            vacancies = cut_vacancies(excess, readable, self.shares, self._at_least(held))
+            self._change_all({name: -number for name, number in vacancies.items()}, Why.SHRINK)
+            excess -= sum(vacancies.values())
+        excess = min(excess, sum(self.shares[site.name] for site in readable) - self._wanted)
+        if excess > 0:
+            victims = cut_victims(excess, readable, self.shares, self._floors, reports)
+            self._change_all({name: -number for name, number in victims.items()}, Why.SHRINK)
+
+    def _at_least(self, held: Mapping[str, int]) -> dict[str, int]:
+        """What a share does not fall below while only places are given up that nobody holds."""
+        return {name: max(number, self._floors[name]) for name, number in held.items()}
+
+    def _open_sites(self) -> list[Site]:
+        """Where somebody may be hired now."""
+        return [site for site in self._sites if site.readable]
+
+    def _change_all(self, changes: Mapping[str, int], why: Why) -> None:
+        for site in self._sites:
+            self._change(site.name, changes.get(site.name, 0), why)
+
+    def _change(self, name: str, change: int, why: Why) -> None:
+        if change:
+            self.shares[name] += change
+            self._note(name, change, why)
+
+    def _note(self, name: str, change: int, why: Why) -> None:
+        if change:
+            self.shifts.append(Shift(name, change, why))
+
+
+def _was_never_read(site: Site) -> bool:
+    return site.share is None and not site.readable
