@@ -11,9 +11,21 @@ from hypothesis import strategies as st
 
 from tests.property.strategies import LATER, NOW, Case, cases
 from tests.property.world import World
-from tests.support.planning import cancels, desired, entry, hires, job, jobs, ledger, observed, regions, running
+from tests.support.planning import (
+    cancels,
+    desired,
+    entry,
+    hires,
+    job,
+    jobs,
+    ledger,
+    observed,
+    regions,
+    resumed,
+    running,
+)
 from workforce_operator.api.status import DrainState, WorkforceStatus
-from workforce_operator.domain.actions import CancelPending, Hire, Plan, SendOrder
+from workforce_operator.domain.actions import CancelPending, Hire, Plan, Resume, SendOrder
 from workforce_operator.domain.counting import count_jobs
 from workforce_operator.domain.ledger import read_ledger, to_ranges, write_ledger
 from workforce_operator.domain.observed import Job, Known, Observed, Phase, RegionJobs
@@ -107,7 +119,8 @@ def after_acting(case: Case, answer: Plan) -> Observed:
         Job(action.job, action.sequence, "Queued", created=NOW) for action in answer.actions if isinstance(action, Hire)
     ]
     gone = {action.job for action in answer.actions if isinstance(action, CancelPending)}
-    old = [replace(each, state="CancelRequested") if each.name in gone else each for each in listed(case).jobs]
+    states = dict.fromkeys(gone, "CancelRequested") | dict.fromkeys(resumed(answer), "Queued")
+    old = [replace(each, state=states.get(each.name, each.state)) for each in listed(case).jobs]
     absent = listed(case).absent - {each.sequence for each in new}
     here = jobs(*old, *new, absent=absent, unread=listed(case).unread)
     return observed_again(case, here)
@@ -209,3 +222,21 @@ def test_ranges_hold_exactly_their_numbers(numbers: frozenset[int]):
     ranges = to_ranges(numbers)
     assert {number for first, last in ranges for number in range(first, last + 1)} == numbers
     assert all(later[0] > earlier[1] + 1 for earlier, later in pairwise(ranges))
+
+
+@given(cases())
+def test_rule_4_paused_jobs_are_resumed_before_anybody_is_hired_and_never_more_than_are_wanted(case: Case):
+    answer = decided(case)
+    after = count_jobs(listed(case), answer.ledger.regions["one"].waves)
+    names = resumed(answer)
+    stays = {each.name for each in after.paused} - {
+        action.job for action in answer.actions if isinstance(action, CancelPending)
+    }
+    assert len(set(names)) == len(names)
+    assert set(names) <= stays
+    share = answer.regions["one"].desired
+    assert len(names) <= max(0, share - len(after.running) - len(after.pending))
+    if hires(answer):
+        assert set(names) == {each.name for each in after.paused}
+        kinds = [type(action) for action in answer.actions if isinstance(action, Hire | Resume)]
+        assert kinds == sorted(kinds, key=lambda kind: kind is Hire)

@@ -17,7 +17,7 @@ from jobq.names import COHORT_SIZE
 from tests.support.workforces import region, spec
 from workforce_operator.api.spec import WorkforceSpec
 from workforce_operator.api.status import WorkforceStatus
-from workforce_operator.domain.actions import Action, Cancel, CancelPending, Hire, Plan, SendOrder
+from workforce_operator.domain.actions import Action, Cancel, CancelPending, Hire, Plan, Resume, SendOrder
 from workforce_operator.domain.desired import Desired, region_places
 from workforce_operator.domain.ledger import Ledger, RegionLedger, read_ledger
 from workforce_operator.domain.observed import Job, Known, Observed, Phase, QueueDepth, RegionJobs, Unknown, phase_of
@@ -253,6 +253,8 @@ class World:
                 assert job is not None
                 self._check_may_cancel(job)
                 self.end(job, "Canceled")
+            case Resume():
+                raise AssertionError("nothing is paused here")
         self._written(faults)
 
     def _send(self, action: SendOrder, faults: Faults) -> bool:

@@ -24,7 +24,7 @@ import pytest
 import yaml
 
 from tests.support.kubernetes import Cluster, wait_until
-from workforce_local.config import ComputeConfig, LocalConfig, TimingConfig, WorkspaceConfig
+from workforce_local.config import ComputeConfig, LocalConfig, TimingConfig, VirtualClusterConfig, WorkspaceConfig
 from workforce_local.parts import AzurePart, StoragePart
 from workforce_local.processes import guarded
 from workforce_local.supervisor import Started
@@ -46,10 +46,11 @@ TIMING = TimingConfig(
 
 
 def config() -> LocalConfig:
-    """Two regions of forty nodes."""
+    """Two regions of forty nodes, and a virtual cluster."""
     computes = (ComputeConfig(name="cluster", max_nodes=40), ComputeConfig(name="small", max_nodes=1))
     workspaces = tuple(WorkspaceConfig(name=f"ws-{name}", location=name, computes=computes) for name in REGIONS)
-    return LocalConfig(workspaces=workspaces, timing=TIMING)
+    virtual = (VirtualClusterConfig(name="vc", max_nodes=8),)
+    return LocalConfig(workspaces=workspaces, virtual_clusters=virtual, timing=TIMING)
 
 
 @dataclass
@@ -85,15 +86,21 @@ class AzureProgram:
         """Every request that the resource manager has got."""
         return self._inspect("requests")
 
-    def _inspect(self, what: str) -> Any:
+    def happen(self, what: str, **order: Any) -> Any:
+        """Let something happen in Azure, as ``pause`` to a ``job``."""
+        return self._inspect(what, json.dumps(order).encode())
+
+    def _inspect(self, what: str, order: bytes | None = None) -> Any:
         cloud = json.loads(Path(self.exports["WORKFORCE_CLOUD"]).read_text())
         token = (self.folder / "azure" / "admin.token").read_text()
         request = urllib.request.Request(
-            f"{cloud['resourceManager']}/_local/{what}", headers={"Authorization": f"Bearer {token}"}
+            f"{cloud['resourceManager']}/_local/{what}",
+            data=order,
+            headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
         )
         context = ssl.create_default_context(cafile=cloud["caBundle"])
         with urllib.request.urlopen(request, timeout=30, context=context) as answer:
-            return json.load(answer)
+            return json.loads(answer.read() or "null")
 
 
 def azure_program(folder: Path, storage: StoragePart | None = None) -> AzureProgram:

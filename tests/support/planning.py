@@ -10,7 +10,7 @@ from jobq.control import Exit, State
 from tests.support import workforces
 from workforce_operator.api.spec import DrainMode, WorkforceSpec
 from workforce_operator.api.status import DrainState, RegionCoordinates
-from workforce_operator.domain.actions import Cancel, CancelPending, Hire, Plan, SendOrder
+from workforce_operator.domain.actions import Cancel, CancelPending, Hire, Plan, Resume, SendOrder
 from workforce_operator.domain.desired import Desired
 from workforce_operator.domain.ledger import Ledger, RegionLedger, Wave
 from workforce_operator.domain.observed import Job, Known, Observed, QueueDepth, RegionJobs, Unknown
@@ -158,3 +158,7 @@ def pending_cancels(plan: Plan) -> list[str]:
 
 def cancels(plan: Plan) -> list[str]:
     return [action.job for action in plan.actions if isinstance(action, Cancel)]
+
+
+def resumed(plan: Plan) -> list[str]:
+    return [action.job for action in plan.actions if isinstance(action, Resume)]

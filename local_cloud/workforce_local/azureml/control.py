@@ -122,6 +122,10 @@ class Control:
         if found.life is None or not found.life.resume():
             raise LookupError(f"job {job} is {found.status}, not Paused")
 
+    def use_up(self, job: str) -> None:
+        """From now on a virtual cluster grants this job no more execution time: once it is paused, it stays so."""
+        self._job(job).used_up = True
+
     def report_status(self, job: str, status: str | None) -> None:
         """Answer this word instead of a job's status, for words that nobody expects; None is the truth again."""
         self._job(job).report(status)

@@ -8,6 +8,7 @@ Bodies are JSON objects in camelCase; wrong ones are answered 400 with the field
     POST /_local/lose-node          {target}
     POST /_local/pause              {job}
     POST /_local/resume             {job}
+    POST /_local/use-up             {job}
     POST /_local/report-status      {job, status?}
     POST /_local/set-quota          {location, cores?}
     POST /_local/set-shared         {workspace?, compute, nodes}
@@ -159,6 +160,7 @@ def control_routes(token: str, control: Control) -> list[web.RouteDef]:
         post("lose-node", _Target, lambda it: control.lose_node(it.target)),
         post("pause", _JobOrder, lambda it: control.pause(it.job)),
         post("resume", _JobOrder, lambda it: control.resume(it.job)),
+        post("use-up", _JobOrder, lambda it: control.use_up(it.job)),
         post("report-status", _Report, lambda it: control.report_status(it.job, it.status)),
         post("set-quota", _Quota, lambda it: control.set_quota(it.location, it.cores)),
         post("set-shared", _Shared, lambda it: control.set_shared(it.workspace, it.compute, it.nodes)),

@@ -71,6 +71,8 @@ class Job:
     life: Life | None = field(default=None, repr=False)
     attempt: int = 0
     """How often it was started."""
+    used_up: bool = False
+    """Whether it has had all the execution time that a virtual cluster grants, however long it ran."""
     reported: str | None = None
     """A status that is answered instead of the real one, for words that a client does not know."""
     _encoded: bytes | None = field(default=None, repr=False)

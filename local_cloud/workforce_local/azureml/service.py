@@ -226,7 +226,8 @@ class MachineLearning:
         for compute in self.fleet.virtual.values():
             if compute.virtual is not None and job.place == ("", compute.config.name):
                 hours = compute.virtual.max_execution_hours
-                return hours if job.ran_seconds(self._clock()) > 3600 * hours else None
+                used_up = job.used_up or job.ran_seconds(self._clock()) > 3600 * hours
+                return hours if used_up else None
         return None
 
     def delete_job(self, workspace: Workspace, name: str) -> None:

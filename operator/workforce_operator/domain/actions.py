@@ -51,7 +51,15 @@ class Cancel:
     reason: str
 
 
-Action = Hire | SendOrder | CancelPending | Cancel
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """Let a paused job wait for a node again; one that has used up its execution time is cancelled, and replaced."""
+
+    region: str
+    job: str
+
+
+Action = Hire | SendOrder | CancelPending | Cancel | Resume
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +96,7 @@ class RegionPlan:
     draining: int
     live: int
     readable: bool = True
+    resumes: int = 0
     hires: int = 0
     lay_offs: int = 0
     waiting: str | None = None
@@ -108,7 +117,7 @@ class Plan:
 
     Attributes:
         ledger: To be written before any action, if it differs from the one read.
-        actions: To be executed in this order of kinds: orders and cancels, then hires.
+        actions: To be executed in this order of kinds: orders and cancels, then resumes, then hires.
         desired: Worker jobs wanted now, over all regions.
         regions: Numbers by region name.
         channel_awaited: Nobody is hired before the control channel is ready for the first time.

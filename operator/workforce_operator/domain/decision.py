@@ -212,11 +212,13 @@ def _region(name: str, numbers: RegionPlan) -> Iterable[Step]:
     compared = f"{numbers.desired} wanted, {numbers.supply + numbers.lay_offs} there"
     if numbers.lay_offs:
         yield Step(about=name, rule=3, text=f"{compared}: {numbers.lay_offs} laid off")
+    if numbers.resumes:
+        yield Step(about=name, rule=4, text=f"{compared}: {numbers.resumes} of {numbers.paused} paused ones resumed")
     if numbers.hires:
         yield Step(about=name, rule=4, text=f"{compared}: {numbers.hires} hired")
     if numbers.waiting:
         yield Step(about=name, rule=_waiting_rule(numbers), text=f"{compared}: {numbers.waiting}")
-    elif not numbers.lay_offs and not numbers.hires and numbers.supply != numbers.desired:
+    elif not (numbers.lay_offs or numbers.resumes or numbers.hires) and numbers.supply != numbers.desired:
         yield Step(about=name, text=compared)
 
 

@@ -14,6 +14,7 @@ _WORDS = {
     "recall": "told to stay",
     "cancel_pending": "cancelled before they ran",
     "cancel": "cancelled",
+    "resume": "resumed",
 }
 _RESULTS = {
     "not_needed": "not needed any more",

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from workforce_operator.api.spec import DeletionPolicy, Suspend
-from workforce_operator.domain.actions import Action, Hire, Note, Plan, RegionPlan
+from workforce_operator.domain.actions import Action, Hire, Note, Plan, RegionPlan, Resume
 from workforce_operator.domain.deletion import GRACE, end_of_deletion, last_actions
 from workforce_operator.domain.desired import Desired, moved_regions
 from workforce_operator.domain.ledger import Ledger, RegionLedger
@@ -276,5 +276,5 @@ def _earliest_after(now: datetime, regular: datetime | None, deadline: datetime 
 
 
 def _in_order(actions: Iterable[Action]) -> tuple[Action, ...]:
-    """Orders and cancels first, then hires."""
-    return tuple(sorted(actions, key=lambda action: isinstance(action, Hire)))
+    """Orders and cancels first, then resumes, then hires."""
+    return tuple(sorted(actions, key=lambda action: (isinstance(action, Hire), isinstance(action, Resume))))

@@ -53,9 +53,10 @@ def lay_off_order(count: Count, reports: Mapping[str, State], *, running: bool) 
     Args:
         count: The region's jobs.
         reports: What workers said, by job name.
-        running: Whether running jobs may be laid off at all; without a control channel they may not.
+        running: Whether running jobs may be laid off at all; without a control channel they may not. A paused job has
+            given its tasks back and has no process.
     """
-    jobs = (*count.pending, *count.paused, *count.running) if running else count.pending
+    jobs = (*count.pending, *count.paused, *count.running) if running else (*count.pending, *count.paused)
     return tuple(sorted(jobs, key=lambda job: _lay_off_key(job, reports.get(job.name))))
 
 

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from workforce_operator.api.spec import DeadlineAction
 from workforce_operator.api.status import DrainState
-from workforce_operator.domain.actions import Action, Hire, Note, RegionPlan
+from workforce_operator.domain.actions import Action, Hire, Note, RegionPlan, Resume
 from workforce_operator.domain.cohorts import open_cohorts
 from workforce_operator.domain.counting import Count, count_jobs
 from workforce_operator.domain.hire import Hiring, hire, no_hiring
@@ -17,6 +17,7 @@ from workforce_operator.domain.ledger import RegionLedger, Wave
 from workforce_operator.domain.orders import wave_actions
 from workforce_operator.domain.ranking import Loss
 from workforce_operator.domain.replace import evidence
+from workforce_operator.domain.resume import resumes
 from workforce_operator.domain.shrink import Shrunk, lay_off, take_back
 from workforce_operator.domain.situation import Situation
 from workforce_operator.domain.waves import RECALL_ENDS_AFTER
@@ -85,10 +86,12 @@ def _finish(situation: Situation, shrunk: Shrunk, hiring: Hiring) -> Decision:
         Hire(situation.name, situation.desired.job_name(situation.name, sequence), sequence)
         for sequence in hiring.sequences
     )
+    resumed = resumes(situation, after.count, shrunk)
     orders = wave_actions(situation.desired, situation.name, shrunk.waves, after.count, situation.now)
     numbers = _numbers(after, shrunk.waves)
     numbers = replace(
         numbers,
+        resumes=len(resumed),
         hires=len(hires),
         lay_offs=len(shrunk.jobs) if situation.count.supply > situation.share else 0,
         losses=shrunk.losses,
@@ -103,8 +106,9 @@ def _finish(situation: Situation, shrunk: Shrunk, hiring: Hiring) -> Decision:
         blind=hiring.gate.blind,
         template_backoff=situation.backoff,
     )
-    actions = (*shrunk.direct, *orders, *hires)
-    return Decision(_remembered(after, ledger), numbers, after.count, actions, _notes(situation, shrunk, hiring))
+    notes = _notes(situation, shrunk, resumed, hiring)
+    actions = (*shrunk.direct, *orders, *resumed, *hires)
+    return Decision(_remembered(after, ledger), numbers, after.count, actions, notes)
 
 
 def _remembered(situation: Situation, ledger: RegionLedger) -> RegionLedger:
@@ -165,13 +169,15 @@ def _waiting(situation: Situation, shrunk: Shrunk, hiring: Hiring) -> str | None
     return None
 
 
-def _notes(situation: Situation, shrunk: Shrunk, hiring: Hiring) -> tuple[Note, ...]:
+def _notes(situation: Situation, shrunk: Shrunk, resumed: tuple[Resume, ...], hiring: Hiring) -> tuple[Note, ...]:
     notes = []
     if shrunk.jobs and situation.count.supply > situation.share:
         text = f"{situation.name}: laying off {len(shrunk.jobs)} ({situation.reason})"
         notes.append(Note("LayingOff", f"{text}: {_losses(shrunk.losses)}"))
     elif shrunk.jobs:
         notes.append(Note("TakingBack", f"{situation.name}: taking back {len(shrunk.jobs)} that were to leave"))
+    if resumed:
+        notes.append(Note("Resuming", f"{situation.name}: resuming {len(resumed)} that were paused"))
     if hiring.fresh:
         notes.append(Note("Hiring", f"{situation.name}: hiring {hiring.fresh}"))
     return tuple(notes)

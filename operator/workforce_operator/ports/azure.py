@@ -80,6 +80,14 @@ class WorkerJobs(Protocol):
         """
         ...
 
+    async def resume(self, place: Workplace, name: str) -> bool:
+        """Let a paused job wait for a node again. Idempotent: a job that is not paused (any more) is no error.
+
+        Returns:
+            False if it has used up its execution time: it will never run again, and is to be cancelled.
+        """
+        ...
+
     async def cancel(self, place: Workplace, name: str) -> None:
         """Ask for the job's end. Idempotent: an ended or missing job is no error."""
         ...

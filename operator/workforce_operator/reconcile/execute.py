@@ -1,8 +1,8 @@
-"""Carries out a plan's actions: lay-offs first, then hires, each action once, each failure kept to itself.
+"""Carries out a plan's actions: lay-offs, then resumes, then hires; each action once, each failure kept to itself.
 
-It decides nothing. Hires go out in batches of 1, 2, 4, … per region and stop at the first batch with a failure: a
-region without quota is asked once, not a thousand times. Whatever is not begun when the time is up is left to the next
-pass, which sees the world anew.
+It decides nothing. Resumes and hires go out in batches of 1, 2, 4, … per region and stop at the first batch with a
+failure: a region without quota is asked once, not a thousand times. Whatever is not begun when the time is up is left
+to the next pass, which sees the world anew.
 
 Invariants: an order is confirmed before its job is cancelled, and the job is read in between and cancelled only if it
 still waits; one process never sends the same message id twice; nothing here sleeps to see its own writes.
@@ -20,7 +20,7 @@ import structlog
 
 from jobq.control import Operation
 from workforce_operator.api.spec import Control
-from workforce_operator.domain.actions import Action, Cancel, CancelPending, Hire, SendOrder
+from workforce_operator.domain.actions import Action, Cancel, CancelPending, Hire, Resume, SendOrder
 from workforce_operator.domain.errors import Fenced, OperatorError, Throttled, Unavailable
 from workforce_operator.domain.observed import Phase
 from workforce_operator.ports.azure import ControlChannel, JobBody, WorkerJobs, Workplace
@@ -39,6 +39,9 @@ BEGIN_SECONDS = 30.0
 
 REMEMBERED_MESSAGES = 50_000
 """Message ids kept in memory. A forgotten one is sent again, which the receiver's duplicate detection swallows."""
+
+RESUMED_SECONDS = 60.0
+"""A resume that the service has taken is not asked for again so soon: lists may go on showing the job as paused."""
 
 _WAITING = frozenset({Phase.PENDING, Phase.PAUSED})
 
@@ -92,12 +95,14 @@ class Executor:
         self._jobs, self._control, self._telemetry, self._absences = jobs, control, telemetry, absences
         self._seconds, self._clock = begin_seconds, clock
         self._sent: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._resumed: OrderedDict[str, float] = OrderedDict()
 
     async def execute(self, work: Work) -> list[Done]:
         """Execute all actions. Raises only `Fenced`: every other failure is in what is returned."""
         deadline = self._clock() + self._seconds
         done = await self._lay_off(work, deadline)
-        done += await self._hire(work, deadline)
+        for kind in (Resume, Hire):
+            done += await self._in_batches(work, kind, deadline)
         for each in done:
             self._telemetry.acted(kind_of(each.action), each.result)
         return done
@@ -106,7 +111,7 @@ class Executor:
         # Several actions on one job keep their order; different jobs wait for nobody.
         by_job: dict[tuple[str, str], list[SendOrder | CancelPending | Cancel]] = {}
         for action in work.actions:
-            if not isinstance(action, Hire):
+            if not isinstance(action, Hire | Resume):
                 by_job.setdefault((action.region, action.job), []).append(action)
 
         async def one_job(actions: list[SendOrder | CancelPending | Cancel]) -> list[Done]:
@@ -117,29 +122,30 @@ class Executor:
         groups = await together((one_job(actions) for actions in by_job.values()), at_once=LAY_OFFS_AT_ONCE)
         return [each for group in groups for each in group]
 
-    async def _hire(self, work: Work, deadline: float) -> list[Done]:
-        by_region: dict[str, list[Hire]] = {}
+    async def _in_batches(self, work: Work, kind: type[Hire | Resume], deadline: float) -> list[Done]:
+        by_region: dict[str, list[Hire | Resume]] = {}
         for action in work.actions:
-            if isinstance(action, Hire):
+            if isinstance(action, kind):
                 by_region.setdefault(action.region, []).append(action)
-        regions = await together(self._hire_in(work, hires, deadline) for hires in by_region.values())
+        regions = await together(self._in_region(work, actions, deadline) for actions in by_region.values())
         return [each for region in regions for each in region]
 
-    async def _hire_in(self, work: Work, hires: list[Hire], deadline: float) -> list[Done]:
-        """Hire in one region, slowly at first."""
+    async def _in_region(self, work: Work, actions: list[Hire | Resume], deadline: float) -> list[Done]:
+        """Resume or hire in one region, slowly at first."""
         done: list[Done] = []
         size = 1
-        while len(done) < len(hires) and self._clock() <= deadline:
-            batch = hires[len(done) : len(done) + size]
-            done += await together(self._attempt(work, hire) for hire in batch)
+        while len(done) < len(actions) and self._clock() <= deadline:
+            batch = actions[len(done) : len(done) + size]
+            done += await together(self._attempt(work, action) for action in batch)
             if any(each.result is ActionResult.FAILED for each in done[-len(batch) :]):
                 break
             size = min(size * 2, MAX_BATCH)
-        left = hires[len(done) :]
-        for hire in left:
-            # Its name is reserved and nothing was sent under it: the next pass need not ask whether it exists.
-            self._absences.note(work.places[hire.region].prefix, hire.sequence)
-        return done + [Done(hire, ActionResult.PUT_OFF) for hire in left]
+        left = actions[len(done) :]
+        for action in left:
+            if isinstance(action, Hire):
+                # Its name is reserved and nothing was sent under it: the next pass need not ask whether it exists.
+                self._absences.note(work.places[action.region].prefix, action.sequence)
+        return done + [Done(action, ActionResult.PUT_OFF) for action in left]
 
     async def _attempt(self, work: Work, action: Action) -> Done:
         kind, ordering = kind_of(action), True
@@ -163,7 +169,7 @@ class Executor:
         order = action if isinstance(action, SendOrder) else action.order if isinstance(action, CancelPending) else None
         return ActionResult.NOT_NEEDED if order is None else await self._send(work, order)
 
-    async def _act(self, work: Work, action: Hire | CancelPending | Cancel) -> ActionResult:
+    async def _act(self, work: Work, action: Hire | CancelPending | Cancel | Resume) -> ActionResult:
         place = work.places[action.region]
         match action:
             case Hire():
@@ -173,6 +179,20 @@ class Executor:
             case Cancel():
                 await self._jobs.cancel(place, action.job)
                 return ActionResult.DONE
+            case Resume():
+                return await self._resume(place, action.job)
+
+    async def _resume(self, place: Workplace, name: str) -> ActionResult:
+        if self._resumed.get(name, -RESUMED_SECONDS) > self._clock() - RESUMED_SECONDS:
+            return ActionResult.NOT_NEEDED
+        if not await self._jobs.resume(place, name):
+            await self._jobs.cancel(place, name)
+            log.warning("cancelled, because it has used up its execution time and will not run again")
+            return ActionResult.NOT_NEEDED
+        self._resumed[name] = self._clock()
+        while len(self._resumed) > REMEMBERED_MESSAGES:
+            self._resumed.popitem(last=False)
+        return ActionResult.DONE
 
     async def _hire_one(self, work: Work, place: Workplace, action: Hire) -> ActionResult:
         body = await work.body(place)
@@ -235,6 +255,8 @@ def kind_of(action: Action) -> ActionKind:
             return ActionKind.CANCEL_PENDING
         case Cancel():
             return ActionKind.CANCEL
+        case Resume():
+            return ActionKind.RESUME
 
 
 def retry_after(done: Sequence[Done]) -> float:
@@ -248,6 +270,7 @@ _TOLD = {
     ActionKind.RECALL: "told to stay",
     ActionKind.CANCEL_PENDING: "cancelled before it ran",
     ActionKind.CANCEL: "cancelled",
+    ActionKind.RESUME: "resumed",
 }
 
 
@@ -257,5 +280,5 @@ def _details(action: Action) -> dict[str, object]:
             return {"order": action.message_id, "revision": action.order.revision}
         case CancelPending() | Cancel():
             return {"reason": action.reason}
-        case Hire():
+        case Hire() | Resume():
             return {}

@@ -318,7 +318,12 @@ def changing(plan: Plan, observed: Observed) -> bool:
     """Whether the numbers are on their way, or something could not be read: the next look should be soon."""
     unread = any(isinstance(reading, Unknown) for reading in observed.regions.values())
     moving = any(
-        region.hires or region.lay_offs or region.pending or region.draining or region.supply != region.desired
+        region.hires
+        or region.lay_offs
+        or region.pending
+        or region.paused
+        or region.draining
+        or region.supply != region.desired
         for region in plan.regions.values()
     )
     return unread or moving or isinstance(observed.queue, Unknown) or isinstance(observed.control, Unknown)

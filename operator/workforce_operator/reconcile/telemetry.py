@@ -35,6 +35,7 @@ class ActionKind(StrEnum):
     RECALL = "recall"
     CANCEL_PENDING = "cancel_pending"
     CANCEL = "cancel"
+    RESUME = "resume"
 
 
 class ActionResult(StrEnum):

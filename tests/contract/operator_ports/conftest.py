@@ -22,6 +22,7 @@ from workforce_local.config import (
     EnvironmentConfig,
     LocalConfig,
     TimingConfig,
+    VirtualClusterConfig,
     WorkspaceConfig,
 )
 from workforce_operator.adapters.arm.client import ArmClient
@@ -34,6 +35,8 @@ from workforce_operator.ports.azure import JobBody, WorkerJobs, Workplace
 
 INSTALLATION = "inst1234"
 SUBSCRIPTION = LocalConfig().subscription_id
+MACHINE_LEARNING = "Microsoft.MachineLearningServices"
+VIRTUAL = "virtualclusters/vc"
 QUICK = TimingConfig(
     starting_seconds=0.01,
     preparing_seconds=0.01,
@@ -103,6 +106,21 @@ class JobsBench:
     settle: Callable[[], Awaitable[None]]
     stored: Callable[[], list[str]]
     add_foreign: Callable[[Workplace, str], Awaitable[None]]
+    pause: Callable[[str], None]
+    use_up: Callable[[str], None]
+
+    async def paused(self, where: Workplace, sequence: int, *, used_up: bool = False) -> str:
+        """A job on the virtual cluster that was paused, perhaps after all the time that it is granted."""
+        compute = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/workforce/providers/{MACHINE_LEARNING}/{VIRTUAL}"
+        body = JobBody(dict(body_for(where).properties) | {"computeId": compute}, template_hash="v1:test")
+        name = name_of(where, sequence)
+        await self.jobs.hire(where, name, sequence, body)
+        await self.until(where, name, Phase.RUNNING)
+        if used_up:
+            self.use_up(name)
+        self.pause(name)
+        await self.until(where, name, Phase.PAUSED)
+        return name
 
     async def until(self, where: Workplace, name: str, *phases: Phase) -> Job:
         """Wait until the job is in one of the phases."""
@@ -125,7 +143,15 @@ def memory_jobs() -> JobsBench:
     async def add_foreign(where: Workplace, name: str) -> None:
         jobs.add_foreign(where.coordinates, name)
 
-    return JobsBench(jobs, guard, settle, lambda: [stored.job.name for stored in jobs.jobs.values()], add_foreign)
+    return JobsBench(
+        jobs,
+        guard,
+        settle,
+        stored=lambda: [stored.job.name for stored in jobs.jobs.values()],
+        add_foreign=add_foreign,
+        pause=lambda name: jobs.set_state(name, "Paused"),
+        use_up=jobs.used_up.add,
+    )
 
 
 @dataclass
@@ -170,7 +196,8 @@ def local_config(**arm: Any) -> LocalConfig:
         )
         for location in ("uksouth", "westeurope")
     )
-    return LocalConfig(workspaces=workspaces, timing=QUICK, arm=ArmConfig(page_size=2, **arm))
+    virtual = (VirtualClusterConfig(name="vc"),)
+    return LocalConfig(workspaces=workspaces, virtual_clusters=virtual, timing=QUICK, arm=ArmConfig(page_size=2, **arm))
 
 
 def real_jobs(real: RealArm) -> JobsBench:
@@ -190,7 +217,13 @@ def real_jobs(real: RealArm) -> JobsBench:
         )
 
     return JobsBench(
-        ArmWorkerJobs(real.arm), real.guard, settle, lambda: [job.name for job in real.azure.jobs()], add_foreign
+        ArmWorkerJobs(real.arm),
+        real.guard,
+        settle,
+        stored=lambda: [job.name for job in real.azure.jobs()],
+        add_foreign=add_foreign,
+        pause=real.azure.control.pause,
+        use_up=real.azure.control.use_up,
     )
 
 

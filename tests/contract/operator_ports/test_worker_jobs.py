@@ -136,3 +136,41 @@ async def test_without_the_lease_nothing_is_written_and_everything_can_be_read(j
     assert await jobs_bench.jobs.get(HERE, name) is None
     assert await jobs_bench.jobs.list_owned(HERE) == ()
     assert jobs_bench.stored() == []
+
+
+async def test_a_paused_job_that_is_resumed_waits_and_runs_again_under_its_name(jobs_bench: JobsBench):
+    name = await jobs_bench.paused(HERE, 1)
+    assert await jobs_bench.jobs.resume(HERE, name)
+    await jobs_bench.until(HERE, name, Phase.RUNNING)
+    assert jobs_bench.stored() == [name]
+
+
+async def test_resuming_what_is_not_paused_or_not_there_changes_nothing(jobs_bench: JobsBench):
+    name = name_of(HERE, 1)
+    await jobs_bench.jobs.hire(HERE, name, 1, body_for(HERE))
+    assert await jobs_bench.jobs.resume(HERE, name)
+    assert await jobs_bench.jobs.resume(HERE, name_of(HERE, 2))
+    job = await jobs_bench.jobs.get(HERE, name)
+    assert job is not None
+    assert job.phase in {Phase.PENDING, Phase.RUNNING}
+
+
+async def test_a_job_that_has_used_up_its_execution_time_is_told_and_stays_paused(jobs_bench: JobsBench):
+    name = await jobs_bench.paused(HERE, 1, used_up=True)
+    assert not await jobs_bench.jobs.resume(HERE, name)
+    job = await jobs_bench.jobs.get(HERE, name)
+    assert job is not None
+    assert job.phase is Phase.PAUSED
+    await jobs_bench.jobs.cancel(HERE, name)
+    await jobs_bench.until(HERE, name, Phase.ENDED)
+
+
+async def test_nobody_is_resumed_without_the_lease(jobs_bench: JobsBench):
+    name = await jobs_bench.paused(HERE, 1)
+    jobs_bench.guard.held = False
+    with pytest.raises(Fenced):
+        await jobs_bench.jobs.resume(HERE, name)
+    jobs_bench.guard.held = True
+    job = await jobs_bench.jobs.get(HERE, name)
+    assert job is not None
+    assert job.phase is Phase.PAUSED

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from jobq.control import Operation, Order
-from workforce_operator.domain.actions import Cancel, CancelPending, Hire, SendOrder
+from workforce_operator.domain.actions import Cancel, CancelPending, Hire, Resume, SendOrder
 from workforce_operator.domain.errors import Fenced, SpecError, Throttled, Unavailable
 from workforce_operator.ports.azure import JobBody
 from workforce_operator.reconcile.execute import OncePerRegion, Work, retry_after
@@ -221,3 +221,37 @@ async def test_a_recall_is_counted_as_one(world, execute):
 async def test_the_longest_pause_that_was_asked_for_is_told(world, execute):
     world.jobs.faults.next_error("hire", Throttled("later", retry_after=17))
     assert retry_after(await execute(hire(world, 0))) == 17
+
+
+async def test_paused_jobs_are_resumed_before_anybody_is_hired(world, execute):
+    for number in (0, 1):
+        await run_job(world, number, "Paused")
+    world.jobs.faults.reset()
+    actions = (hire(world, 2), *(Resume("uksouth", name_of(world, number)) for number in (0, 1)))
+    assert results(await execute(*actions)) == ["done"] * 3
+    assert [call.method for call in world.jobs.faults.calls] == ["resume", "resume", "hire"]
+    assert sorted(job.state for job in world.jobs.live()) == ["Queued", "Queued", "Starting"]
+
+
+async def test_a_job_that_has_used_up_its_execution_time_is_cancelled_instead(world, execute):
+    await run_job(world, 0, "Paused")
+    world.jobs.used_up.add(name_of(world, 0))
+    assert results(await execute(Resume("uksouth", name_of(world, 0)))) == ["not_needed"]
+    assert [job.state for job in world.jobs.live()] == ["CancelRequested"]
+
+
+async def test_a_resume_that_was_taken_is_not_asked_for_again_at_once(world, execute):
+    await run_job(world, 0, "Paused")
+    resume = Resume("uksouth", name_of(world, 0))
+    assert results(await execute(resume)) == ["done"]
+    world.jobs.set_state(name_of(world, 0), "Paused")
+    assert results(await execute(resume)) == ["not_needed"]
+    assert len(world.jobs.faults.made("resume")) == 1
+
+
+async def test_resumes_of_a_region_stop_at_the_first_batch_with_a_failure(world, execute):
+    for number in range(5):
+        await run_job(world, number, "Paused")
+    world.jobs.faults.next_error("resume", Unavailable("no answer"))
+    done = await execute(*(Resume("uksouth", name_of(world, number)) for number in range(5)))
+    assert results(done) == ["failed"] + ["put_off"] * 4

@@ -527,3 +527,21 @@ async def test_becoming_ready_is_told_and_a_first_good_condition_is_not(op):
     messages = [each.note.message for each in op.world.events.events]
     assert sum(message.startswith("Ready:") for message in messages) >= 1
     assert not [message for message in messages if message.startswith(("SpecAccepted:", "RegionsHealthy:"))]
+
+
+async def test_a_paused_job_runs_again_and_one_that_used_up_its_time_is_replaced(op):
+    op.apply(replicas=2)
+    await op.settle()
+    first, second = sorted(job.name for job in op.live())
+    op.world.jobs.set_state(first, "Paused")
+    op.world.jobs.set_state(second, "Paused")
+    op.world.jobs.used_up.add(second)
+    await op.once()
+    assert (await op.status()).paused_replicas == 2
+    await op.settle()
+    live = {job.name: job.state for job in op.live()}
+    assert live[first] == "Running"
+    assert second not in live
+    assert len(live) == 2
+    status = await op.status()
+    assert (status.paused_replicas, status.running_replicas) == (0, 2)

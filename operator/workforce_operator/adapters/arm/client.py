@@ -10,7 +10,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from azure.core.exceptions import (
     ClientAuthenticationError,
@@ -25,7 +25,7 @@ from azure.mgmt.core.policies import AsyncARMChallengeAuthenticationPolicy
 
 from jobq.cloud import Cloud
 from jobq.connect import USER_AGENT
-from workforce_operator.adapters.arm.errors import DEFAULT_RETRY_AFTER, error_of, retry_after
+from workforce_operator.adapters.arm.errors import DEFAULT_RETRY_AFTER, Refused, error_of, retry_after
 from workforce_operator.adapters.arm.governor import Governor, Kind
 from workforce_operator.domain.errors import Denied, Unavailable
 from workforce_operator.ports.azure import WriteGuard
@@ -44,6 +44,8 @@ _REMAINING = {
     Kind.WRITE: "x-ms-ratelimit-remaining-subscription-writes",
 }
 _PAGES = 10_000
+_TEXT_LENGTH = 1000
+_Pipeline: TypeAlias = AsyncARMPipelineClient[HttpRequest, AsyncHttpResponse]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,7 @@ class Reply:
 
 
 class ArmClient:
-    """ARM for one principal. Paths start with ``/subscriptions/<id>``."""
+    """ARM for one principal, and the studio's services beside it. ARM's paths start with ``/subscriptions/<id>``."""
 
     def __init__(
         self,
@@ -66,20 +68,14 @@ class ArmClient:
         guard: WriteGuard,
     ) -> None:
         self._base = cloud.resource_manager
+        self._studio_base = cloud.ml_index
         self._credential = credential
         self._submitter_scope = cloud.audiences.machine_learning.rstrip("/") + "/.default"
         self._governor = governor
         self._guard = guard
         scope = cloud.audiences.resource_manager.rstrip("/") + "/.default"
-        policies = [
-            RequestIdPolicy(),
-            HeadersPolicy({"Accept": "application/json"}),
-            UserAgentPolicy(USER_AGENT),
-            AsyncARMChallengeAuthenticationPolicy(credential, scope),
-        ]
-        self._client: AsyncARMPipelineClient[HttpRequest, AsyncHttpResponse] = AsyncARMPipelineClient(
-            self._base, policies=policies, transport=transport
-        )
+        self._client = _pipeline(self._base, credential, scope, transport)
+        self._studio = _pipeline(self._studio_base, credential, self._submitter_scope, transport)
 
     async def get(
         self, path: str, *, api_version: str, what: str, turn: str, params: Mapping[str, str] | None = None
@@ -127,6 +123,27 @@ class ArmClient:
             request.headers[SUBMITTER_HEADER] = await self._submitter_token(what)
         return await self._send(request, Kind.WRITE, path, what=what, turn=turn)
 
+    async def studio_post(self, path: str, *, what: str, scope: str) -> Reply:
+        """Send one POST to the studio's own services, fenced like every write; ARM does not count it.
+
+        Args:
+            path: Begins with ``/api/<location>``.
+            what: What is attempted, for people.
+            scope: ARM id that it speaks of.
+
+        Raises:
+            Fenced: This process does not hold the lease.
+        """
+        request = HttpRequest("POST", self._studio_base + path)
+        self._guard.check()
+        status, headers, text = await self._exchange(self._studio, request, WRITE_SECONDS, what=what, scope=scope)
+        if status == 400:
+            # These services are not documented: whatever they object to, they have understood.
+            raise Refused(f"{what}: HTTP 400 {text[:_TEXT_LENGTH]}", codes=frozenset(), status=status)
+        if status not in {200, 201, 202, 204}:
+            raise error_of(status, headers, text, what=what, scope=scope)
+        return Reply(status, None)
+
     async def _submitter_token(self, what: str) -> str:
         scope = self._submitter_scope
         try:
@@ -152,21 +169,19 @@ class ArmClient:
         async with self._governor.slot(subscription, kind, turn=turn):
             if kind is Kind.WRITE:
                 self._guard.check()
-            status, headers, text = await self._exchange(request, kind, what=what, scope=path)
+            seconds = READ_SECONDS if kind is Kind.READ else WRITE_SECONDS
+            status, headers, text = await self._exchange(self._client, request, seconds, what=what, scope=path)
         self._learn(subscription, kind, status, headers)
         if status not in {200, 201, 202, 204}:
             raise error_of(status, headers, text, what=what, scope=path)
         return Reply(status, _parsed(text, what))
 
     async def _exchange(
-        self, request: HttpRequest, kind: Kind, *, what: str, scope: str
+        self, client: _Pipeline, request: HttpRequest, seconds: float, *, what: str, scope: str
     ) -> tuple[int, Mapping[str, str], str]:
-        seconds = READ_SECONDS if kind is Kind.READ else WRITE_SECONDS
         try:
             async with asyncio.timeout(CONNECT_SECONDS + seconds):
-                response = await self._client.send_request(
-                    request, connection_timeout=CONNECT_SECONDS, read_timeout=seconds
-                )
+                response = await client.send_request(request, connection_timeout=CONNECT_SECONDS, read_timeout=seconds)
                 return response.status_code, response.headers, response.text()
         except ClientAuthenticationError as error:
             raise Denied(f"{what}: no token: {error.message}", scope=scope) from error
@@ -186,6 +201,16 @@ class ArmClient:
         if not link.lower().startswith(self._base.lower() + "/") or link in seen:
             raise Unavailable(f"{what}: the service answered with a next page that cannot be followed: {link[:200]}")
         seen.add(link)
+
+
+def _pipeline(base: str, credential: AsyncTokenCredential, scope: str, transport: AioHttpTransport) -> _Pipeline:
+    policies = [
+        RequestIdPolicy(),
+        HeadersPolicy({"Accept": "application/json"}),
+        UserAgentPolicy(USER_AGENT),
+        AsyncARMChallengeAuthenticationPolicy(credential, scope),
+    ]
+    return AsyncARMPipelineClient(base, policies=policies, transport=transport)
 
 
 def _parsed(text: str, what: str) -> Any:

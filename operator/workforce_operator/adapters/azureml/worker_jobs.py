@@ -1,4 +1,4 @@
-"""Worker jobs over ARM: list, read, hire and cancel. See ``ports.azure.WorkerJobs`` for the contract.
+"""Worker jobs over ARM: list, read, hire, resume and cancel. See ``ports.azure.WorkerJobs`` for the contract.
 
 A hire is one PUT. What an answer other than 201 means is settled by reading the job, because the service may call the
 repetition of a PUT that it has applied an attempt to change an immutable job.
@@ -21,6 +21,8 @@ from workforce_operator.ports.azure import JobBody, Workplace
 API_VERSION = "2025-12-01"
 """The oldest general version whose list takes a filter on properties, and the one of azure-ai-ml's own client."""
 _NO_COMPUTE_CODE = "ComputeNotFound"
+_USED_UP = "exceeded max job execution time"
+"""How the execution service says that a virtual cluster grants a job no more time. It has no code for it."""
 _SUBMITTER_IDENTITY = "UserIdentity"
 _EXISTS_CODES = frozenset({"JobPropertyImmutable"})
 
@@ -30,6 +32,7 @@ class ArmWorkerJobs:
 
     def __init__(self, arm: ArmClient) -> None:
         self._arm = arm
+        self._locations: dict[str, str] = {}
 
     async def list_cohorts(self, place: Workplace, cohorts: frozenset[int]) -> tuple[Job, ...]:
         """See ``ports.azure.WorkerJobs``. One list per cohort."""
@@ -78,6 +81,33 @@ class ArmWorkerJobs:
         if job is None:
             raise Unavailable(f"{what}: the service says that it exists, and does not find it; trying again")
         return job
+
+    async def resume(self, place: Workplace, name: str) -> bool:
+        """See ``ports.azure.WorkerJobs``. ARM cannot do this; the studio's execution service does."""
+        what = f"resume job {name}"
+        location, experiment = await self._location(place), quote(place.coordinates.experiment, safe="")
+        path = f"/api/{location}/execution/v1.0{workspace_path(place)}/experiments/{experiment}/runId/{name}/resume"
+        try:
+            await self._arm.studio_post(path, what=what, scope=_job_path(place, name))
+        except (Refused, Conflict, Absent) as error:
+            if _USED_UP in str(error):
+                return False
+            job = await self.get(place, name)
+            if job is not None and job.phase is Phase.PAUSED:
+                raise Unavailable(str(error)) from error
+        return True
+
+    async def _location(self, place: Workplace) -> str:
+        """Where a workspace is; that does not change."""
+        path = workspace_path(place)
+        if path not in self._locations:
+            what = f"read workspace {place.coordinates.workspace}"
+            reply = await self._arm.get(path, api_version=API_VERSION, what=what, turn=place.owner)
+            location = reply.body.get("location") if isinstance(reply.body, Mapping) else None
+            if not isinstance(location, str) or not location.isalnum():
+                raise Unavailable(f"{what}: the answer does not say where it is")
+            self._locations[path] = location
+        return self._locations[path]
 
     async def cancel(self, place: Workplace, name: str) -> None:
         """See ``ports.azure.WorkerJobs``."""

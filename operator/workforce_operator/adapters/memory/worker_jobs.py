@@ -37,6 +37,8 @@ class MemoryWorkerJobs:
     def __init__(self, clock: Clock | None = None, guard: WriteGuard | None = None) -> None:
         self.faults = Faults()
         self.missing: set[str] = set()
+        self.used_up: set[str] = set()
+        """Names of jobs whose execution time is used up."""
         self.jobs: dict[_Address, StoredJob] = {}
         self._clock = clock or ManualClock()
         self._guard = guard or MemoryGuard()
@@ -67,6 +69,19 @@ class MemoryWorkerJobs:
             job = Job(name, sequence, "Starting", template_hash=body.template_hash, created=self._clock.now())
             self.jobs[_address(place.coordinates, name)] = StoredJob(job, place.owner, place.prefix, body.properties)
             return job
+
+    async def resume(self, place: Workplace, name: str) -> bool:
+        """See ``ports.azure.WorkerJobs``."""
+        with self.faults.call("resume", place, name):
+            self._guard.check()
+            self._check_workspace(place)
+            stored = self.jobs.get(_address(place.coordinates, name))
+            if stored is None or stored.job.phase is not Phase.PAUSED:
+                return True
+            if name in self.used_up:
+                return False
+            self.set_state(name, "Queued")
+            return True
 
     async def cancel(self, place: Workplace, name: str) -> None:
         """See ``ports.azure.WorkerJobs``."""
