@@ -6,67 +6,13 @@ import dataclasses
 import uuid
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
+from tests.support.amqp_client import RECEIVER, SENDER, Client
 from workforce_local.servicebus import framing as f
-from workforce_local.servicebus.amqp_types import Described, Symbol, UInt, ULong
-from workforce_local.servicebus.connection import Connection
+from workforce_local.servicebus.amqp_types import Symbol, UInt
 from workforce_local.servicebus.link import MAX_MESSAGE_SIZE
 from workforce_local.servicebus.message import DATA, VALUE, parse, section
-from workforce_local.servicebus.namespaces import Namespaces
 from workforce_local.servicebus.performatives import ACCEPTED, REJECTED, outcome
-
-SENDER, RECEIVER = False, True
-
-
-class Client:
-    """The other end of a connection."""
-
-    def __init__(self, authorize=None, host: str = "bus.servicebus.windows.net") -> None:
-        self.namespaces = Namespaces()
-        self.broker = self.namespaces.declare("bus").broker
-        self.broker.create_queue("q")
-        self.sent = bytearray()
-        self.ended = False
-        self.connection = Connection(self.namespaces, authorize, self.sent.extend, self._end)
-        self._reader = f.FrameReader()
-        self._read = 0
-        self.host = host
-
-    def _end(self) -> None:
-        self.ended = True
-
-    def frames(self) -> list:
-        """What has come since the last call."""
-        fresh, self._read = bytes(self.sent[self._read :]), len(self.sent)
-        return [one for one in self._reader.feed(fresh) if isinstance(one, f.Frame)]
-
-    def codes(self) -> list[int]:
-        return [frame.code for frame in self.frames()]
-
-    def say(self, code: int, fields: list, payload: bytes = b"", channel: int = 0) -> list:
-        self.connection.feed(f.frame(channel, code, fields, payload))
-        return self.frames()
-
-    def open(self):
-        self.connection.feed(f.SASL_HEADER + f.frame(0, f.SASL_INIT, [Symbol("ANONYMOUS")], sasl=True) + f.AMQP_HEADER)
-        self.say(f.OPEN, ["client", self.host, UInt(65536)])
-        self.say(f.BEGIN, [None, UInt(0), UInt(1000), UInt(1000)])
-        return self
-
-    def attach(self, handle: int, role: bool, address: str, filters: dict | None = None) -> list:
-        end = Described(ULong(0x28 if role else 0x29), [address, *[None] * 6, filters])
-        source, target = (end, None) if role else (None, end)
-        return self.say(f.ATTACH, [f"link-{handle}", UInt(handle), role, None, None, source, target])
-
-    def send(self, handle: int, number: int, message: bytes, *, more: bool = False) -> list:
-        fields = [UInt(handle), UInt(number), b"tag", UInt(0), False, more]
-        return self.say(f.TRANSFER, fields, message)
-
-    def grant(self, handle: int, credit: int, seen: int = 0, *, window: int = 1000, drain: bool = False) -> list:
-        fields = [UInt(0), UInt(window), UInt(0), UInt(1000), UInt(handle), UInt(seen), UInt(credit), None, drain]
-        return self.say(f.FLOW, fields)
 
 
 def test_a_client_is_let_in_by_any_sasl_mechanism_and_told_the_limits():
@@ -293,53 +239,3 @@ def test_a_frame_with_wrong_fields_closes_the_connection_with_an_error(code, fie
     (close,) = client.say(code, fields)
     assert (close.code, client.ended) == (f.CLOSE, True)
     assert close.fields[0].value[0].startswith("amqp:")
-
-
-junk = st.recursive(
-    st.one_of(st.none(), st.booleans(), st.integers(-10, 10), st.integers(0, 300).map(UInt), st.text(max_size=5)),
-    lambda inner: st.one_of(
-        st.lists(inner, max_size=12),
-        st.dictionaries(st.text(max_size=3), inner, max_size=3),
-        st.builds(Described, st.integers(0x20, 0x78).map(ULong), inner),
-    ),
-    max_leaves=12,
-)
-
-
-frames_of_junk = st.tuples(st.integers(f.OPEN, f.CLOSE), st.lists(junk, max_size=14), st.binary(max_size=20))
-
-
-@settings(max_examples=40)
-@given(st.lists(frames_of_junk, max_size=6))
-def test_whatever_frames_come_nothing_but_this_connection_ends(frames):
-    client = Client().open()
-    client.attach(0, SENDER, "q")
-    client.attach(1, RECEIVER, "q")
-    for code, fields, payload in frames:
-        client.connection.feed(f.frame(0, code, fields, payload))
-    client.connection.lost()
-    other = Client().open()
-    assert [frame.code for frame in other.attach(0, SENDER, "q")] == [f.ATTACH, f.FLOW]
-
-
-@given(st.binary(max_size=300))
-def test_whatever_bytes_come_nothing_but_this_connection_ends(data):
-    client = Client().open()
-    client.connection.feed(data)
-    client.connection.lost()
-
-
-@settings(max_examples=200)
-@given(st.lists(st.tuples(st.integers(0, 400), st.binary(max_size=4), st.integers(0, 8)), min_size=1, max_size=4))
-def test_a_sound_stream_with_changed_bytes_ends_its_own_connection_at_most(changes):
-    client = Client().open()
-    client.attach(1, RECEIVER, "q")
-    end = Described(ULong(0x29), ["q"])
-    stream = bytearray(f.frame(0, f.ATTACH, ["link-0", UInt(0), SENDER, None, None, None, end]))
-    stream += f.frame(0, f.TRANSFER, [UInt(0), UInt(0), b"tag"], section(0x74, {"n": 1}) + section(DATA, b"x"))
-    stream += f.frame(0, f.DISPOSITION, [True, UInt(0), UInt(9), False, outcome(ACCEPTED)])
-    for place, new, gone in changes:
-        stream[place : place + gone] = new
-    client.connection.feed(bytes(stream))
-    client.connection.lost()
-    assert [frame.code for frame in Client().open().attach(0, SENDER, "q")] == [f.ATTACH, f.FLOW]
