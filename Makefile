@@ -25,7 +25,7 @@ TEST_WORKERS ?= 2
 PYTEST_FLAGS ?=
 DEMO_FLAGS ?= $(if $(filter-out 0,$(KEEP)),--keep)
 
-.PHONY: help prerequisites setup demo test test-interop check crds bench bench-local lock fmt clean
+.PHONY: help prerequisites setup demo test test-interop check crds bench bench-local bench-worker soak lock fmt clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -57,6 +57,12 @@ bench: setup ## Run the benchmarks
 bench-local: $(PYTHON_READY) $(AZURITE_READY) ## Run the benchmarks of the local cloud
 	@for program in bench/local_*.py; do echo "== $$program"; $(BIN)/python "$$program"; done
 endif
+
+bench-worker: $(PYTHON_READY) $(AZURITE_READY) $(INTEROP_READY) ## Compare the worker with ai4s-jobq and a bare loop
+	@PYTHONPATH=. $(BIN)/python bench/worker/table.py
+
+soak: $(PYTHON_READY) $(AZURITE_READY) ## Run 10,000 tasks over 8 workers through kills, preemptions, drains and outages
+	@PYTHONPATH=. $(BIN)/python -m tests.soak.run
 
 lock: $(PYTHON_READY) ## Write the lock files of Python again, at the newest versions
 	@tools/lock

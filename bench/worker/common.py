@@ -9,19 +9,27 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
+import contextlib
+import math
 import os
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+from tests.integration.agent.bus import ControlBus, control_bus
+
+from jobq import JobQ, batch_enqueue
+from workforce_local.azure import LocalAzure
+from workforce_local.config import LocalConfig
 from workforce_local.storage import Azurite
 
 HERE = Path(__file__).resolve().parent
@@ -60,7 +68,7 @@ def table(rows: Iterable[Row]) -> str:
     lines = [f"{'':<45} {'ours':>8} {'ai4s-jobq':>9} {'bare':>7} {'ratio':>6}  {'goal':<17} met"]
     for row in rows:
         ratio = f"{row.ratio:.2f}" if row.ratio is not None else "-"
-        met = {True: "yes", False: "NO", None: "?"}[row.met]
+        met = {True: "yes", False: "NO", None: "?" if row.goal else ""}[row.met]
         lines.append(
             f"{row.what:<45.45} {_number(row.ours):>8} {_number(row.theirs):>9} {_number(row.bare):>7} {ratio:>6}  "
             f"{row.goal:<17} {met}"
@@ -147,6 +155,27 @@ class Bench:
                 command, env=dict(environ), stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder
             )
 
+    async def until(self, condition: Callable[[], bool], seconds: float, pause: float = 0.002) -> bool:
+        """Wait for something, looking often."""
+        end = time.monotonic() + seconds
+        while not condition():
+            if time.monotonic() > end:
+                return False
+            await asyncio.sleep(pause)
+        return True
+
+    def end(self, process: subprocess.Popen[bytes]) -> None:
+        """SIGKILL to a worker and to all that it has started."""
+        try:
+            family = psutil.Process(process.pid).children(recursive=True)
+        except psutil.Error:
+            family = []
+        process.kill()
+        process.wait()
+        for child in family:
+            with contextlib.suppress(psutil.Error):
+                child.send_signal(signal.SIGKILL)
+
     async def run(self, command: Sequence[str], environ: Mapping[str, str]) -> float:
         """Run something to its end. Returns the seconds."""
         begun = time.perf_counter()
@@ -163,7 +192,16 @@ class Bench:
 
     async def fill(self, queue: str, kwargs: Sequence[Mapping[str, object]]) -> None:
         """Make a queue and enqueue tasks."""
-        await self.run([sys.executable, str(HERE / "fill.py"), queue, json.dumps(list(kwargs))], self.environ(queue))
+        async with JobQ.from_connection_string(queue, connection_string=self.text) as opened:
+            await batch_enqueue(opened, list(kwargs), num_enqueue_workers=16, num_retries=0, show_progress=False)
+
+    def rounds(self, wanted: int, seconds: float) -> Iterator[int]:
+        """Rounds of a measurement: as many as are wanted, or as many as have room in the time; but one."""
+        begun = time.monotonic()
+        for number in range(wanted):
+            if number and (time.monotonic() - begun) * (number + 1) / number > seconds:
+                return
+            yield number
 
 
 @asynccontextmanager
@@ -180,10 +218,26 @@ async def opened() -> AsyncIterator[Bench]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@asynccontextmanager
+async def control(bench: Bench) -> AsyncIterator[ControlBus]:
+    """A local Azure with a control channel."""
+    async with (
+        LocalAzure(bench.folder / "azure", LocalConfig()) as azure,
+        control_bus(azure, bench.folder / "azure") as bus,
+    ):
+        yield bus
+
+
 def median(values: Iterable[float]) -> float:
     """Of what there is; not a number if there is nothing."""
     found = list(values)
     return statistics.median(found) if found else float("nan")
+
+
+def p95(values: Iterable[float]) -> float:
+    """The value that 95 % do not exceed."""
+    found = sorted(values)
+    return found[max(0, math.ceil(0.95 * len(found)) - 1)] if found else float("nan")
 
 
 def program(measure: Callable[[int], Awaitable[list[Row]]], doc: str | None, rounds: int) -> None:

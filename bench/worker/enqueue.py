@@ -1,28 +1,26 @@
-"""How fast 5,000 tasks are enqueued: ours, a bare loop over the same SDK, and ai4s-jobq where it is installed.
+"""How fast 5,000 tasks are enqueued: ours, a bare loop over the SDK, and ai4s-jobq where it is installed.
 
-    python bench/worker/enqueue.py [--tasks 5000] [--rounds 3]
+    python bench/worker/enqueue.py [--rounds 3]
 
 Each round runs them one after the other, each in a process of its own on a fresh queue of one local storage service,
 so that a slower moment of the machine meets all of them. ai4s-jobq is taken from `.cache/interop`, if it is there.
-Prints the median of tasks per second and the ratios; asserts nothing.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import statistics
 import subprocess
 import sys
 import tempfile
-from pathlib import Path
 
-from workforce_local.storage import Azurite
+from common import ANCESTOR as ANCESTOR_BIN
+from common import BARE, OURS, THEIRS, Row, median, opened, program
 
-CHECKOUT = Path(__file__).resolve().parents[2]
-ANCESTOR = CHECKOUT / ".cache" / "interop" / "bin" / "python"
-ACCOUNT = "benchaccount"
+ANCESTOR = ANCESTOR_BIN / "python"
 CONCURRENCY = 100
+TASKS = 5000
+TIMES = 1.4
+SECONDS = 60.0
 
 _TIMED = """
 import asyncio, sys, time
@@ -73,7 +71,7 @@ async def main():
 """
 
 
-def measure(python: str, body: str, queue: str, text: str, tasks: int) -> tuple[float, float]:
+def once(python: str, body: str, queue: str, text: str, tasks: int) -> tuple[float, float]:
     """Tasks per second, and milliseconds of processor time per task, of one run in a process of its own."""
     done = subprocess.run(
         [python, "-c", _TIMED.replace("{body}", body), queue, text, str(tasks), str(CONCURRENCY)],
@@ -83,45 +81,25 @@ def measure(python: str, body: str, queue: str, text: str, tasks: int) -> tuple[
     return tasks / seconds, used / tasks * 1000
 
 
-async def run(tasks: int, rounds: int) -> None:
-    """Measure, and print the table."""
-    contestants = {"ours": (sys.executable, _OURS), "bare SDK loop": (sys.executable, _BARE)}
+async def measure(rounds: int) -> list[Row]:
+    """Measure in alternating rounds."""
+    contestants = {OURS: (sys.executable, _OURS), BARE: (sys.executable, _BARE)}
     if ANCESTOR.exists():
-        contestants["ai4s-jobq"] = (str(ANCESTOR), _ANCESTOR)
+        contestants[THEIRS] = (str(ANCESTOR), _ANCESTOR)
     runs: dict[str, list[tuple[float, float]]] = {name: [] for name in contestants}
-    with tempfile.TemporaryDirectory() as folder:
-        server = Azurite(Path(folder), [ACCOUNT])
-        await server.start()
-        try:
-            text = server.connection_string(ACCOUNT)
-            for number in range(rounds):
-                for place, (name, (python, body)) in enumerate(contestants.items()):
-                    queue = f"q-{number}-{place}"
-                    runs[name].append(await asyncio.to_thread(measure, python, body, queue, text, tasks))
-        finally:
-            await server.stop()
-    rates = {name: statistics.median(rate for rate, _ in found) for name, found in runs.items()}
-    costs = {name: statistics.median(cost for _, cost in found) for name, found in runs.items()}
-    print(f"{tasks} tasks, {CONCURRENCY} at a time, {rounds} rounds, medians [lowest, highest]")
-    for name, found in runs.items():
-        low, high = min(rate for rate, _ in found), max(rate for rate, _ in found)
-        ratio, cheaper = rates["ours"] / rates[name], costs[name] / costs["ours"]
-        print(
-            f"{name:>14}: {rates[name]:5.0f} tasks/s [{low:.0f}, {high:.0f}], {costs[name]:.2f} ms of CPU per task; "
-            f"ours is {ratio:.2f} times as fast, and {cheaper:.2f} times as cheap"
-        )
-    if not ANCESTOR.exists():
-        print(f"{'ai4s-jobq':>14}: not installed in {ANCESTOR.parents[1]}")
-
-
-def main() -> None:
-    """Read the arguments."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--tasks", type=int, default=5000)
-    parser.add_argument("--rounds", type=int, default=3)
-    chosen = parser.parse_args()
-    asyncio.run(run(chosen.tasks, chosen.rounds))
+    async with opened() as bench:
+        for _ in bench.rounds(rounds, SECONDS):
+            for name, (python, body) in contestants.items():
+                runs[name].append(await asyncio.to_thread(once, python, body, bench.queue(), bench.text, TASKS))
+    rates = {name: median(rate for rate, _ in found) for name, found in runs.items()}
+    costs = {name: median(cost for _, cost in found) for name, found in runs.items()}
+    ours, theirs = rates[OURS], rates.get(THEIRS, float("nan"))
+    met = ours / theirs >= TIMES if THEIRS in rates else None
+    return [
+        Row(f"enqueue {TASKS} tasks, tasks/s", ours, theirs, rates[BARE], ours / theirs, f">= {TIMES} x ai4s", met),
+        Row("the same, ms of CPU per task", costs[OURS], costs.get(THEIRS, "-"), costs[BARE]),
+    ]
 
 
 if __name__ == "__main__":
-    main()
+    program(measure, __doc__, 3)

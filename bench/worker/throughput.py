@@ -13,6 +13,7 @@ from common import BARE, OURS, THEIRS, Bench, Row, median, opened, program
 SHELL_TASKS = 200
 CALLS = 400
 SLOW_ROUNDS = 2
+SHELL_SECONDS, CALL_SECONDS = 150.0, 50.0
 TIMES_SHELL, OF_BARE = 12.0, 0.85
 TIMES_CALLS = {1: 1.7, 8: 2.8, 32: 3.0}
 
@@ -22,7 +23,7 @@ Rates = dict[tuple[str, int], list[float]]
 async def shell(bench: Bench, rounds: int) -> list[Row]:
     """Shell tasks."""
     rates: Rates = {}
-    for number in range(rounds):
+    for number in bench.rounds(rounds, SHELL_SECONDS):
         for slots in (1, 2, 8, 32):
             contestants = [OURS, BARE]
             if bench.ancestor and slots in (1, 32) and number < SLOW_ROUNDS:
@@ -47,7 +48,7 @@ async def shell(bench: Bench, rounds: int) -> list[Row]:
 async def calls(bench: Bench, rounds: int) -> list[Row]:
     """Python calls."""
     rates: Rates = {}
-    for _ in range(rounds):
+    for _ in bench.rounds(rounds, CALL_SECONDS):
         for slots in TIMES_CALLS:
             for who in (OURS, THEIRS) if bench.ancestor else (OURS,):
                 queue = bench.queue()

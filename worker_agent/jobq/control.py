@@ -177,7 +177,7 @@ def decode_report(body: str | bytes) -> Hello | State | DrainAccepted | DrainFin
 def _validated(validate: Callable[[Any], T], body: str | bytes, what: str) -> T:
     try:
         raw = json.loads(body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ControlError(f"the {what} is not JSON: {error}") from error
     if not isinstance(raw, dict):
         raise ControlError(f"the {what} must be a JSON object, got {type(raw).__name__}")

@@ -22,4 +22,7 @@ def parse_duration(text: str) -> timedelta:
     match = _DURATION.fullmatch(text.strip().lower())
     if match is None:
         raise DurationError(f"{text!r} is not a duration: write a number and s, m, h, d or w, such as 90s or 14d")
-    return timedelta(**{_UNITS[match["unit"]]: float(match["number"])})
+    try:
+        return timedelta(**{_UNITS[match["unit"]]: float(match["number"])})
+    except OverflowError:
+        raise DurationError(f"{text!r} is longer than anything lasts: write a duration such as 90s or 14d") from None

@@ -88,5 +88,5 @@ def _read(body: bytes) -> Answer:
 
     try:
         return Answer(Act.APPLY, decode_order(body))
-    except (ControlError, UnicodeDecodeError, RecursionError) as error:
+    except ControlError as error:
         return Answer(Act.REFUSE, reason=str(error))

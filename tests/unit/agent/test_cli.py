@@ -33,6 +33,8 @@ def test_every_verb_has_help(verb):
         (["run", "a/q", "-n", "0"], "num-workers"),
         (["run", "a/q", "--when-empty", "explode"], "when-empty"),
         (["run", "a/q", "--visibility-timeout", "1s"], "at least 2s"),
+        (["run", "a/q", "--visibility-timeout", "8d"], "at most 7d"),
+        (["run", "a/q", "--time-limit", "999999999w"], "longer than anything lasts"),
         (["run", "a/q", "--pool"], "--pool is for Python callables"),
         (["run", "a/q", "--proc", "m:f", "-t"], "for shell tasks"),
         (["push", "a/q", "-c", "true", "-e", "novalue"], "'novalue' is not K=V"),

@@ -57,6 +57,8 @@ def test_a_node_that_accepts_nothing_leaves_that_order_to_another():
     ("body", "reason"),
     [
         (b"drain!", "not JSON"),
+        (b"[" * 100_000, "not JSON"),
+        (b"\xff\xfe\x00", "not JSON"),
         (b"[]", "must be a JSON object"),
         (b"{}", "operation"),
         (b'{"operation": "explode"}', "operation"),

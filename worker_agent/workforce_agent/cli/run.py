@@ -17,6 +17,8 @@ from workforce_agent.processors.opening import SHELL, ProcessorSettings
 from workforce_agent.settings import ControlSettings, RunSettings, WhenEmpty
 
 WITHOUT_HEARTBEAT = timedelta(minutes=10)
+LONGEST_VISIBILITY = timedelta(days=7)
+"""No storage queue hides a message for longer."""
 
 
 @click.command()
@@ -172,6 +174,8 @@ def run(
         visibility_timeout = SHORTEST if heartbeat else WITHOUT_HEARTBEAT
     if visibility_timeout < timedelta(seconds=2):
         raise click.BadParameter("must be at least 2s", param_hint="--visibility-timeout")
+    if visibility_timeout > LONGEST_VISIBILITY:
+        raise click.BadParameter("must be at most 7d", param_hint="--visibility-timeout")
     if proc == SHELL and pool:
         raise click.UsageError("--pool is for Python callables: name one with --proc")
     if proc != SHELL and (emulate_tty or login_shell):
