@@ -58,10 +58,10 @@ bench-local: $(PYTHON_READY) $(AZURITE_READY) ## Run the benchmarks of the local
 	@for program in bench/local_*.py; do echo "== $$program"; $(BIN)/python "$$program"; done
 endif
 
-bench-worker: $(PYTHON_READY) $(AZURITE_READY) $(INTEROP_READY) ## Compare the worker with ai4s-jobq and a bare loop
+bench-worker: $(PYTHON_READY) $(AZURITE_READY) $(INTEROP_READY) ## Compare the worker with ai4s-jobq
 	@PYTHONPATH=. $(BIN)/python bench/worker/table.py
 
-soak: $(PYTHON_READY) $(AZURITE_READY) ## Run 10,000 tasks over 8 workers through kills, preemptions, drains and outages
+soak: $(PYTHON_READY) $(AZURITE_READY) ## Run 10,000 tasks through kills, drains and outages
 	@PYTHONPATH=. $(BIN)/python -m tests.soak.run
 
 lock: $(PYTHON_READY) ## Write the lock files of Python again, at the newest versions

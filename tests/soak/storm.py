@@ -50,6 +50,8 @@ FAULTS = [
 ]
 OUTAGE_EVERY, OUTAGE_SECONDS = 30.0, 3.0
 LULL_SECONDS = 10.0
+LET_GO = ('"task_lock_lost"', '"task_returned"', '"settled": false')
+"""What a worker says of a task that may run again."""
 
 
 @dataclass(frozen=True)
@@ -213,7 +215,7 @@ class Storm:
                 journal=self._journal.read_text().splitlines(),
                 dead_letters=letters,
                 excused=frozenset(self.killed),
-                lost_locks=self._lost_locks(),
+                let_go=self._let_go(),
                 died=self.died,
                 left=await self._left(),
                 waiting=(await queue.size()).total,
@@ -364,11 +366,11 @@ class Storm:
 
     # What is left
 
-    def _lost_locks(self) -> frozenset[tuple[int, str]]:
+    def _let_go(self) -> frozenset[tuple[int, str]]:
         found = set()
         for log in (self.folder / "logs").iterdir():
             for line in log.read_text(errors="replace").splitlines():
-                if line.startswith("{") and ('"task_lock_lost"' in line or '"settled": false' in line):
+                if line.startswith("{") and any(word in line for word in LET_GO):
                     found.add((int(json.loads(line)["task_id"][1:]), log.name))
         return frozenset(found)
 

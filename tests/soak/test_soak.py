@@ -35,8 +35,8 @@ def test_a_second_run_needs_a_killed_worker_or_a_lost_lock():
     again = (*BOTH, "begin 1 b", "done 1 b")
     assert judge(facts(*again)).twice == [1]
     assert judge(facts(*again, excused=frozenset({"a"}))).excused_twice == [1]
-    assert judge(facts(*again, lost_locks=frozenset({(1, "a")}))).good
-    assert not judge(facts(*again, lost_locks=frozenset({(0, "a")}))).good
+    assert judge(facts(*again, let_go=frozenset({(1, "a")}))).good
+    assert not judge(facts(*again, let_go=frozenset({(0, "a")}))).good
 
 
 @pytest.mark.parametrize("wrong", [{"died": {"a": 1}}, {"left": 1}, {"waiting": 1}])

@@ -1,7 +1,8 @@
 """What became of every task of a storm, counted from outside the workers. Pure.
 
 Tasks note in a journal when they begin and when they are done, and which worker they belong to. A task may run twice
-only where a worker was killed or frozen, or lost the lock of that very task: then the queue has to hand it out again.
+only where a worker was killed or frozen, or let go of that very task: its lock was lost, or it was told to stop and is
+returned whatever it does then. In each case the queue has to hand it out again.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ class Facts:
         journal: Lines `begin|done TASK WORKER`.
         dead_letters: The tasks of the dead letters, once each.
         excused: Workers that were killed or frozen.
-        lost_locks: Task and worker, as workers have logged it.
+        let_go: Task and worker, as workers have logged it: the lock was lost, or the task returned.
         died: Workers that ended with an error though nobody had killed them, with their exit code.
         left: Processes of tasks that are still there.
         waiting: Messages that are still in the queue.
@@ -33,7 +34,7 @@ class Facts:
     journal: Iterable[str]
     dead_letters: Iterable[int] = ()
     excused: AbstractSet[str] = frozenset()
-    lost_locks: AbstractSet[tuple[int, str]] = frozenset()
+    let_go: AbstractSet[tuple[int, str]] = frozenset()
     died: Mapping[str, int] = field(default_factory=dict)
     left: int = 0
     waiting: int = 0
@@ -75,7 +76,7 @@ class Verdict:
         """For people."""
         return [
             f"tasks completed                          {self.completed:>6}",
-            f"  more than once, after a kill or a loss {len(self.excused_twice):>6}",
+            f"  more than once, killed or let go       {len(self.excused_twice):>6}",
             f"  more than once, without a reason       {_named(self.twice)}",
             f"tasks lost                               {_named(self.lost)}",
             f"dead letters that should be none         {_named(self.wrong_letters)}",
@@ -100,7 +101,7 @@ def judge(facts: Facts) -> Verdict:
 
     def excused(number: int) -> bool:
         ran_on = began[number]
-        return bool(ran_on & facts.excused) or any((number, worker) in facts.lost_locks for worker in ran_on)
+        return bool(ran_on & facts.excused) or any((number, worker) in facts.let_go for worker in ran_on)
 
     return Verdict(
         completed=sum(times > 0 for times in done.values()),

@@ -21,6 +21,8 @@ from typing_extensions import override
 
 CONNECT_SECONDS = 20.0
 ANSWER_SECONDS = 60.0
+EYEBALLS_SECONDS = 0.25
+"""How long one of a host's addresses has before the next is tried beside it."""
 QUIET_SECONDS = 1.0
 """Before a connection that was quiet for longer is used again, the loop may see that the peer has closed it."""
 IDLE_SECONDS = 15.0
@@ -123,7 +125,10 @@ class DirectClient:
         lines += [f"{name}: {value}" for name, value in headers.items()]
         if body or method in {"POST", "PUT"}:
             lines.append(f"Content-Length: {len(body)}")
-        data = ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1") + body
+        try:
+            data = ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1") + body
+        except UnicodeError as error:
+            raise NotSent(f"the request to {self._authority} cannot be written: {error}") from error
         connection = await self._idle() or await self._connect()
         try:
             async with asyncio.timeout(self._answer_seconds):
@@ -167,7 +172,9 @@ class DirectClient:
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
-                _, connection = await loop.create_connection(_Connection, host, port, ssl=context)
+                _, connection = await loop.create_connection(
+                    _Connection, host, port, ssl=context, happy_eyeballs_delay=EYEBALLS_SECONDS
+                )
         except TimeoutError:
             raise NotSent(f"no connection to {self._authority} in {CONNECT_SECONDS:.0f} s") from None
         except (OSError, UnicodeError) as error:

@@ -2,12 +2,15 @@
 
 import asyncio
 import socket
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from aiohttp import web
 
 from jobq.address import QueueAddress
+from jobq.backends.port import Delivery
+from jobq.backends.storage import DELETES_AT_ONCE
 from jobq.cloud import PUBLIC_CLOUDS
 from jobq.errors import MaybeStored, NotStored, QueueMissing, QueueRefused, QueueUnavailable
 from jobq.opening import open_backend
@@ -111,8 +114,6 @@ async def test_missing_rights_and_outages_are_told_apart(queue, faulty):
 
 
 async def test_a_delete_whose_answer_was_lost_counts_as_done_when_the_message_is_gone(queue, faulty):
-    from jobq.backends.port import Delivery
-
     faulty.script = ["drop", (404, "MessageNotFound")]
     await queue.complete(Delivery("id", "receipt", "x", 1))
     assert faulty.requests == ["DELETE", "DELETE"]
@@ -126,3 +127,33 @@ async def test_a_service_that_is_not_there_is_named(monkeypatch):
     async with asyncio.timeout(30), open_backend(address(port), CLOUD) as backend:
         with pytest.raises(NotStored, match="acct/tasks could not be reached"):
             await backend.send("x")
+
+
+async def test_a_queue_that_cannot_be_made_now_is_unavailable_and_not_an_unknown_error(queue, faulty):
+    faulty.script = ["drop"]
+    with pytest.raises(QueueUnavailable):
+        await queue.create()
+    faulty.script = [(409, "QueueBeingDeleted")]
+    with pytest.raises(QueueUnavailable):
+        await queue.create()
+    faulty.script = [(409, "QueueAlreadyExists")]
+    await queue.create()
+
+
+async def test_deletes_that_get_no_answer_do_not_keep_others_waiting(queue, faulty, monkeypatch):
+    monkeypatch.setattr("jobq.backends.storage.TURN_SECONDS", 0.05)
+    for _ in range(DELETES_AT_ONCE):
+        await queue._deletes.acquire()
+    faulty.script = [(204, "")]
+    async with asyncio.timeout(10):
+        await queue.complete(Delivery("id", "receipt", "x", 1))
+    assert faulty.requests == ["DELETE"]
+
+
+@pytest.mark.parametrize("name", ["a b", "ü", "a?b=c"])
+async def test_a_queue_name_that_cannot_be_one_is_asked_for_and_nothing_else(faulty, name):
+    faulty.script = [(404, "QueueNotFound")]
+    async with open_backend(replace(address(faulty.port), queue=name), CLOUD) as backend:
+        with pytest.raises(QueueMissing):
+            await backend.receive(1, timedelta(seconds=30))
+    assert faulty.requests == ["GET"]

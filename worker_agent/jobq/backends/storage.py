@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import NoReturn, TypeVar
 
@@ -35,9 +36,11 @@ from jobq.task import MESSAGE_LIMIT, check_size
 FAILED_SUFFIX = "-failed"
 DELETES_AT_ONCE = 8
 """More at a time do not go faster, and keep the service from handing out the next messages."""
+TURN_SECONDS = 1.0
 _ATTEMPTS = 4
 _BACKOFF_SECONDS = 0.5
 _BUSY = frozenset({429, 503})
+_BEING_DELETED = "QueueBeingDeleted"
 _LOST = frozenset({"MessageNotFound", "PopReceiptMismatch"})
 _FAULTS = (NotSent, AnswerLost, IdentityError)
 
@@ -84,11 +87,15 @@ class StorageQueue:
 
     async def create(self) -> None:
         """See the port."""
-        try:
-            await self._repeatable(lambda: self._ask("PUT", ""))
-        except _Refusal as refusal:
-            if refusal.status != 409 or refusal.code == "QueueBeingDeleted":
-                self._raise_for(refusal)
+
+        async def make() -> None:
+            try:
+                await self._repeatable(lambda: self._ask("PUT", ""))
+            except _Refusal as refusal:
+                if refusal.status != 409 or refusal.code == _BEING_DELETED:
+                    raise
+
+        await self._translating(make)
 
     async def send(self, body: str, *, key: str | None = None, delay: timedelta = timedelta(0)) -> None:
         """See the port. Duplicates are not detected."""
@@ -125,20 +132,34 @@ class StorageQueue:
 
     async def complete(self, delivery: Delivery) -> None:
         """See the port. A delete may be repeated: a message that is gone was deleted."""
-        async with self._deletes:
-            for attempt in range(1, _ATTEMPTS + 1):
-                try:
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                async with self._turn_to_delete():
                     await self._settle("DELETE", delivery, {})
-                except QueueUnavailable:
-                    if attempt == _ATTEMPTS:
-                        raise
-                    await _back_off(attempt)
-                except LockLost as error:
-                    if error.gone:
-                        return
+            except QueueUnavailable:
+                if attempt == _ATTEMPTS:
                     raise
-                else:
+                await _back_off(attempt)
+            except LockLost as error:
+                if error.gone:
                     return
+                raise
+            else:
+                return
+
+    @asynccontextmanager
+    async def _turn_to_delete(self) -> AsyncIterator[None]:
+        """Wait for a turn, but not for long: locks run out while the service does not answer."""
+        try:
+            async with asyncio.timeout(TURN_SECONDS if self._deletes.locked() else None):
+                await self._deletes.acquire()
+        except TimeoutError:
+            yield
+            return
+        try:
+            yield
+        finally:
+            self._deletes.release()
 
     async def release(self, delivery: Delivery, *, body: str | None = None, delay: timedelta = timedelta(0)) -> None:
         """See the port."""
@@ -231,7 +252,7 @@ class StorageQueue:
                 gone = error.code == "MessageNotFound"
                 raise LockLost(f"a message of {self.full_name} is no longer ours: {error.code}", gone=gone) from error
             self._raise_missing(error)
-            if 400 <= error.status < 500 and error.status not in {408, *_BUSY}:
+            if 400 <= error.status < 500 and error.status not in {408, *_BUSY} and error.code != _BEING_DELETED:
                 raise QueueRefused(words) from error
         if isinstance(error, IdentityError) and error.refused:
             raise QueueRefused(words) from error

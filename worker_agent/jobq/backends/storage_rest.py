@@ -41,7 +41,7 @@ class IdentityError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request, before it is signed; path and query values as they mean, not as they are sent."""
+    """One request, before it is signed: the path as it is sent, the query's values as they mean."""
 
     method: str
     path: str
@@ -103,7 +103,7 @@ class QueueService:
         headers = {"User-Agent": self._user_agent, "x-ms-date": http_date(time.time()), "x-ms-version": VERSION}
         if body:
             headers["Content-Type"] = CONTENT_TYPE
-        path = self._path + path
+        path = self._path + quote(path)
         more, suffix = await self._identity.sign(Request(method, path, query, len(body), headers))
         sent = "&".join(f"{name}={quote(value, safe='')}" for name, value in query.items())
         target = path + ("?" if sent or suffix else "") + sent + ("&" if sent and suffix else "") + suffix
