@@ -34,7 +34,7 @@ def reports_are_lost(fleet: Fleet) -> Iterator[None]:
             client = service_bus_client(cloud, cloud.service_bus_host(bus), credential)
             async with client, client.get_queue_receiver(f"workforce-{status['installationId']}-reports") as receiver:
                 while not stop.is_set():
-                    for message in await receiver.receive_messages(10, max_wait_time=1):
+                    for message in await receiver.receive_messages(10, max_wait_time=10):
                         await receiver.complete_message(message)
 
     thief = threading.Thread(target=lambda: asyncio.run(steal()), name="thief")

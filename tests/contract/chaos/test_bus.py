@@ -41,10 +41,11 @@ async def send(bus, *texts):
 
 
 async def receive_all(receiver, count):
+    """Receive so many. The wait bounds opening the link, too, which takes a loaded machine seconds."""
     found = []
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(100):
         while len(found) < count:
-            for message in await receiver.receive_messages(max_message_count=10, max_wait_time=2):
+            for message in await receiver.receive_messages(max_message_count=10, max_wait_time=30):
                 found.append(str(message))
                 await receiver.complete_message(message)
     return found

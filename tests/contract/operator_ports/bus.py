@@ -82,9 +82,9 @@ def _worker_side(client: ServiceBusClient) -> tuple[Any, Any]:
 
     async def received(job: str, number: int) -> list[tuple[Order, str]]:
         found: list[tuple[Order, str]] = []
-        async with client.get_queue_receiver(NODES, session_id=job, max_wait_time=5) as receiver:
+        async with client.get_queue_receiver(NODES, session_id=job, max_wait_time=30) as receiver:
             while len(found) < number:
-                for message in await receiver.receive_messages(number, max_wait_time=5):
+                for message in await receiver.receive_messages(number, max_wait_time=30):
                     found.append((decode_order(b"".join(message.body)), str(message.message_id)))
                     await receiver.complete_message(message)
         return found

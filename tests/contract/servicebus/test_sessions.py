@@ -110,5 +110,5 @@ async def test_messages_and_receivers_without_a_session_are_refused_where_one_is
         await sender.send_messages(ServiceBusMessage("lost"))
     receiver = bus.client.get_queue_receiver(queue)
     with pytest.raises(ServiceBusError, match="requires sessions"):
-        await receiver.receive_messages(1, max_wait_time=5)
+        await receiver.receive_messages(1, max_wait_time=PATIENCE)
     await receiver.close()

@@ -10,7 +10,7 @@ from azure.servicebus import AutoLockRenewer, ServiceBusMessage, ServiceBusSubQu
 from azure.servicebus.aio import AutoLockRenewer as AioAutoLockRenewer
 from azure.servicebus.exceptions import ServiceBusError
 
-from tests.contract.servicebus.conftest import SDK_LEAVES_SOCKETS, Bus, until
+from tests.contract.servicebus.conftest import PATIENCE, SDK_LEAVES_SOCKETS, Bus, until
 from workforce_local.servicebus.rules import CorrelationFilter, FalseFilter, Rule, SqlFilter
 from workforce_local.servicebus.settings import QueueSettings
 
@@ -89,7 +89,7 @@ async def test_a_topic_itself_cannot_be_received_from(bus: Bus):
     topic = make_topic(bus)
     receiver = bus.client.get_queue_receiver(topic)
     with pytest.raises(ServiceBusError, match="is a topic"):
-        await receiver.receive_messages(1, max_wait_time=5)
+        await receiver.receive_messages(1, max_wait_time=PATIENCE)
     await receiver.close()
 
 

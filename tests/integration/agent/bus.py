@@ -64,7 +64,7 @@ class ControlBus:
         found: list[Any] = []
         async with asyncio.timeout(seconds), self.client.get_queue_receiver(REPORTS) as receiver:
             while not any(report.kind == kind for report in found):
-                for message in await receiver.receive_messages(10, max_wait_time=2):
+                for message in await receiver.receive_messages(10, max_wait_time=30):
                     found.append(decode_report(b"".join(message.body)))
                     await receiver.complete_message(message)
         return found
