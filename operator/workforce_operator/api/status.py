@@ -91,6 +91,15 @@ class RegionCoordinates(Model):
     """Control topic."""
 
 
+class ResolvedEnvironment(Model):
+    """What an environment's label stood for when the template changed."""
+
+    template_hash: Annotated[str, Field(max_length=64)]
+    """Hash of the region's template that it was looked up for."""
+    version: Annotated[str, Field(max_length=255)]
+    """The version; all jobs of that template have it."""
+
+
 class RegionStatus(Model):
     """One region: counts, and the ledger of its reserved names and drains."""
 
@@ -114,6 +123,8 @@ class RegionStatus(Model):
     """How many of the desired replicas have been hired at least once; what is missing beyond that is growth."""
     hiring: Annotated[list[Range], Field(max_length=50_000)] = Field(default_factory=list)
     """Sequences of hires that were decided and whose jobs have not been seen yet."""
+    environment: ResolvedEnvironment | None = None
+    """The version that the environment's label stands for; absent = the template has no label, or hired nobody yet."""
     idle: int = 0
     """Replicas whose workers completed; their replacement waits for work in the queue."""
     failing: int = 0

@@ -54,8 +54,9 @@ class Environment(Model):
         json_schema_extra=rules(
             rule("(self.type == 'Image') == has(self.image)", "`image` must be set for type Image, and only for it"),
             rule(
-                "(self.type == 'Registered') == has(self.name) && has(self.name) == has(self.version)",
-                "`name` and `version` must be set for type Registered, and only for it",
+                "self.type == 'Registered' ? has(self.name) && has(self.version) != has(self.label)"
+                " : !(has(self.name) || has(self.version) || has(self.label))",
+                "`name` and either `version` or `label` must be set for type Registered, and only for it",
             ),
         )
     )
@@ -68,6 +69,8 @@ class Environment(Model):
     """Name of the registered environment, for type Registered."""
     version: Annotated[str, Field(pattern=rf"^{_NAME}$", max_length=255)] | None = None
     """Version of the registered environment, for type Registered."""
+    label: Literal["latest"] | None = None
+    """Instead of a version: the newest one there is when the template changes, and that one until it changes again."""
 
 
 class Identity(Model):

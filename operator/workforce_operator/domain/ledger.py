@@ -18,6 +18,7 @@ from workforce_operator.api.status import (
     Range,
     RegionCoordinates,
     RegionStatus,
+    ResolvedEnvironment,
     WorkforceStatus,
 )
 
@@ -37,6 +38,14 @@ class Wave:
 
 
 @dataclass(frozen=True, slots=True)
+class Pin:
+    """The version that an environment's label stands for, for the template with this hash."""
+
+    template_hash: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
 class RegionLedger:
     """What is intended for one region, and what was last known of it.
 
@@ -47,6 +56,7 @@ class RegionLedger:
         hiring: Sequences of hires that were decided and whose jobs have not been seen yet; they go on by themselves.
         idle: Replicas whose workers completed, and whose replacement waits for work.
         failing: Replicas whose workers failed, and whose replacement waits for a back-off.
+        environment: What the environment's label stands for; None = not looked up.
         open_cohorts: Cohorts that must be listed.
         waves: Drains and recalls under way.
         restored: When the ledger began anew with jobs alive: some of them may be draining without a wave knowing it.
@@ -62,6 +72,7 @@ class RegionLedger:
     hiring: frozenset[int] = frozenset()
     idle: int = 0
     failing: int = 0
+    environment: Pin | None = None
     open_cohorts: frozenset[int] = frozenset()
     waves: tuple[Wave, ...] = ()
     restored: datetime | None = None
@@ -113,6 +124,7 @@ def _read_region(status: RegionStatus) -> RegionLedger:
         hiring=_numbers(status.hiring),
         idle=status.idle,
         failing=status.failing,
+        environment=Pin(status.environment.template_hash, status.environment.version) if status.environment else None,
         open_cohorts=_numbers(status.open_cohorts),
         waves=tuple(_read_wave(wave) for wave in status.drains),
         restored=status.restored_time,
@@ -143,12 +155,17 @@ def _ledger_fields(region: RegionLedger) -> dict[str, Any]:
         "hiring": _ranges(region.hiring),
         "idle": region.idle,
         "failing": region.failing,
+        "environment": _resolved(region.environment),
         "open_cohorts": _ranges(region.open_cohorts),
         "drains": [_write_wave(wave) for wave in region.waves],
         "restored_time": region.restored,
         "reserved": region.reserved,
         "stale_since_time": region.unreadable_since,
     }
+
+
+def _resolved(pin: Pin | None) -> ResolvedEnvironment | None:
+    return None if pin is None else ResolvedEnvironment(template_hash=pin.template_hash, version=pin.version)
 
 
 def _write_wave(wave: Wave) -> DrainWave:

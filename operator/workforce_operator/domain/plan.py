@@ -25,8 +25,8 @@ from workforce_operator.domain.placement.shares import place
 from workforce_operator.domain.placement.sites import Placement
 from workforce_operator.domain.region import Decision, decide, only_counted
 from workforce_operator.domain.situation import Seen, Situation, assess, look
+from workforce_operator.domain.template import region_hashes
 from workforce_operator.domain.template_backoff import template_backoff
-from workforce_operator.domain.template_hash import template_hash
 from workforce_operator.domain.waves import next_revision
 
 _NOT_READ = Unknown("NotRead", "the region was not read")
@@ -70,7 +70,7 @@ class _Work:
     placement: Placement
     gone: frozenset[str]
     channel_awaited: bool
-    template: str
+    templates: Mapping[str, str]
 
     def decide(self) -> dict[str, Decision]:
         """Decisions about all readable regions."""
@@ -145,7 +145,7 @@ class _Work:
                 most=0 if name in self.gone else limits[name],
                 reason=self._reason(name),
                 channel_awaited=self.channel_awaited,
-                template=self.template,
+                template=self.templates[name],
             )
             for name, seen in self.seen.items()
         }
@@ -182,8 +182,8 @@ def _work(desired: Desired, observed: Observed, ledger: Ledger) -> _Work:
     seen = _look(desired, observed, known)
     sites = sites_of(desired, observed, known, seen, moved=moved, channel_awaited=awaited)
     placement = place(wanted_replicas(desired), sites, desired.spec.placement.strategy, observed.reports)
-    template = template_hash(desired.spec.template, desired.spec.queue)
-    return _Work(desired, observed, known, seen, placement, gone, awaited, template)
+    templates = region_hashes(desired.spec, known.regions)
+    return _Work(desired, observed, known, seen, placement, gone, awaited, templates)
 
 
 def _look(desired: Desired, observed: Observed, ledger: Ledger) -> dict[str, Seen]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from workforce_operator.api.spec import WorkforceSpec
 from workforce_operator.api.template import EnvironmentVariable, Overrides, Resources, Template
+from workforce_operator.domain.template_hash import template_hash
 
 
 def region_template(spec: WorkforceSpec, region: str) -> Template:
@@ -14,6 +15,18 @@ def region_template(spec: WorkforceSpec, region: str) -> Template:
         if each.name == region and each.overrides is not None:
             return merged(spec.template, each.overrides)
     return spec.template
+
+
+def region_hash(spec: WorkforceSpec, region: str) -> str:
+    """Hash that a region's jobs carry."""
+    return template_hash(region_template(spec, region), spec.queue)
+
+
+def region_hashes(spec: WorkforceSpec, regions: Iterable[str]) -> dict[str, str]:
+    """Hashes of many regions; most of them have the common template, whose hash is made once."""
+    common = template_hash(spec.template, spec.queue)
+    own = {each.name: region_hash(spec, each.name) for each in spec.regions if each.overrides is not None}
+    return {region: own.get(region, common) for region in regions}
 
 
 def merged(template: Template, overrides: Overrides) -> Template:

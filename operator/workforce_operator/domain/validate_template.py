@@ -44,10 +44,10 @@ def _check_parts(where: str, part: Template | Overrides) -> None:
 
 
 def _check_environment(where: str, environment: Environment) -> None:
-    given = {name for name in ("image", "name", "version") if getattr(environment, name) is not None}
-    right = {"Image": {"image"}, "Registered": {"name", "version"}}
-    if given != right[environment.type]:
-        needed = "image" if environment.type == "Image" else "name and version"
+    given = {name for name in ("image", "name", "version", "label") if getattr(environment, name) is not None}
+    right = {"Image": [{"image"}], "Registered": [{"name", "version"}, {"name", "label"}]}
+    if given not in right[environment.type]:
+        needed = "image" if environment.type == "Image" else "name and either version or label"
         raise SpecError(f"{where} must have exactly {needed} for type {environment.type}")
 
 

@@ -113,6 +113,15 @@ class Templates(Protocol):
         """
         ...
 
+    async def latest_version(self, place: Workplace, name: str) -> str:
+        """The newest version of an environment in the region's workspace.
+
+        Raises:
+            SpecError: There is none of that name (reason ``InvalidTemplate``).
+            Transient: Azure could not be asked.
+        """
+        ...
+
 
 class TaskQueueDepth(Protocol):
     """How much work there is."""

@@ -12,7 +12,7 @@ It decides nothing itself: that is `domain.plan`. What is kept in memory between
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -25,15 +25,15 @@ from workforce_operator.api.status import WorkforceStatus
 from workforce_operator.domain.actions import Note, Plan
 from workforce_operator.domain.decision import record, refusal
 from workforce_operator.domain.desired import Desired, region_places
-from workforce_operator.domain.errors import OF_REGION, Missing, SpecError
+from workforce_operator.domain.errors import OF_REGION, Fenced, Missing, OperatorError, SpecError
 from workforce_operator.domain.job_environment import job_environment, secret_refs
 from workforce_operator.domain.ledger import Ledger, read_ledger
 from workforce_operator.domain.observed import Observed, Unknown
 from workforce_operator.domain.outcomes import Failure, Outcomes
+from workforce_operator.domain.pins import pinned, to_look_up, with_versions
 from workforce_operator.domain.plan import plan as decide
 from workforce_operator.domain.status import announce, build_status, refused_status, transitions, worth_writing
-from workforce_operator.domain.template import region_template
-from workforce_operator.domain.template_hash import template_hash
+from workforce_operator.domain.template import region_hash
 from workforce_operator.domain.validate import read_spec, spec_for_deletion
 from workforce_operator.domain.workers import Workers, workers
 from workforce_operator.ports.azure import JobBody, Templates, Workplace, WriteGuard
@@ -181,11 +181,11 @@ class Reconciler:
         places = workplaces(desired, ledger)
         before = stored.status
         observed = await self._observer.observe(_subject(desired, ledger, places))
-        plan = decide(desired, observed, ledger)
+        plan, unresolved = await self._look_up(desired, decide(desired, observed, ledger), places)
         if plan.ledger != ledger or stored.status.installation_id != desired.installation_id:
             status = announce(desired, plan, stored.status, observed.now)
             stored = await self._store.write_status(stored, status)
-        done = await self._executor.execute(self._work(desired, plan, places))
+        done = await self._executor.execute(self._work(desired, plan, places, unresolved))
         outcomes = outcomes_of(done)
         self._record(stored.key, desired, observed, plan, done)
         if plan.finished:
@@ -195,9 +195,13 @@ class Reconciler:
         await self._tell(stored, plan, outcomes, transitions(before, stored.status))
         return replace(self._verdict(stored.key, observed, plan, done, status), status=status)
 
-    def _work(self, desired: Desired, plan: Plan, places: dict[str, Workplace]) -> Work:
+    def _work(
+        self, desired: Desired, plan: Plan, places: dict[str, Workplace], unresolved: Mapping[str, OperatorError]
+    ) -> Work:
         async def resolve(place: Workplace) -> JobBody:
-            return await self._body(desired, place)
+            if place.region in unresolved:
+                raise unresolved[place.region]
+            return await self._body(desired, plan.ledger, place)
 
         return Work(
             actions=plan.actions,
@@ -207,9 +211,28 @@ class Reconciler:
             body=OncePerRegion(resolve),
         )
 
-    async def _body(self, desired: Desired, place: Workplace) -> JobBody:
+    async def _look_up(
+        self, desired: Desired, plan: Plan, places: dict[str, Workplace]
+    ) -> tuple[Plan, dict[str, OperatorError]]:
+        """Look up the environments' labels that this plan's hires need; the plan remembers them.
+
+        Returns:
+            The plan, and why nobody can be hired by it, by region.
+        """
+        versions: dict[str, str] = {}
+        unresolved: dict[str, OperatorError] = {}
+        for region, name in to_look_up(desired, plan).items():
+            try:
+                versions[region] = await self._templates.latest_version(places[region], name)
+            except Fenced:
+                raise
+            except OperatorError as error:
+                unresolved[region] = error
+        return with_versions(desired, plan, versions), unresolved
+
+    async def _body(self, desired: Desired, ledger: Ledger, place: Workplace) -> JobBody:
         """The job of a region, with the Secrets as they are now."""
-        template = region_template(desired.spec, place.region)
+        template = pinned(desired, ledger, place.region)
         secrets: dict[tuple[str, str], str] = {}
         for ref in secret_refs(template):
             try:
@@ -225,7 +248,7 @@ class Reconciler:
             insights=self._insights,
             secrets=secrets,
         )
-        digest = template_hash(template, desired.spec.queue)
+        digest = region_hash(desired.spec, place.region)
         return await self._templates.resolve(template, place, environment=environment, template_hash=digest)
 
     async def _finish(self, stored: StoredWorkforce, plan: Plan) -> Verdict:

@@ -23,7 +23,7 @@ from workforce_operator.adapters.arm.client import ArmClient
 from workforce_operator.adapters.arm.governor import Governor
 from workforce_operator.adapters.azureml.child_process import ChildProcess
 from workforce_operator.adapters.azureml.templates import ChildTemplates
-from workforce_operator.adapters.azureml.worker_jobs import ArmWorkerJobs
+from workforce_operator.adapters.azureml.worker_jobs import ArmWorkerJobs, workspace_path
 from workforce_operator.adapters.memory import MemoryGuard, MemoryTemplates
 from workforce_operator.api.template import Environment, Identity, Template
 from workforce_operator.domain.errors import Denied, Fenced, SpecError, Throttled, Unavailable
@@ -328,6 +328,24 @@ async def test_an_idle_program_ends_by_itself_and_comes_back_when_needed():
     again = (await child.ask({}))["pid"]
     await child.close()
     assert second == again != first
+
+
+async def test_the_newest_version_of_an_environment_is_what_azure_ai_ml_takes_for_its_label(tmp_path, monkeypatch):
+    async with real_arm(tmp_path, monkeypatch) as real:
+        templates = ChildTemplates(real.cloud, real.credential, real.governor, real.guard)
+        try:
+            assert await templates.latest_version(HERE, "worker") == "1"
+            path = f"{workspace_path(HERE)}/environments/worker/versions/2"
+            properties = {"properties": {"image": "x/y:2"}}
+            await real.arm.write(
+                "PUT", path, api_version="2023-04-01", what="register", turn="somebody", body=properties
+            )
+            assert await templates.latest_version(HERE, "worker") == "2"
+            with pytest.raises(SpecError) as caught:
+                await templates.latest_version(HERE, "nothing")
+            assert caught.value.reason == "InvalidTemplate"
+        finally:
+            await templates.close()
 
 
 async def test_the_daemon_never_imports_azure_ai_ml():

@@ -7,6 +7,7 @@ from tests.support.operator import ROOT
 from workforce_local.config import LocalConfig
 from workforce_operator.domain.validate import read_spec
 
+EXAMPLES = sorted((ROOT / "examples").glob("*.yaml"))
 EXAMPLE = ROOT / "examples" / "workforce.yaml"
 
 
@@ -34,7 +35,15 @@ def test_the_example_names_what_the_local_cloud_has(example):
     assert bus["namespace"] in {each.name for each in config.service_bus}
 
 
+def test_every_example_is_a_valid_workforce():
+    assert len(EXAMPLES) >= 6
+    for path in EXAMPLES:
+        manifest = yaml.safe_load(path.read_text())
+        assert read_spec("default", manifest["metadata"]["name"], manifest["spec"]).template, path
+
+
 @pytest.mark.cluster
 @pytest.mark.slow
-def test_the_api_server_accepts_the_example(kubernetes_cluster, kubernetes_namespace, definition):
-    kubernetes_cluster.kubectl("apply", "--dry-run=server", "-n", kubernetes_namespace, "-f", str(EXAMPLE))
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_the_api_server_accepts_the_example(kubernetes_cluster, kubernetes_namespace, definition, path):
+    kubernetes_cluster.kubectl("apply", "--dry-run=server", "-n", kubernetes_namespace, "-f", str(path))

@@ -61,11 +61,21 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "image missing": (workforce(template=template(environment={"type": "Image"})), "`image` must be set"),
     "image and name": (
         workforce(template=template(environment={"type": "Image", "image": "i", "name": "n", "version": "1"})),
-        "`name` and `version` must be set for type Registered, and only for it",
+        "`name` and either `version` or `label` must be set for type Registered, and only for it",
     ),
     "registered without version": (
         workforce(template=template(environment={"type": "Registered", "name": "n"})),
-        "`name` and `version` must be set",
+        "`name` and either `version` or `label` must be set",
+    ),
+    "version and label": (
+        workforce(
+            template=template(environment={"type": "Registered", "name": "n", "version": "1", "label": "latest"})
+        ),
+        "`name` and either `version` or `label` must be set",
+    ),
+    "other label": (
+        workforce(template=template(environment={"type": "Registered", "name": "n", "label": "stable"})),
+        "spec.template.environment.label",
     ),
     "no slots": (workforce(template=template(slots=0)), "spec.template.slots"),
     "empty command": (workforce(template=template(command="")), "spec.template.command"),

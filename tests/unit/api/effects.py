@@ -22,6 +22,7 @@ _PLACING = f"{_DOMAIN}/test_placing.py"
 _CONDITIONS = f"{_DOMAIN}/test_conditions.py"
 _ALL_CONDITIONS = f"{_CONDITIONS}::test_all_conditions_are_there_from_the_first_pass_in_the_documented_order"
 
+_LABEL = "tests/unit/reconcile/test_labels.py::test_a_version_registered_later_is_not_taken_before_the_template_changes"
 _OVERRIDES = f"{_DOMAIN}/test_template.py::test_a_region_s_overrides_reach_its_jobs_and_no_others"
 _REFUSED = "tests/integration/crd/test_definition.py::test_bad_objects_are_refused_with_a_message_that_names_the_field"
 
@@ -30,6 +31,7 @@ OVERRIDDEN = (
     "environment.image",
     "environment.name",
     "environment.version",
+    "environment.label",
     "identity.type",
     "identity.resourceId",
     "identity.clientId",
@@ -70,6 +72,7 @@ EFFECTS = {
     "spec.template.environment.image": _FIELD_BY_FIELD,
     "spec.template.environment.name": _FIELD_BY_FIELD,
     "spec.template.environment.version": _FIELD_BY_FIELD,
+    "spec.template.environment.label": _LABEL,
     "spec.template.identity.type": f"{_ENVIRONMENT}::test_an_identity_is_told_by_its_client_id",
     "spec.template.identity.resourceId": _FIELD_BY_FIELD,
     "spec.template.identity.clientId": f"{_ENVIRONMENT}::test_an_identity_is_told_by_its_client_id",
@@ -136,6 +139,8 @@ EFFECTS = {
     "status.regions[].filled": _LEDGER,
     "status.regions[].hiring[].first": f"{_HIRING}::test_a_hire_that_was_decided_goes_on_although_the_queue_is_empty",
     "status.regions[].hiring[].last": f"{_HIRING}::test_a_hire_that_was_decided_goes_on_although_the_queue_is_empty",
+    "status.regions[].environment.templateHash": _LABEL,
+    "status.regions[].environment.version": _LABEL,
     "status.regions[].idle": f"{_HIRING}::test_a_cancelled_workers_end_lets_no_idle_one_in",
     "status.regions[].failing": f"{_HIRING}::test_a_back_off_is_remembered_by_its_number",
     "status.regions[].reserved": f"{_HIRING}::test_a_region_that_was_never_read_counts_as_full",

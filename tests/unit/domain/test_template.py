@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from jobq.cloud import PUBLIC_CLOUDS
-from tests.support.planning import coordinates, desired
+from tests.support.planning import coordinates, desired, entry, job, jobs, ledger, observed
 from tests.support.workforces import IDENTITY, region, template
 from workforce_operator.domain.job_environment import job_environment, secret_refs
+from workforce_operator.domain.plan import plan
 from workforce_operator.domain.template import region_template
 from workforce_operator.domain.template_hash import template_hash
 
@@ -83,3 +86,16 @@ def test_every_override_changes_the_hash_of_its_region_only(field):
 def test_an_override_that_says_what_the_template_says_changes_no_hash():
     same = wanted(environment=BASE["environment"], environmentVariables=BASE["environmentVariables"][::-1])
     assert digest("two", same) == digest("one", same)
+
+
+def test_failures_of_an_overridden_region_s_own_template_hold_its_replacements_back():
+    it = wanted()
+    failed = [
+        replace(job(number, "Failed", region="two", started=5, ended=0.05), template_hash=digest("two"))
+        for number in (0, 1)
+    ]
+    ledgers = ledger(
+        one=entry(0), two=entry(2, region="two", filled=2, share=2, coordinates=it.coordinates(it.spec.regions[1]))
+    )
+    answer = plan(it, observed(one=jobs(), two=jobs(*failed)), ledgers)
+    assert answer.regions["two"].held == 2

@@ -39,12 +39,17 @@ CASES = [
     (
         spec(template=template(environment={"type": "Registered", "name": "n"})),
         "Invalid",
-        "exactly name and version for type Registered",
+        "exactly name and either version or label for type Registered",
     ),
     (
         spec(template=template(environment={"type": "Registered", "name": "n", "version": "1", "image": "i"})),
         "Invalid",
-        "exactly name and version",
+        "exactly name and either version or label",
+    ),
+    (
+        spec(template=template(environment={"type": "Registered", "name": "n", "version": "1", "label": "latest"})),
+        "Invalid",
+        "exactly name and either version or label",
     ),
     (variable(name="A"), "Invalid", "A must have exactly one of value and valueFrom"),
     (

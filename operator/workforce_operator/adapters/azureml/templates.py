@@ -23,7 +23,7 @@ from workforce_operator.adapters.arm.governor import Governor, Kind
 from workforce_operator.adapters.azureml.child_process import ChildProcess
 from workforce_operator.adapters.azureml.quantity import shm_size
 from workforce_operator.adapters.azureml.worker_jobs import workspace_path
-from workforce_operator.api.template import Identity, Input, Template
+from workforce_operator.api.template import Environment, Identity, Input, Template
 from workforce_operator.domain.errors import Denied, OperatorError, SpecError, Unavailable
 from workforce_operator.ports.azure import JobBody, Workplace, WriteGuard
 
@@ -69,19 +69,22 @@ class ChildTemplates:
             self._known.move_to_end(key)
             return self._known[key]
 
+    async def latest_version(self, place: Workplace, name: str) -> str:
+        """See ``ports.azure.Templates``. It is azure-ai-ml that looks up its label."""
+        job = job_request(Template(environment=Environment(type="Registered", name=name, version="any")), place, {})
+        request = await self._request(place, job | {"environment": {"registered": f"{name}@latest"}})
+        async with self._governor.slot(place.coordinates.subscription_id, Kind.READ, turn=place.owner):
+            reply = await self._child.ask(request)
+        if "error" in reply:
+            raise _error(reply["error"], place)
+        return str(reply["properties"]["environmentId"]).rsplit("/", 1)[-1]
+
     async def close(self) -> None:
         """End the child process."""
         await self._child.close()
 
     async def _ask(self, template: Template, place: Workplace, job: Mapping[str, Any]) -> dict[str, Any]:
-        request = {
-            "cloud": _cloud_request(self._cloud),
-            "token": await self._token(place),
-            "subscriptionId": place.coordinates.subscription_id,
-            "resourceGroup": place.coordinates.resource_group,
-            "workspace": place.coordinates.workspace,
-            "job": job,
-        }
+        request = await self._request(place, job)
         async with self._write_slot(template, place):
             reply = await self._child.ask(request)
         error = reply.get("error")
@@ -90,6 +93,16 @@ class ChildTemplates:
         properties = dict(reply["properties"])
         properties.pop("displayName", None)
         return properties
+
+    async def _request(self, place: Workplace, job: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            "cloud": _cloud_request(self._cloud),
+            "token": await self._token(place),
+            "subscriptionId": place.coordinates.subscription_id,
+            "resourceGroup": place.coordinates.resource_group,
+            "workspace": place.coordinates.workspace,
+            "job": job,
+        }
 
     @asynccontextmanager
     async def _write_slot(self, template: Template, place: Workplace) -> AsyncIterator[None]:

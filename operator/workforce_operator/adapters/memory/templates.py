@@ -7,6 +7,7 @@ from typing import Any
 
 from workforce_operator.adapters.memory.faults import Faults
 from workforce_operator.api.template import Template
+from workforce_operator.domain.errors import SpecError
 from workforce_operator.ports.azure import JobBody, Workplace
 
 
@@ -15,6 +16,15 @@ class MemoryTemplates:
 
     def __init__(self) -> None:
         self.faults = Faults()
+        self.latest: dict[str, str] = {}
+        """Newest version by environment's name."""
+
+    async def latest_version(self, place: Workplace, name: str) -> str:
+        """See ``ports.azure.Templates``."""
+        with self.faults.call("latest_version", place, name):
+            if name not in self.latest:
+                raise SpecError(f"there is no environment {name}", reason="InvalidTemplate")
+            return self.latest[name]
 
     async def resolve(
         self, template: Template, place: Workplace, *, environment: Mapping[str, str], template_hash: str
@@ -26,7 +36,8 @@ class MemoryTemplates:
                 "command": template.command,
                 "computeId": f"computes/{place.coordinates.compute}",
                 "experimentName": place.coordinates.experiment,
-                "environmentId": template.environment.image or template.environment.name,
+                "environmentId": template.environment.image
+                or f"environments/{template.environment.name}/versions/{template.environment.version}",
                 "environmentVariables": dict(environment),
                 "tags": dict(template.tags),
                 "properties": {},
