@@ -223,7 +223,7 @@ async def control(bench: Bench) -> AsyncIterator[ControlBus]:
     """A local Azure with a control channel."""
     async with (
         LocalAzure(bench.folder / "azure", LocalConfig()) as azure,
-        control_bus(azure, bench.folder / "azure") as bus,
+        control_bus(azure, bench.folder) as bus,
     ):
         yield bus
 
