@@ -65,6 +65,10 @@ class AgentProcess:
                     found.append(record)
         return found
 
+    def triggers(self) -> list[dict[str, Any]]:
+        """Its log lines about what happened to it as a whole."""
+        return [record for record in self.events() if "trigger" in record]
+
     async def said(self, words: str, seconds: float = PATIENCE) -> None:
         """Wait until it has said something."""
         await until(lambda: words in self.words or self.process.returncode is not None, f"{words!r}", seconds)

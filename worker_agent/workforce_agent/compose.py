@@ -76,7 +76,8 @@ async def run_worker(
                 kill_timeout=settings.kill_timeout,
                 output_folder=settings.processor.output_folder,
             )
-            structlog.contextvars.bind_contextvars(queue=around.backend.full_name, worker=worker_id)
+            queue = f"sb://{address.account}/{address.queue}" if address.service_bus else around.backend.full_name
+            structlog.contextvars.bind_contextvars(queue=queue, worker_id=worker_id)
             job = job_name(os.environ)
             topic = control.topic_name if control else None
             pid_file = PidFile(pid_folder(around.backend.full_name), worker_id, topic=topic, job=job)

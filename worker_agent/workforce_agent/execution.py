@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -74,6 +75,8 @@ class Execution:
         self.started = datetime.now(UTC)
         self._around = around
         self._delivery = delivery
+        self._begun = time.monotonic()
+        self._duration = 0.0
         self._lock = Lock(around.backend, delivery, around.visibility, received)
         self._process: Run | None = None
         self._timed_out: timedelta | None = None
@@ -86,6 +89,11 @@ class Execution:
         except TaskError as error:
             self.malformed = str(error)
         self._log = _log.bind(task_id=self.task.id if self.task else None, attempt=delivery.attempts)
+
+    @property
+    def last_lines(self) -> list[str]:
+        """The last lines of its output, once it has ended."""
+        return self._lines
 
     def terminate(self, kill_after: float | None) -> None:
         """Tell the task to checkpoint."""
@@ -105,8 +113,9 @@ class Execution:
         if self.task is None:
             return Ended(error=self.malformed, retriable=False)
         ended = await self._run(self.task)
+        self._duration = round(time.monotonic() - self._begun, 3)
         if self._lock.lost.is_set():
-            self._log.warning("task_lock_lost")
+            self._log.warning("task_lock_lost", duration_s=self._duration)
             return Ended(exit_code=ended.exit_code, lock_lost=True)
         return ended
 
@@ -177,19 +186,19 @@ class Execution:
                 return True
             case Settlement.COMPLETE:
                 settled = await self._lock.settle(backend.complete)
-                self._log.info("task_success", settled=settled)
+                self._log.info("task_success", settled=settled, duration_s=self._duration)
                 return settled
             case Settlement.RETURN:
                 settled = await self._lock.settle(backend.release)
-                self._log.info("task_returned", exit_code=ended.exit_code, settled=settled)
+                self._log.info("task_canceled", exit_code=ended.exit_code, settled=settled, duration_s=self._duration)
                 return settled
             case Settlement.RETRY:
-                self._log.warning(
-                    "task_retry", error=describe(ended), retries_left=task.num_retries - 1, delay=str(verdict.delay)
-                )
+                self._log_failure(ended)
+                self._log.warning("task_retry", num_retries=task.num_retries - 1, delay=str(verdict.delay))
                 body = task.retried().encode()
                 return await self._lock.settle(lambda held: backend.release(held, body=body, delay=verdict.delay))
             case Settlement.DEAD_LETTER:
+                self._log_failure(ended)
                 self._log.error("task_give_up", error=describe(ended))
                 body = _letters().encode_dead_letter(task, self._failure(ended), backend.limit)
                 return await self._lock.settle(lambda held: backend.dead_letter(held, body))
@@ -200,11 +209,20 @@ class Execution:
         body = _letters().encode_malformed(held.body, failure, self._around.backend.limit)
         await self._around.backend.dead_letter(held, body)
 
+    def _log_failure(self, ended: Ended) -> None:
+        self._log.warning(
+            "task_failure",
+            error=describe(ended),
+            exit_code=ended.exit_code,
+            duration_s=self._duration,
+            log="\n".join(self.last_lines),
+        )
+
     def _failure(self, ended: Ended) -> Failure:
         failure: Failure = _letters().Failure(
             error=describe(ended),
             exit_code=ended.exit_code,
-            last_lines=_letters().last_lines(self._lines),
+            last_lines=self.last_lines,
             attempts=self._delivery.attempts,
             worker=self._around.worker,
             started=self.started,

@@ -160,7 +160,8 @@ class Watcher:
         self._note("" if notices else "the answer cannot be understood")
         self._watched, trigger = observe(self._watched, notices)
         if trigger is not None:
-            _log.warning("scheduled_event", meaning=trigger.value, events=sorted(self._watched.listed))
+            event = "preemption_detected" if trigger is Trigger.PREEMPTION else "preemption_cleared"
+            _log.warning(event, events=sorted(self._watched.listed))
             self._listener.trigger(trigger)
 
     async def _get(self, path: str) -> bytes:

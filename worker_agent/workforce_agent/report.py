@@ -27,6 +27,7 @@ STATE_EVERY = timedelta(minutes=5)
 STATE_AT_MOST_EVERY = timedelta(seconds=30)
 QUEUE_LENGTH = 100
 BACKOFF_SECONDS = (1.0, 60.0)
+ERROR_LINES = 50
 
 _log = structlog.get_logger()
 
@@ -116,7 +117,8 @@ class Reporter:
 
     def exit(self, why: str, exit_code: int, error: list[str]) -> None:
         """Say that the worker ends."""
-        self._put("Exit", why=why, exit_code=exit_code, error=error[-50:])
+        lines = error if len(error) <= ERROR_LINES else [error[0], *error[1 - ERROR_LINES :]]
+        self._put("Exit", why=why, exit_code=exit_code, error=lines)
 
     async def flush(self, timeout: float) -> None:
         """Wait until everything has been sent, but not for long."""

@@ -22,11 +22,12 @@ from jobq.operations import Mode as DrainMode
 from jobq.operations import OnDeadline, Operation
 from workforce_agent import lifecycle
 from workforce_agent.bookkeeping import Counters, Drain, Slot, Timers
+from workforce_agent.events import leaving_event, trigger_event
 from workforce_agent.execution import Execution, Surroundings
 from workforce_agent.family import reap_orphans
 from workforce_agent.lifecycle import Mode, State, Stop, Trigger
 from workforce_agent.orders import holds_receiver
-from workforce_agent.outcome import Settlement, Verdict
+from workforce_agent.outcome import Ended, Settlement, Verdict, describe
 from workforce_agent.pid_file import Intent
 from workforce_agent.report import Activity, Reporter
 from workforce_agent.settings import RunSettings, WhenEmpty
@@ -71,6 +72,7 @@ class Worker:
         self._idle_since = time.monotonic()
         self._own_retry_until = 0.0
         self._trouble = ""
+        self._last_words: list[str] = []
         self._over = False
         self._waiters: list[asyncio.Future[None]] = []
         self._pull_wake = asyncio.Event()
@@ -129,7 +131,8 @@ class Worker:
         before = self.state
         answer = lifecycle.step(before, trigger)
         self.state = answer.state
-        _log.info("trigger", trigger=trigger.value, mode=self.state.mode.value, accepting=self.state.accepting)
+        event = trigger_event(trigger, before, answer)
+        _log.info(event, trigger=trigger.value, mode=self.state.mode.value, accepting=self.state.accepting)
         if self.state.mode is Mode.EVICTED and before.mode is not Mode.EVICTED:
             seconds = self._settings.eviction_timeout.total_seconds()
             self._timers.start("eviction", seconds, lambda: self.trigger(Trigger.EVICTION_TIMEOUT))
@@ -206,6 +209,7 @@ class Worker:
             while not (self.state.leaves_when_idle and not self._runs):
                 await self._changed_or(puller)
             self._over = True
+            _log.info(leaving_event(self.state), why=self.state.why)
             self._wake()
             # A receive that was cut would hide its messages until their timeout.
             await asyncio.wait({puller}, timeout=LEAVE_SECONDS)
@@ -224,7 +228,8 @@ class Worker:
             completed = self.counters.completed - drain.completed_before
             self.reporter.drain_finished(drain.id, completed, self.counters.returned - drain.returned_before)
         why = self.state.why.value if self.state.why else "ended"
-        self.reporter.exit(why, self.state.exit_code, [self._trouble] if self._trouble else [])
+        error = self._last_words or ([self._trouble] if self._trouble else [])
+        self.reporter.exit(why, self.state.exit_code, error)
 
     async def _changed_or(self, puller: asyncio.Task[None]) -> None:
         """Wait until something changes. A puller that ends is an error of ours, and ends the worker."""
@@ -285,7 +290,7 @@ class Worker:
             ended = await execution.run()
             verdict = execution.judge(ended)
             # Before the slot is free: a failure too many must stop the next pull.
-            self._count_failures(slot, verdict)
+            self._count_failures(slot, execution, ended, verdict)
         finally:
             slot.execution = None
             self._last_free = self._idle_since = time.monotonic()
@@ -300,14 +305,15 @@ class Worker:
             # The message comes back after its visibility timeout; the worker goes on.
             _log.error("task_crashed", exc_info=error)
 
-    def _count_failures(self, slot: Slot, verdict: Verdict | None) -> None:
+    def _count_failures(self, slot: Slot, execution: Execution, ended: Ended, verdict: Verdict | None) -> None:
         if verdict is not None and verdict.succeeded:
             slot.failures_in_a_row = 0
         if verdict is None or not verdict.failed:
             return
         slot.failures_in_a_row += 1
         if slot.failures_in_a_row > self._settings.max_consecutive_failures:
-            self._trouble = f"more than {self._settings.max_consecutive_failures} failures in a row"
+            why = f"more than {self._settings.max_consecutive_failures} failures in a row; the last: {describe(ended)}"
+            self._last_words = [why, *execution.last_lines]
             self.trigger(Trigger.TOO_MANY_FAILURES)
 
     def _count(self, verdict: Verdict | None, *, settled: bool) -> None:

@@ -83,7 +83,7 @@ async def test_a_finish_drain_is_taken_back_and_late_orders_do_nothing(queue, ag
     await bus.order("j0", revision=1)
     await worker.said('"mode": "finishing"')
     await bus.order("j0", operation="accept-new-tasks", revision=2)
-    await until(lambda: worker.events("trigger")[-1]["mode"] == "working", "work again")
+    await until(lambda: worker.triggers()[-1]["mode"] == "working", "work again")
     await bus.order("j0", revision=1)
     await worker.said("order_dropped")
     files.open_gate("a")
@@ -128,7 +128,7 @@ async def test_the_node_itself_turns_to_checkpoint_at_the_deadline(queue, agent,
     deadline = datetime.now(UTC) + timedelta(seconds=3)
     await bus.order("j0", deadline=deadline.isoformat(), onDeadline="checkpoint")
     assert await worker.exit_code() == 0
-    assert worker.events("trigger")[-1]["trigger"] == "drain-deadline"
+    assert worker.triggers()[-1]["trigger"] == "drain-deadline"
     assert await total(queue) == 1
 
 
@@ -152,7 +152,7 @@ async def test_sigterm_without_an_intent_is_still_the_platforms(queue, agent, fi
     worker = await agent(**bus.environ("j0"))
     await files.started("a")
     worker.signal(signal.SIGTERM)
-    await worker.said("task_returned")
+    await worker.said("task_canceled")
     await asyncio.sleep(1)
     assert worker.process.returncode is None
     await bus.order("j0")

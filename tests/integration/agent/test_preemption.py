@@ -31,11 +31,11 @@ async def test_a_preempted_task_is_returned_and_the_node_works_again_when_the_no
     worker = await agent("--eviction-timeout", "1s", **environ)
     await files.started("a")
     notice = preempt(imds)
-    await worker.said("task_returned")
+    await worker.said("task_canceled")
     assert "CHECKPOINTING" in worker.words
     await asyncio.sleep(3)  # the notice is listed again and again, and the eviction timeout is not its end
     assert (files.count("a", "done"), files.count("b", "started"), await total(queue)) == (0, 0, 2)
-    assert len(worker.events("scheduled_event")) == 1
+    assert len(worker.events("preemption_detected")) == 1
     (looked,) = [looked for looked in await queue.peek(2) if "CHECKPOINTING" in looked.text]
     assert looked.task is not None
     assert looked.task.num_retries == 0

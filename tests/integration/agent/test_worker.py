@@ -57,9 +57,14 @@ async def test_a_failing_task_is_retried_with_a_pause_and_then_dead_lettered_wit
     assert letter.failure is not None
     assert (letter.failure.error, letter.failure.exit_code) == ("exit code 3", 3)
     assert (letter.failure.attempts, letter.failure.last_lines) == (2, ["last words"])
-    assert letter.failure.worker == worker.events("worker_start")[0]["worker"]
+    assert letter.failure.worker == worker.events("worker_start")[0]["worker_id"]
     assert letter.task is not None
     assert letter.task.num_retries == 0
+    told = [record["event"] for record in worker.events() if record.get("task_id") == task_id]
+    assert told == ["task_start", "task_failure", "task_retry", "task_start", "task_failure", "task_give_up"]
+    for failure in worker.events("task_failure"):
+        assert failure["log"] == "last words"
+        assert failure["duration_s"] > 0
 
 
 @pytest.mark.parametrize(
@@ -224,7 +229,7 @@ async def test_sigterm_of_the_platform_returns_the_task_and_the_worker_stays(que
     worker = await agent("--eviction-timeout", "300s")
     await files.started("a")
     worker.signal(signal.SIGTERM)
-    await worker.said("task_returned")
+    await worker.said("task_canceled")
     await asyncio.sleep(2)
     assert worker.process.returncode is None
     assert (await queue.size()).visible == 1
@@ -260,7 +265,7 @@ async def test_the_time_limit_returns_what_runs_and_ends_with_0(queue, agent, fi
 async def test_an_idle_worker_can_be_told_to_leave(agent):
     worker = await agent("--idle-timeout", "1s")
     assert await worker.exit_code() == 0
-    assert worker.events("trigger")[-1]["trigger"] == "idle-timeout"
+    assert worker.triggers()[-1]["trigger"] == "idle-timeout"
 
 
 async def test_a_queue_that_is_missing_is_made_and_an_unreachable_service_is_waited_for(agent, azurite, tmp_path):

@@ -1,5 +1,7 @@
 """The worker's reactions to orders and signals, without processes."""
 
+import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -7,11 +9,14 @@ import pytest
 from jobq.backends.memory import MemoryQueue
 from jobq.control import Mode as DrainMode
 from jobq.control import OnDeadline, Operation
+from jobq.task import Task
+from workforce_agent.bookkeeping import Slot
 from workforce_agent.execution import Surroundings
 from workforce_agent.lifecycle import Mode
 from workforce_agent.pid_file import Intent, ProcessId
+from workforce_agent.processors.port import Processor, Run, RunEnd
 from workforce_agent.processors.shell import ShellProcessor
-from workforce_agent.settings import RunSettings
+from workforce_agent.settings import RunSettings, WhenEmpty
 from workforce_agent.supervisor import Worker
 
 
@@ -19,7 +24,7 @@ class Sink:
     full = False
 
     def write(self, data):
-        del data
+        """Output is not of interest here."""
 
 
 class Reporter:
@@ -27,12 +32,60 @@ class Reporter:
 
     def __init__(self):
         self.accepted = []
+        self.ended = []
 
     def changed(self):
         """Not of interest here."""
 
     def drain_accepted(self, drain_id, revision, mode):
         self.accepted.append((drain_id, revision, mode))
+
+    def drain_finished(self, drain_id, completed, returned):
+        self.ended.append((drain_id, completed, returned))
+
+    def exit(self, why, exit_code, error):
+        self.ended.append((why, exit_code, error))
+
+
+class Ends(Run):
+    """A run that has said something and ends at once, with an exit code or when it is told."""
+
+    def __init__(self, code, output):
+        self.code = code
+        self.told = asyncio.Event()
+        output.feed(b"first\nlast words\n")
+
+    @property
+    def told_to_stop(self):
+        return self.told.is_set()
+
+    def terminate(self, kill_after):
+        self.told.set()
+
+    def kill(self):
+        self.told.set()
+
+    async def wait(self):
+        if self.code is None:
+            await self.told.wait()
+        return RunEnd(self.code)
+
+
+class Codes(Processor):
+    """Runs tasks that end with what their argument says."""
+
+    def start(self, task, output):
+        return Ends(task.kwargs["code"], output)
+
+
+async def run_to_the_end(worker, *codes, settings=None):
+    worker._settings = settings or RunSettings(max_consecutive_failures=1, when_empty=WhenEmpty.EXIT)
+    worker._around = replace(worker._around, processor=Codes())
+    for code in codes:
+        await worker._around.backend.send(Task.new({"code": code}, num_retries=0).encode())
+    exit_code = await worker.run()
+    worker.report_end()
+    return exit_code
 
 
 @pytest.fixture
@@ -111,3 +164,24 @@ async def test_a_worker_drained_before_its_first_pull_takes_nothing(worker):
     worker.follow(intent())
     assert await worker.run() == 0
     assert [seen.attempts for seen in await worker._around.backend.peek(1)] == [0]
+
+
+async def test_the_last_report_says_why_and_with_which_words_the_last_task_failed(worker):
+    assert await run_to_the_end(worker, 3, 4) == 1
+    ((why, exit_code, error),) = worker.reporter.ended
+    assert (why, exit_code) == ("too-many-failures", 1)
+    assert error == ["more than 1 failures in a row; the last: exit code 4", "first", "last words"]
+
+
+async def test_a_worker_that_ends_well_reports_no_error(worker):
+    assert await run_to_the_end(worker, 3, 0) == 0
+    assert worker.reporter.ended == [("queue-empty", 0, [])]
+
+
+async def test_a_drained_worker_reports_what_it_completed_and_returned_since(worker):
+    settings = RunSettings(slots=2)
+    drain = asyncio.get_running_loop().call_later(0.02, lambda: worker.follow(intent(mode=DrainMode.CHECKPOINT)))
+    worker._slots.append(Slot(1))
+    assert await run_to_the_end(worker, None, None, settings=settings) == 0
+    drain.cancel()
+    assert worker.reporter.ended == [("o1", 0, 2), ("drain-checkpoint", 0, [])]

@@ -1,0 +1,47 @@
+"""The names of what happens to a worker, in its logs and its telemetry. Pure.
+
+Where the ancestor has a name for it, that name is used, so that queries and dashboards made for its logs go on working.
+"""
+
+from __future__ import annotations
+
+from workforce_agent.lifecycle import Mode, State, Step, Trigger
+
+TASK_ENDS = frozenset({"task_success", "task_failure", "task_canceled", "task_lock_lost"})
+"""Events that end the run of a task; they carry `task_id` and `duration_s`."""
+
+_HARD = frozenset({Trigger.SIGINT})
+_FINISH = frozenset({Trigger.DRAIN_FINISH, Trigger.SIGUSR1, Trigger.DO_NOT_ACCEPT})
+_STOP = frozenset(
+    {
+        Trigger.DRAIN_CHECKPOINT,
+        Trigger.DRAIN_DEADLINE,
+        Trigger.SIGTERM,
+        Trigger.SIGUSR2,
+        Trigger.TIME_LIMIT,
+        Trigger.PREEMPTION,
+        Trigger.TOO_MANY_FAILURES,
+    }
+)
+
+
+def trigger_event(trigger: Trigger, before: State, answer: Step) -> str:
+    """The name of a trigger's event, given what it made of the worker."""
+    if answer == Step(before):
+        return "trigger_without_effect"
+    if trigger in _HARD:
+        return "hard_shutdown_requested"
+    if trigger in _FINISH:
+        return "soft_shutdown_requested_without_cancelling"
+    if trigger in _STOP:
+        return "soft_shutdown_requested"
+    if trigger is Trigger.EVICTION_TIMEOUT:
+        return "processor_timeout"
+    if answer.state.pulls:
+        return "processor_resuming_work"
+    return "worker_idle"
+
+
+def leaving_event(state: State) -> str:
+    """The name of the moment when a worker that leaves has no task left."""
+    return "processor_hard_stop" if state.mode is Mode.INTERRUPTED else "processor_not_accepting_tasks"
