@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from jobq.operations import Mode
 from workforce_agent.execution import Execution
+from workforce_agent.lifecycle import State
+from workforce_agent.sample import Sample
 
 
 @dataclass(slots=True)
@@ -39,6 +41,24 @@ class Counters:
     returned: int = 0
     lost: int = 0
     malformed: int = 0
+
+
+def take_sample(state: State, slots: Sequence[Slot], counters: Counters, queue_size: int | None) -> Sample:
+    """What a worker is doing now. May be called from any thread."""
+    executions = [execution for slot in slots if (execution := slot.execution) is not None]
+    return Sample(
+        mode=state.mode.value,
+        accepting=state.accepting,
+        slots=len(slots),
+        busy=len(executions),
+        completed=counters.completed,
+        failed=counters.failed,
+        returned=counters.returned,
+        lost=counters.lost,
+        malformed=counters.malformed,
+        next_renewal=min((execution.renewal_in for execution in executions), default=None),
+        queue_size=queue_size,
+    )
 
 
 @dataclass(slots=True)

@@ -29,8 +29,10 @@ from workforce_agent.family import become_subreaper
 from workforce_agent.guard import Guard
 from workforce_agent.lifecycle import Trigger
 from workforce_agent.output import Writer
+from workforce_agent.outside import Outside
 from workforce_agent.pid_file import PidFile, pid_folder, pid_root
 from workforce_agent.processors.opening import open_processor
+from workforce_agent.pulse import Pulse
 from workforce_agent.report import OpenSender, Reporter
 from workforce_agent.settings import ControlSettings, RunSettings, job_name
 from workforce_agent.supervisor import Worker
@@ -45,11 +47,11 @@ _log = structlog.get_logger()
 
 
 async def run_worker(
-    address: QueueAddress, settings: RunSettings, control: ControlSettings | None, cloud: Cloud
+    address: QueueAddress, settings: RunSettings, control: ControlSettings | None, cloud: Cloud, outside: Outside
 ) -> int:
-    """Run a worker to its end. Returns the exit code."""
+    """Run a worker to its end, and show it to the outside. Returns the exit code."""
     worker_id = uuid.uuid4().hex
-    writer = Writer()
+    writer = Writer(sink=outside.output)
     try:
         async with AsyncExitStack() as stack:
             guard = stack.enter_context(Guard(own_cgroup=True))
@@ -84,6 +86,7 @@ async def run_worker(
             worker = Worker(settings, around, pid_file.take_intents)
             install_signals(worker)
             stack.enter_context(pid_file)
+            await stack.enter_async_context(_shown(worker, around, outside))
             return await _live(worker, settings, control, cloud, credential)
     finally:
         writer.close()
@@ -131,6 +134,18 @@ async def _live(
         returned=counters.returned,
     )
     return exit_code
+
+
+@asynccontextmanager
+async def _shown(worker: Worker, around: Surroundings, outside: Outside) -> AsyncIterator[None]:
+    """Let the outside see the worker."""
+    pulse = Pulse(around.backend, shown=outside.display is not None)
+    outside.read = lambda: worker.sample(pulse.queue_size)
+    beating = asyncio.create_task(watch("pulse", pulse.run), name="pulse")
+    try:
+        yield
+    finally:
+        beating.cancel()
 
 
 @asynccontextmanager

@@ -95,6 +95,11 @@ class Execution:
         """The last lines of its output, once it has ended."""
         return self._lines
 
+    @property
+    def renewal_in(self) -> float:
+        """Seconds until its lock is to be renewed."""
+        return self._lock.renewal_in
+
     def terminate(self, kill_after: float | None) -> None:
         """Tell the task to checkpoint."""
         self._stop_first = True

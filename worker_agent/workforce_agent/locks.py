@@ -68,10 +68,15 @@ class Lock:
         """How long the message is surely ours."""
         return self._timeout.total_seconds() - (self._now() - self._renewed)
 
+    @property
+    def renewal_in(self) -> float:
+        """Seconds until it is to be renewed."""
+        return self.seconds_left - self._timeout.total_seconds() / 2
+
     async def keep(self) -> None:
         """Renew until cancelled or lost; a lost lock sets `lost` and ends it."""
         while not self.lost.is_set():
-            await asyncio.sleep(max(0.0, self.seconds_left - self._timeout.total_seconds() / 2))
+            await asyncio.sleep(max(0.0, self.renewal_in))
             await self._renew_once()
 
     async def settle(self, how: Callable[[Delivery], Awaitable[None]]) -> bool:

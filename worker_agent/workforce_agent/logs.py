@@ -1,43 +1,84 @@
 """Logs of the agent, on standard error: lines for people on a terminal, JSON elsewhere.
 
 Every line carries the worker and, where there is one, the task. Environments, arguments and connection strings are
-never logged.
+never logged. Whoever else wants the events, whatever the level, is a sink.
 """
 
 from __future__ import annotations
 
 import logging
 import sys
-from typing import TextIO
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, Protocol
 
 import structlog
+from structlog.typing import EventDict, Processor
+
+Sink = Callable[[Mapping[str, Any]], None]
+"""Takes an event with its fields, and its level under `level`."""
 
 
-def configure(*, verbose: int = 0, json: bool | None = None, stream: TextIO | None = None) -> None:
+class Stream(Protocol):
+    """Where lines go."""
+
+    def write(self, text: str, /) -> object:
+        """Write a line, or a part of one."""
+
+    def flush(self) -> None:
+        """Have it written."""
+
+    def isatty(self) -> bool:
+        """Whether people read it."""
+
+
+def configure(*, verbose: int = 0, stream: Stream | None = None, sinks: Sequence[Sink] = ()) -> None:
     """Set up logging for this process.
 
     Args:
         verbose: Above 0 shows debug messages, below 0 hides information.
-        json: One JSON object per line; by default where the stream is no terminal.
-        stream: Where to, standard error by default.
+        stream: Where to, standard error by default; one JSON object per line where it is no terminal.
+        sinks: Get every event of level information and above too.
     """
     target = stream or sys.stderr
-    as_json = not target.isatty() if json is None else json
     level = logging.DEBUG if verbose > 0 else logging.WARNING if verbose < 0 else logging.INFO
-    renderer = structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer()
+    renderer: Processor = structlog.dev.ConsoleRenderer() if target.isatty() else structlog.processors.JSONRenderer()
+    told: list[Processor] = [_tell(sinks), _at_least(level)] if sinks else []
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
+            *told,
             renderer,
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(target),
+        wrapper_class=structlog.make_filtering_bound_logger(min(level, logging.INFO) if sinks else level),
+        logger_factory=structlog.PrintLoggerFactory(target),  # type: ignore[arg-type] # it writes and flushes only
         cache_logger_on_first_use=False,
     )
     # The SDKs log each retry and each closed link; what matters to people is in our own events.
     logging.basicConfig(level=logging.ERROR, stream=target, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    for name in ("azure", "asyncio"):
+    for name in ("azure", "asyncio", "opentelemetry"):
         logging.getLogger(name).setLevel(logging.CRITICAL if verbose <= 0 else logging.WARNING)
+
+
+def _tell(sinks: Sequence[Sink]) -> Processor:
+    def tell(_: object, __: str, event: EventDict) -> EventDict:
+        for sink in sinks:
+            with suppress(Exception):  # whatever is wrong with telemetry, work goes on
+                sink(event)
+        return event
+
+    return tell
+
+
+def _at_least(level: int) -> Processor:
+    levels = logging.getLevelNamesMapping()
+
+    def pass_on(_: object, __: str, event: EventDict) -> EventDict:
+        if levels[event["level"].upper()] < level:
+            raise structlog.DropEvent
+        return event
+
+    return pass_on

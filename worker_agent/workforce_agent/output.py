@@ -11,6 +11,7 @@ import os
 import queue
 import threading
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
 
@@ -24,10 +25,16 @@ _QUEUE_LENGTH = 256
 
 
 class Writer:
-    """Writes to a file descriptor in a thread of its own, in order. A closed or broken descriptor loses output only."""
+    """Writes in a thread of its own, in order. A closed or broken descriptor loses output only.
 
-    def __init__(self, descriptor: int = 1) -> None:
+    Args:
+        descriptor: Where to.
+        sink: Takes whole lines instead of the descriptor.
+    """
+
+    def __init__(self, descriptor: int = 1, sink: Callable[[bytes], None] | None = None) -> None:
         self._descriptor = descriptor
+        self._sink = sink
         self._queue: queue.Queue[tuple[Path | None, bytes | None] | None] = queue.Queue()
         self._files: dict[Path, int] = {}
         self._thread = threading.Thread(target=self._run, name="output", daemon=True)
@@ -58,6 +65,9 @@ class Writer:
                 if data is None:
                     if file in self._files:
                         os.close(self._files.pop(file))
+                    continue
+                if file is None and self._sink is not None:
+                    self._sink(data)
                     continue
                 descriptor = self._descriptor if file is None else self._open(file)
                 while data:

@@ -21,7 +21,7 @@ from jobq.errors import JobQError, QueueMissing
 from jobq.operations import Mode as DrainMode
 from jobq.operations import OnDeadline, Operation
 from workforce_agent import lifecycle
-from workforce_agent.bookkeeping import Counters, Drain, Slot, Timers
+from workforce_agent.bookkeeping import Counters, Drain, Slot, Timers, take_sample
 from workforce_agent.events import leaving_event, trigger_event
 from workforce_agent.execution import Execution, Surroundings
 from workforce_agent.family import reap_orphans
@@ -30,6 +30,7 @@ from workforce_agent.orders import holds_receiver
 from workforce_agent.outcome import Ended, Settlement, Verdict, describe
 from workforce_agent.pid_file import Intent
 from workforce_agent.report import Activity, Reporter
+from workforce_agent.sample import Sample
 from workforce_agent.settings import RunSettings, WhenEmpty
 
 EMPTY_PAUSE = (0.1, 1.5)
@@ -123,6 +124,10 @@ class Worker:
             drain_id=self._drain.id if self._drain else None,
             revision=self._revision,
         )
+
+    def sample(self, queue_size: int | None) -> Sample:
+        """For whoever looks at it from outside, in any thread."""
+        return take_sample(self.state, self._slots, self.counters, queue_size)
 
     # What happens to it
 

@@ -145,6 +145,13 @@ LONGEST_VISIBILITY = timedelta(days=7)
     show_envvar=True,
     help="Keep each task's output in a file of its own here.",
 )
+@click.option(
+    "--metrics-port",
+    type=click.IntRange(1, 65535),
+    envvar="JOBQ_METRICS_PORT",
+    show_envvar=True,
+    help="Serve metrics for Prometheus on this port, at /metrics.",
+)
 @click.option("-v", "--verbose", count=True, help="Log more.")
 @click.option("-q", "--quiet", count=True, help="Log less.")
 def run(
@@ -165,6 +172,7 @@ def run(
     login_shell: bool,
     task_timeout: timedelta | None,
     output_folder: Path | None,
+    metrics_port: int | None,
     verbose: int,
     quiet: int,
 ) -> None:
@@ -205,12 +213,13 @@ def run(
     )
     # Imported here: what makes a worker costs a quarter of a second that wrong usage need not wait for.
     from workforce_agent.compose import run_worker  # noqa: PLC0415 - see above
-    from workforce_agent.logs import configure  # noqa: PLC0415 - see above
+    from workforce_agent.outside import OutsideError, open_outside  # noqa: PLC0415 - see above
     from workforce_agent.processors.port import ProcessorError  # noqa: PLC0415 - see above
 
-    configure(verbose=verbose - quiet)
     control = ControlSettings.from_environment(os.environ, cloud)
     try:
-        raise SystemExit(asyncio.run(run_worker(address, settings, control, cloud)))
-    except ProcessorError as error:
+        with open_outside(cloud, verbose=verbose - quiet, metrics_port=metrics_port) as outside:
+            code = asyncio.run(run_worker(address, settings, control, cloud, outside))
+    except (ProcessorError, OutsideError) as error:
         raise click.ClickException(str(error)) from error
+    raise SystemExit(code)
