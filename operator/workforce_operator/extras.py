@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from importlib.util import find_spec
 
 MARKERS: Mapping[str, tuple[str, ...]] = {
-    "operator": ("kopf", "kubernetes", "prometheus_client", "pydantic_settings", "yaml"),
-    "local": ("kopf", "lark", "rich", "trustme", "yaml"),
+    "operator": ("kopf", "kubernetes", "pydantic_settings", "yaml"),
+    "local": ("kopf", "lark", "trustme", "yaml"),
 }
 """Extra → modules that only this extra brings; with all of them there, it counts as installed."""
 

@@ -60,7 +60,7 @@ def test_the_snippet_that_drains_nodes_works_with_nothing_changed_but_its_consta
     """Two nodes of three finish their task and leave; the third goes on."""
     topic = ancestor.topic()
     host = f"{NAMESPACE}.servicebus.windows.net"
-    (snippet,) = code("graceful_shutdown.md", "python")
+    (snippet,) = code("graceful_shutdown.txt", "python")
     program = changed(
         snippet,
         {
@@ -104,7 +104,7 @@ def test_the_snippet_that_drains_nodes_works_with_nothing_changed_but_its_consta
 @pytest.mark.slow
 def test_the_preemption_walkthrough(ancestor: Ancestor, our_agent: OurAgent, queue: str, tmp_path: Path) -> None:
     """Forty tasks, two slots, Ctrl-C: CHECKPOINTING is seen, and all are done afterwards, none twice but two."""
-    dummy, enqueue = code("preemption_walkthrough.md", "python")
+    dummy, enqueue = code("preemption_walkthrough.txt", "python")
     dummy_task = tmp_path / "dummy_task.py"
     dummy_task.write_text(dummy)
     head, body = changed(
@@ -121,7 +121,7 @@ def test_the_preemption_walkthrough(ancestor: Ancestor, our_agent: OurAgent, que
     pushed = our_agent.background(in_azure(ancestor, sys.executable, tmp_path / "enqueue.py"), ancestor.environ())
     assert pushed.exit_code() == 0, pushed.words
 
-    (command,) = (line for block in code("preemption_walkthrough.md", "shell") for line in block.splitlines() if line)
+    (command,) = (line for block in code("preemption_walkthrough.txt", "shell") for line in block.splitlines() if line)
     _, _, verb, *flags = changed(command, {"<YOUR-STORAGE-ACCOUNT>/demo-preemption": f"{ACCOUNT}/{queue}"}).split()
     assert verb == "worker"
     here = ["env", "--chdir", str(tmp_path), sys.executable, "-m", "workforce_agent", "run", f"{ACCOUNT}/{queue}"]
