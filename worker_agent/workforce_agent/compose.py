@@ -36,6 +36,7 @@ from workforce_agent.pulse import Pulse
 from workforce_agent.report import OpenSender, Reporter
 from workforce_agent.settings import ControlSettings, RunSettings, job_name
 from workforce_agent.supervisor import Worker
+from workforce_agent.understudy import Understudy
 
 if TYPE_CHECKING:
     from azure.core.credentials_async import AsyncTokenCredential
@@ -77,6 +78,7 @@ async def run_worker(
                 task_timeout=settings.processor.task_timeout,
                 kill_timeout=settings.kill_timeout,
                 output_folder=settings.processor.output_folder,
+                understudy=stack.enter_context(Understudy(partial(open_backend, address, cloud))),
             )
             queue = f"sb://{address.account}/{address.queue}" if address.service_bus else around.backend.full_name
             structlog.contextvars.bind_contextvars(queue=queue, worker_id=worker_id)

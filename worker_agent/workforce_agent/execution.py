@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -24,6 +25,7 @@ from workforce_agent.locks import Lock
 from workforce_agent.outcome import Ended, Settlement, Verdict, describe, judge
 from workforce_agent.output import TaskOutput, Writer
 from workforce_agent.processors.port import Processor, Run, RunEnd
+from workforce_agent.understudy import Understudy
 
 if TYPE_CHECKING:
     from jobq.dead_letter import Failure
@@ -49,6 +51,7 @@ class Surroundings:
         task_timeout: How long a task may run, None for as long as it likes; a task may say less for itself.
         kill_timeout: How long one that took too long has from SIGTERM to SIGKILL; None for ever.
         output_folder: Where to keep each task's output in a file of its own.
+        understudy: Renews locks when the event loop does not; None for nobody.
     """
 
     backend: QueueBackend
@@ -60,6 +63,7 @@ class Surroundings:
     task_timeout: timedelta | None = None
     kill_timeout: timedelta | None = None
     output_folder: Path | None = None
+    understudy: Understudy | None = None
 
 
 class Execution:
@@ -140,7 +144,10 @@ class Execution:
             self._keeper.cancel()
 
     async def _keep(self) -> None:
-        if self._around.heartbeat:
+        if not self._around.heartbeat:
+            return
+        understudy = self._around.understudy
+        with understudy.care(self._lock) if understudy is not None else nullcontext():
             await self._lock.keep()
 
     async def _run(self, task: Task) -> Ended:

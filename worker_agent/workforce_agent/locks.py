@@ -9,8 +9,10 @@ tasks cost 170 requests per second, and as many young ones 1,700.
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from datetime import timedelta
 
 import structlog
@@ -22,6 +24,9 @@ SHORTEST = timedelta(seconds=60)
 LONGEST = timedelta(seconds=600)
 RETRY_SECONDS = 5.0
 SETTLE_SECONDS = 600.0
+RESCUE_POLL_SECONDS = 0.01
+EARLY_SECONDS = 0.1
+"""So much before it is due a renewal is not worth putting off."""
 CALL_SECONDS = 20.0
 """A renewal that takes longer is given up and tried again, while there is time."""
 
@@ -62,11 +67,17 @@ class Lock:
         self._timeout = shortest
         self._now = now
         self._turn = asyncio.Lock()
+        self._guard = threading.Lock()
 
     @property
     def seconds_left(self) -> float:
         """How long the message is surely ours."""
         return self._timeout.total_seconds() - (self._now() - self._renewed)
+
+    @property
+    def seconds(self) -> float:
+        """How long it is, each time it is renewed."""
+        return self._timeout.total_seconds()
 
     @property
     def renewal_in(self) -> float:
@@ -87,7 +98,7 @@ class Lock:
         """
         give_up = self._now() + SETTLE_SECONDS
         while not self.lost.is_set():
-            async with self._turn:
+            async with self._alone():
                 try:
                     await how(self.delivery)
                 except LockLost:
@@ -102,17 +113,56 @@ class Lock:
             await asyncio.sleep(RETRY_SECONDS)
         return False
 
+    async def rescue(self, queue: QueueBackend) -> None:
+        """Renew from another thread if it is due; called by the understudy while this lock's event loop is stalled.
+
+        Args:
+            queue: The same queue, opened in the event loop that calls.
+        """
+        # A service that holds locks itself has shorter ones than ours, which the stalled loop kept renewing.
+        due = self.renewal_in <= 0 or self._backend.longest is not None
+        if not due or self.lost.is_set() or not self._guard.acquire(blocking=False):
+            return
+        try:
+            begun = self._now()
+            timeout = self._next_timeout(begun)
+            async with asyncio.timeout(CALL_SECONDS):
+                self.delivery = await queue.renew_for(self._backend, self.delivery, timeout)
+            self._renewed, self._timeout = begun, timeout
+        except (JobQError, TimeoutError) as error:
+            # If it is lost, the event loop finds out at its next renewal.
+            _log.warning("lock_not_renewed", error=str(error), seconds_left=round(self.seconds_left))
+        finally:
+            self._guard.release()
+
+    def _next_timeout(self, now: float) -> timedelta:
+        timeout = visibility(timedelta(seconds=now - self._started), self._shortest)
+        if self._backend.longest is not None:
+            timeout = min(timeout, max(self._backend.longest, self._shortest))
+        return timeout
+
     async def _renew_once(self) -> None:
-        async with self._turn:
+        async with self._alone():
             pause = await self._renew()
         await asyncio.sleep(pause)
 
+    @asynccontextmanager
+    async def _alone(self) -> AsyncIterator[None]:
+        """Let nothing else happen to the message meanwhile, in this event loop or in the understudy's."""
+        async with self._turn:
+            while not self._guard.acquire(blocking=False):  # noqa: ASYNC110 - it is released by another thread
+                await asyncio.sleep(RESCUE_POLL_SECONDS)
+            try:
+                yield
+            finally:
+                self._guard.release()
+
     async def _renew(self) -> float:
         """Renew, and return how long to wait before anything else."""
+        if self.renewal_in > EARLY_SECONDS:
+            return 0.0  # the understudy was faster
         begun = self._now()
-        timeout = visibility(timedelta(seconds=begun - self._started), self._shortest)
-        if self._backend.longest is not None:
-            timeout = min(timeout, max(self._backend.longest, self._shortest))
+        timeout = self._next_timeout(begun)
         try:
             async with asyncio.timeout(CALL_SECONDS):
                 self.delivery = await self._backend.renew(self.delivery, timeout)

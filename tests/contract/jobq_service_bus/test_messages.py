@@ -88,7 +88,7 @@ async def test_a_crash_between_the_copy_and_the_completion_of_a_retry_loses_noth
         await backend.release(first, body="one left")
     backend._settle = settle
     assert counts()["active"] == 2
-    await backend._abandon(backend._holds.owned(first.message_id, first.receipt).raw)
+    await backend._abandon(backend.holds.owned(first.message_id, first.receipt).raw)
 
     found = [await take(backend), await take(backend)]
     assert sorted(delivery.body for delivery in found) == ["one left", "two left"]
@@ -103,7 +103,7 @@ async def test_retries_of_equal_tasks_do_not_swallow_each_other(backend, service
         await backend.send("two left", key=key)
     held = [await take(backend), await take(backend)]
     for hold in held:
-        backend._holds.owned(hold.message_id, hold.receipt).raw.message_id = "same"
+        backend.holds.owned(hold.message_id, hold.receipt).raw.message_id = "same"
         await backend.release(hold, body="one left")
     assert counts()["active"] == 2
 
@@ -155,7 +155,7 @@ async def test_a_lock_that_the_service_took_away_is_noticed_and_the_holder_told(
     delivery = await take(backend)
     queue = service_bus.broker.queue(queue_name)
     service_bus.run(lambda: [queue._unlock(one, failed=True) for one in list(queue._locked.values())])
-    await until(lambda: delivery.message_id not in backend._holds._holds)
+    await until(lambda: delivery.message_id not in backend.holds._holds)
     for lost in (backend.renew(delivery, LONG), backend.complete(delivery), backend.release(delivery, body="y")):
         with pytest.raises(LockLost):
             await lost

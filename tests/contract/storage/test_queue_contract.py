@@ -93,6 +93,17 @@ async def test_a_renewed_message_stays_ours_and_only_the_new_receipt_counts(back
     await backend.complete(renewed)
 
 
+async def test_a_message_can_be_renewed_for_its_owner(backend):
+    await backend.send("x")
+    (delivery,) = await taken(backend, visibility=SHORT)
+    renewed = await backend.renew_for(backend, delivery, LONG)
+    await asyncio.sleep(1.1)
+    assert await taken(backend) == []
+    await backend.complete(renewed)
+    with pytest.raises(LockLost):
+        await backend.renew_for(backend, delivery, LONG)
+
+
 async def test_a_message_that_somebody_else_took_is_lost_to_the_first(backend):
     await backend.send("x")
     (first,) = await taken(backend, visibility=SHORT)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from jobq.backends.port import Delivery, Peeked, QueueSize
+from jobq.backends.port import Delivery, Peeked, QueueBackend, QueueSize
 from jobq.errors import LockLost
 from jobq.task import MESSAGE_LIMIT, check_size
 
@@ -84,6 +84,10 @@ class MemoryQueue:
         message.visible_at = self._now() + visibility
         message.receipt = str(next(self._numbers))
         return self._delivery(message)
+
+    async def renew_for(self, owner: QueueBackend, delivery: Delivery, visibility: timedelta) -> Delivery:
+        """See the port. A queue in memory is its only object."""
+        return await owner.renew(delivery, visibility)
 
     async def complete(self, delivery: Delivery) -> None:
         """See the port."""

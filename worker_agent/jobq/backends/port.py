@@ -111,6 +111,13 @@ class QueueBackend(Protocol):
             LockLost: It is no longer ours.
         """
 
+    async def renew_for(self, owner: QueueBackend, delivery: Delivery, visibility: timedelta) -> Delivery:
+        """Renew what another object for the same queue has received, and cannot renew while its event loop is stalled.
+
+        Raises:
+            LockLost: It is no longer the owner's.
+        """
+
     async def complete(self, delivery: Delivery) -> None:
         """Remove a message for good. One that is gone already is what was wanted.
 

@@ -23,7 +23,7 @@ from azure.servicebus import (
 )
 from azure.servicebus.aio import ServiceBusClient, ServiceBusReceiver
 
-from jobq.backends.port import Delivery, Peeked, QueueSize
+from jobq.backends.port import Delivery, Peeked, QueueBackend, QueueSize
 from jobq.backends.service_bus_admin import Administration
 from jobq.backends.service_bus_holds import Hold, Holds
 from jobq.backends.service_bus_links import ReceiveLink, SendLink
@@ -58,6 +58,9 @@ class ServiceBusQueue:
         name: Name of the queue.
         administration: Makes and counts queues, where the namespace lets us.
         dead_letters: Its dead-letter queue is meant.
+
+    Attributes:
+        holds: The messages that are ours.
     """
 
     page = 32
@@ -81,7 +84,7 @@ class ServiceBusQueue:
         self._failed: ServiceBusQueue | None = None
         self._receive = ReceiveLink(self.full_name, self._receiver())
         self._send = SendLink(self.full_name, lambda: sending.get_queue_sender(name))
-        self._holds = Holds(self.full_name, self._renew_lock, self._abandon)
+        self.holds = Holds(self.full_name, self._renew_lock, self._abandon)
 
     @property
     def full_name(self) -> str:
@@ -104,7 +107,7 @@ class ServiceBusQueue:
 
     async def close(self) -> None:
         """Close all links. Messages that are still ours are free when their locks end."""
-        await self._holds.close()
+        await self.holds.close()
         failed = [] if self._failed is None else [self._failed.close()]
         await asyncio.gather(self._receive.close(), self._send.close(), *failed)
 
@@ -137,7 +140,7 @@ class ServiceBusQueue:
                 raw = await self._receive.use(_take_one(wait))
                 if raw is None:
                     break
-                found.append(self._holds.add(raw, visibility.total_seconds()))
+                found.append(self.holds.add(raw, visibility.total_seconds()))
         except JobQError:
             if not found:
                 raise
@@ -149,14 +152,23 @@ class ServiceBusQueue:
 
     async def renew(self, delivery: Delivery, visibility: timedelta) -> Delivery:
         """See the port."""
-        hold = self._holds.owned(delivery.message_id, delivery.receipt)
-        await self._holds.extend(hold, visibility.total_seconds())
+        hold = self.holds.owned(delivery.message_id, delivery.receipt)
+        await self.holds.extend(hold, visibility.total_seconds())
         return self._delivery(hold)
+
+    async def renew_for(self, owner: QueueBackend, delivery: Delivery, visibility: timedelta) -> Delivery:
+        """See the port. The service asks for the lock's token only, whichever link it came on."""
+        assert isinstance(owner, ServiceBusQueue)  # it is of the same queue
+        hold = owner.holds.owned(delivery.message_id, delivery.receipt)
+        begun = self.holds.now()
+        await self._renew_lock(hold.raw)
+        hold.renewed, hold.until = begun, begun + visibility.total_seconds()
+        return delivery
 
     async def complete(self, delivery: Delivery) -> None:
         """See the port."""
         try:
-            hold = self._holds.owned(delivery.message_id, delivery.receipt)
+            hold = self.holds.owned(delivery.message_id, delivery.receipt)
         except LockLost as error:
             if error.gone:
                 return
@@ -165,18 +177,18 @@ class ServiceBusQueue:
 
     async def release(self, delivery: Delivery, *, body: str | None = None, delay: timedelta = _NOW) -> None:
         """See the port."""
-        hold = self._holds.owned(delivery.message_id, delivery.receipt)
+        hold = self.holds.owned(delivery.message_id, delivery.receipt)
         if body in (None, delivery.body) and not delay:
             await self._settle(hold, lambda receiver: receiver.abandon_message(hold.raw))
             return
         self._refuse_for_dead_letters("sent to")
-        await self._holds.renew(hold)  # surely ours while the copy is sent
+        await self.holds.renew(hold)  # surely ours while the copy is sent
         await self._send_surely(_copy(hold.raw, delivery, delivery.body if body is None else body, delay))
         await self._settle(hold, lambda receiver: receiver.complete_message(hold.raw), completed=True)
 
     async def dead_letter(self, delivery: Delivery, body: str) -> None:
         """See the port: one step of the service, which keeps the body and has the reason beside it."""
-        hold = self._holds.owned(delivery.message_id, delivery.receipt)
+        hold = self.holds.owned(delivery.message_id, delivery.receipt)
         self._refuse_for_dead_letters("given up again")
         reason, description = to_native(body)
         await self._settle(
@@ -240,9 +252,9 @@ class ServiceBusQueue:
         try:
             await self._receive.use(how)
         except LockLost:
-            self._holds.end(hold)
+            self.holds.end(hold)
             raise
-        self._holds.end(hold, completed=completed)
+        self.holds.end(hold, completed=completed)
 
     async def _send_surely(self, message: ServiceBusMessage) -> None:
         """Repeated when its answer was lost, unlike a push: a second copy is better than running without end."""

@@ -65,7 +65,7 @@ class Holds:
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._name = name
-        self._now = now
+        self.now = now
         self._renew = renew
         self._give_back = give_back
         self._holds: dict[str, Hold] = {}
@@ -74,7 +74,7 @@ class Holds:
 
     def add(self, raw: ServiceBusReceivedMessage, seconds: float) -> Hold:
         """Hold a message that has just come, for so long."""
-        now = self._now()
+        now = self.now()
         hold = Hold(raw, str(next(self._receipts)), now + seconds, now, _lock_seconds(raw))
         if (before := self._holds.pop(hold.id, None)) is not None:
             before.over.set()  # its lock ended without our knowing, and here it is again
@@ -104,16 +104,16 @@ class Holds:
         Raises:
             LockLost: It is no longer ours.
         """
-        if self._now() - hold.renewed > hold.interval / 2:
+        if self.now() - hold.renewed > hold.interval / 2:
             try:
                 await self.renew(hold)
             except LockLost:
                 raise
             except JobQError:
-                if hold.lock - (self._now() - hold.renewed) < seconds:
+                if hold.lock - (self.now() - hold.renewed) < seconds:
                     raise
         hold.receipt = str(next(self._receipts))
-        hold.until = self._now() + seconds
+        hold.until = self.now() + seconds
 
     async def renew(self, hold: Hold) -> None:
         """Make sure that a message is ours for the time of a lock.
@@ -121,7 +121,7 @@ class Holds:
         Raises:
             LockLost: It is no longer ours.
         """
-        begun = self._now()
+        begun = self.now()
         try:
             await self._renew(hold.raw)
         except LockLost:
@@ -150,14 +150,14 @@ class Holds:
 
     async def _keep(self, hold: Hold) -> None:
         pause = hold.interval
-        while not await _passed(hold.over, min(pause, hold.until - self._now())):
-            if self._now() >= hold.until:
+        while not await _passed(hold.over, min(pause, hold.until - self.now())):
+            if self.now() >= hold.until:
                 self.end(hold)
                 with suppress(JobQError):  # then it is free when its lock ends
                     await self._give_back(hold.raw)
                 return
             pause = hold.interval
-            if self._now() - hold.renewed < hold.interval * 0.9:
+            if self.now() - hold.renewed < hold.interval * 0.9:
                 continue
             try:
                 await self.renew(hold)

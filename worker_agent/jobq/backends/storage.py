@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import NoReturn, TypeVar
 
-from jobq.backends.port import Delivery, Peeked, QueueSize
+from jobq.backends.port import Delivery, Peeked, QueueBackend, QueueSize
 from jobq.backends.storage_rest import (
     IdentityError,
     QueueService,
@@ -129,6 +129,11 @@ class StorageQueue:
         if not receipt:
             raise QueueUnavailable(f"{self.full_name} renewed a message and gave no new receipt")
         return Delivery(delivery.message_id, receipt, delivery.body, delivery.attempts, delivery.inserted)
+
+    async def renew_for(self, owner: QueueBackend, delivery: Delivery, visibility: timedelta) -> Delivery:
+        """See the port. The service asks for the receipt only."""
+        del owner
+        return await self.renew(delivery, visibility)
 
     async def complete(self, delivery: Delivery) -> None:
         """See the port. A delete may be repeated: a message that is gone was deleted."""
