@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import zipfile
@@ -54,6 +55,29 @@ def test_the_agent_starts(environment: Path, tmp_path: Path) -> None:
     done = run(environment / "bin" / "workforce-agent", "--version", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert __version__ in done.stdout
+
+
+@pytest.mark.parametrize("recipe", [0, 1])
+def test_each_recipe_of_the_documents_puts_the_agent_into_an_image(wheel: Path, tmp_path: Path, recipe: int) -> None:
+    """The lines as they stand there, with this wheel for the package, and folders of the test's for the image's."""
+    page = (ROOT / "docs" / "worker" / "running.md").read_text(encoding="utf-8")
+    line = re.findall(r"^RUN (.*)$", page, re.MULTILINE)[recipe]
+    (tmp_path / "usr/local/bin").mkdir(parents=True)
+    subprocess.run([sys.executable, "-m", "venv", tmp_path / "python"], check=True, timeout=INSTALL_SECONDS)
+    line = line.replace("pip install workforce-operator", f"pip install -q -c {ROOT}/requirements/base.txt {wheel}")
+    line = line.replace("/opt/", f"{tmp_path}/opt/").replace("/usr/local/", f"{tmp_path}/usr/local/")
+    path = f"{tmp_path}/python/bin:{tmp_path}/usr/local/bin:/usr/bin:/bin"
+    environment = {"PATH": path, "HOME": str(tmp_path)}
+    done = subprocess.run(
+        ["bash", "-ec", line], env=environment, capture_output=True, text=True, timeout=INSTALL_SECONDS, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    done = subprocess.run(
+        ["bash", "-c", "workforce-agent run --help"], env=environment, capture_output=True, text=True, timeout=120,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "--num-workers" in done.stdout
 
 
 def test_the_lock_is_all_that_the_wheel_asks_for(environment: Path, tmp_path: Path) -> None:
