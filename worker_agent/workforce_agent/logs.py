@@ -42,16 +42,20 @@ def configure(*, verbose: int = 0, stream: Stream | None = None, sinks: Sequence
     """
     target = stream or sys.stderr
     level = logging.DEBUG if verbose > 0 else logging.WARNING if verbose < 0 else logging.INFO
-    renderer: Processor = structlog.dev.ConsoleRenderer() if target.isatty() else structlog.processors.JSONRenderer()
+    stamp: Processor = structlog.processors.TimeStamper(fmt="iso", utc=True)
+    rendered: list[Processor] = [structlog.processors.JSONRenderer()]
+    if target.isatty():
+        stamp = structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False)
+        rendered = [_for_people, structlog.dev.ConsoleRenderer(pad_event_to=14)]
     told: list[Processor] = [_tell(sinks), _at_least(level)] if sinks else []
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            stamp,
             structlog.processors.format_exc_info,
             *told,
-            renderer,
+            *rendered,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(min(level, logging.INFO) if sinks else level),
         logger_factory=structlog.PrintLoggerFactory(target),  # type: ignore[arg-type] # it writes and flushes only
@@ -71,6 +75,13 @@ def _tell(sinks: Sequence[Sink]) -> Processor:
         return event
 
     return tell
+
+
+def _for_people(_: object, __: str, event: EventDict) -> EventDict:
+    """Leave out what is the same in each line, and the output that has just been shown."""
+    for field in ("queue", "worker_id", "log"):
+        event.pop(field, None)
+    return event
 
 
 def _at_least(level: int) -> Processor:

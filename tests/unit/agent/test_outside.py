@@ -140,6 +140,8 @@ def test_a_sink_that_fails_harms_neither_the_log_nor_the_others(configure):
 def test_the_log_is_for_people_on_a_terminal_and_json_elsewhere(configure):
     for stream, is_json in ((Terminal(), False), (io.StringIO(), True)):
         configure(stream=stream)
-        structlog.get_logger().info("task_start", task_id="t")
-        assert stream.getvalue().startswith("{") is is_json
-        assert "task_start" in stream.getvalue()
+        structlog.get_logger().info("task_failure", task_id="t", queue="a/q", worker_id="w1", log="shown above")
+        text = stream.getvalue()
+        assert text.startswith("{") is is_json
+        assert "task_failure" in text
+        assert [word in text for word in ("a/q", "w1", "shown above")] == [is_json] * 3
