@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
@@ -10,6 +11,9 @@ from jobq import names
 from jobq.errors import JobQError
 
 SERVICE_BUS_SCHEME = "sb://"
+_STORAGE_NAME = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
+_LONGEST_NAME = 63
+_FAILED = "-failed"
 
 
 class AddressError(JobQError, ValueError):
@@ -31,6 +35,21 @@ class QueueAddress:
     queue: str
     connection_string: str | None = None
     service_bus: bool = False
+
+    def check(self) -> None:
+        """See that the service can have a queue of this name, with one for its dead letters.
+
+        Raises:
+            AddressError: It cannot. Rules of a storage queue's name; Service Bus takes nearly anything.
+        """
+        if self.service_bus:
+            return
+        longest = _LONGEST_NAME if self.queue.endswith(_FAILED) else _LONGEST_NAME - len(_FAILED)
+        if not _STORAGE_NAME.fullmatch(self.queue) or not 3 <= len(self.queue) <= longest:
+            raise AddressError(
+                f"{self.queue!r} cannot be a storage queue: write 3 to {_LONGEST_NAME - len(_FAILED)} lower-case "
+                "letters, digits and single hyphens in between; its dead letters go to a queue with -failed at the end"
+            )
 
     @classmethod
     def resolve(cls, text: str | None, environ: Mapping[str, str]) -> Self:

@@ -40,7 +40,11 @@ async def open_backend(
         cloud: Which Azure.
         credential: Whose rights to use, asynchronous or not; it stays the caller's. By default this process's
             identity, unless the address has a connection string.
+
+    Raises:
+        AddressError: The service cannot have a queue of this name.
     """
+    address.check()
     async with AsyncExitStack() as stack:
         own: AsyncTokenCredential | None = None
         if credential is not None:

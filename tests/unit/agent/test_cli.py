@@ -28,18 +28,19 @@ def test_every_verb_has_help(verb):
     [
         (["run"], "name the queue: ACCOUNT/QUEUE"),
         (["run", "queue"], "'queue' does not name a queue"),
+        (["run", "a/Tasks"], "'Tasks' cannot be a storage queue: write 3 to 56 lower-case letters"),
         (["run", "https://account/q"], "not the name of a storage account"),
-        (["run", "a/q", "--time-limit", "soon"], "'soon' is not a duration"),
-        (["run", "a/q", "-n", "0"], "num-workers"),
-        (["run", "a/q", "--when-empty", "explode"], "when-empty"),
-        (["run", "a/q", "--visibility-timeout", "1s"], "at least 2s"),
-        (["run", "a/q", "--visibility-timeout", "8d"], "at most 7d"),
-        (["run", "a/q", "--time-limit", "999999999w"], "longer than anything lasts"),
-        (["run", "a/q", "--pool"], "--pool is for Python callables"),
-        (["run", "a/q", "--proc", "m:f", "-t"], "for shell tasks"),
-        (["push", "a/q", "-c", "true", "-e", "novalue"], "'novalue' is not K=V"),
-        (["failed", "retry", "a/q"], "give task ids, or --all"),
-        (["failed", "drop", "a/q", "x", "--all"], "give task ids, or --all"),
+        (["run", "a/tasks", "--time-limit", "soon"], "'soon' is not a duration"),
+        (["run", "a/tasks", "-n", "0"], "num-workers"),
+        (["run", "a/tasks", "--when-empty", "explode"], "when-empty"),
+        (["run", "a/tasks", "--visibility-timeout", "1s"], "at least 2s"),
+        (["run", "a/tasks", "--visibility-timeout", "8d"], "at most 7d"),
+        (["run", "a/tasks", "--time-limit", "999999999w"], "longer than anything lasts"),
+        (["run", "a/tasks", "--pool"], "--pool is for Python callables"),
+        (["run", "a/tasks", "--proc", "m:f", "-t"], "for shell tasks"),
+        (["push", "a/tasks", "-c", "true", "-e", "novalue"], "'novalue' is not K=V"),
+        (["failed", "retry", "a/tasks"], "give task ids, or --all"),
+        (["failed", "drop", "a/tasks", "x", "--all"], "give task ids, or --all"),
         (["frobnicate"], "No such command"),
     ],
 )
@@ -50,13 +51,13 @@ def test_wrong_usage_ends_with_2_and_says_what_is_wrong(arguments, words):
 
 
 def test_an_unknown_cloud_is_wrong_usage():
-    result = invoke("size", "a/q", WORKFORCE_CLOUD="/nowhere.json")
+    result = invoke("size", "a/tasks", WORKFORCE_CLOUD="/nowhere.json")
     assert result.exit_code == 2
     assert "no such file" in result.output
 
 
 def test_settings_of_the_environment_are_checked_like_flags():
-    result = invoke("run", "a/q", JOBQ_TIME_LIMIT="never")
+    result = invoke("run", "a/tasks", JOBQ_TIME_LIMIT="never")
     assert result.exit_code == 2
     assert "'never' is not a duration" in result.output
 

@@ -39,9 +39,11 @@ class Duration(click.ParamType[timedelta]):
 def resolve(queue: str | None) -> QueueAddress:
     """The queue that a command is about; wrong usage if there is none."""
     try:
-        return QueueAddress.resolve(queue, os.environ)
+        address = QueueAddress.resolve(queue, os.environ)
+        address.check()
     except AddressError as error:
         raise click.UsageError(str(error)) from error
+    return address
 
 
 @asynccontextmanager
