@@ -15,6 +15,8 @@ PULSE_SECONDS = 300.0
 SHOWN_SECONDS = 5.0
 """How often a person at a terminal gets a new number."""
 _LOAD_SECONDS = 1.0
+_SHORTEST_SECONDS = 0.01
+"""No rounding makes the loop spin."""
 
 _log = structlog.get_logger()
 
@@ -45,7 +47,7 @@ class Pulse:
         # Out of step with the other workers of a fleet, which often start together. It protects nothing.
         told = loop.time() - random.uniform(0, PULSE_SECONDS / 2)  # noqa: S311 - see above
         while True:
-            await asyncio.sleep(min(self._every, max(0.0, told + PULSE_SECONDS - loop.time())))
+            await asyncio.sleep(min(self._every, max(_SHORTEST_SECONDS, told + PULSE_SECONDS - loop.time())))
             self.queue_size = await self._size()
             if loop.time() - told >= PULSE_SECONDS:
                 told = loop.time()
