@@ -16,7 +16,7 @@ SHOWN_SECONDS = 5.0
 """How often a person at a terminal gets a new number."""
 _LOAD_SECONDS = 1.0
 _SHORTEST_SECONDS = 0.01
-"""No rounding makes the loop spin."""
+"""Rounding neither makes the loop spin nor puts off a sign of life."""
 
 _log = structlog.get_logger()
 
@@ -49,7 +49,7 @@ class Pulse:
         while True:
             await asyncio.sleep(min(self._every, max(_SHORTEST_SECONDS, told + PULSE_SECONDS - loop.time())))
             self.queue_size = await self._size()
-            if loop.time() - told >= PULSE_SECONDS:
+            if loop.time() - told >= PULSE_SECONDS - _SHORTEST_SECONDS:
                 told = loop.time()
                 cpu, memory = await load()
                 size = -1 if self.queue_size is None else self.queue_size  # as the ancestor says "unknown"
