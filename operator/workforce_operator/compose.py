@@ -25,12 +25,14 @@ from workforce_operator.adapters.arm.governor import Governor, Kind
 from workforce_operator.adapters.azureml.templates import ChildTemplates
 from workforce_operator.adapters.azureml.worker_jobs import ArmWorkerJobs
 from workforce_operator.adapters.clock import SystemClock
+from workforce_operator.adapters.depths import QueueDepths
 from workforce_operator.adapters.kubernetes.api import KubernetesApi, open_kubernetes
 from workforce_operator.adapters.kubernetes.events import KubernetesEventSink
 from workforce_operator.adapters.kubernetes.installation import installation_id
 from workforce_operator.adapters.kubernetes.lease import Lease
 from workforce_operator.adapters.kubernetes.store import KubernetesWorkforceStore
 from workforce_operator.adapters.servicebus.control import ServiceBusControl
+from workforce_operator.adapters.servicebus.depth import ServiceBusQueueDepth
 from workforce_operator.adapters.storage_queue.depth import StorageQueueDepth
 from workforce_operator.domain.errors import Unavailable
 from workforce_operator.edge import decisions
@@ -186,7 +188,7 @@ async def _kubernetes(stack: AsyncExitStack, settings: Settings) -> _Kubernetes:
 class _Azure:
     jobs: ArmWorkerJobs
     templates: ChildTemplates
-    depth: StorageQueueDepth
+    depth: QueueDepths
     control: ServiceBusControl
     governor: Governor
 
@@ -203,7 +205,9 @@ async def _azure(stack: AsyncExitStack, cloud: Cloud, guard: WriteGuard) -> _Azu
     azure = _Azure(
         jobs=ArmWorkerJobs(arm),
         templates=ChildTemplates(cloud, credential, governor, guard),
-        depth=StorageQueueDepth(cloud, credential, transport),
+        depth=QueueDepths(
+            StorageQueueDepth(cloud, credential, transport), ServiceBusQueueDepth(cloud, credential, transport)
+        ),
         control=ServiceBusControl(cloud, credential, arm, guard),
         governor=governor,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -85,6 +86,12 @@ def observed(
         reports=reports or {},
         last_words=last_words or {},
     )
+
+
+def with_tasks(world: Observed, tasks: int, **depth: Any) -> Observed:
+    """The reading with so many tasks in the queue, read now; they wait unless told otherwise."""
+    depth = {"has_visible": tasks > 0} | depth
+    return replace(world, queue=Known(QueueDepth(tasks, **depth), world.now))
 
 
 def coordinates(region: str = "one", **changes: Any) -> RegionCoordinates:

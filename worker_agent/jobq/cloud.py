@@ -46,7 +46,8 @@ class Cloud:
         blob: URL template of blob storage, with {account}.
         service_bus_suffix: DNS suffix of a Service Bus namespace's host name.
         service_bus: AMQP endpoint host:port for every namespace, if not DNS.
-        service_bus_management: HTTPS endpoint host:port that makes and counts queues, if not the namespace itself.
+        service_bus_management: HTTPS endpoint host:port that makes and counts queues, if not the namespace itself; it
+            may have a path, in which {namespace} stands for the namespace's name.
         imds: Base URL of the instance metadata service.
         ca_bundle: PEM file to trust instead of the public authorities.
     """

@@ -100,7 +100,7 @@ def service_bus_client(cloud: Cloud, host: str, credential: AsyncTokenCredential
 
 
 def service_bus_admin_client(
-    cloud: Cloud, host: str, credential: AsyncTokenCredential
+    cloud: Cloud, host: str, credential: AsyncTokenCredential, **options: Any
 ) -> ServiceBusAdministrationClient | None:
     """A client that makes and counts a namespace's queues; None where the cloud says nothing of such an endpoint.
 
@@ -108,13 +108,15 @@ def service_bus_admin_client(
         cloud: Where Service Bus is.
         host: Fully qualified host name of the namespace.
         credential: Whose rights to use.
+        options: Passed on to the client: retry settings, a transport and so on.
     """
     from azure.servicebus.aio.management import ServiceBusAdministrationClient
 
     if cloud.service_bus is not None and cloud.service_bus_management is None:
         return None
+    endpoint = (cloud.service_bus_management or host).replace("{namespace}", host.partition(".")[0])
     return ServiceBusAdministrationClient(
-        cloud.service_bus_management or host, credential, user_agent=USER_AGENT, retry_total=2, **_trust(cloud)
+        endpoint, credential, **{"user_agent": USER_AGENT, "retry_total": 2, **_trust(cloud), **options}
     )
 
 

@@ -64,6 +64,7 @@ COLUMNS = (
     _column(
         "Reason", "string", '.status.conditions[?(@.type=="Ready")].reason', "Why it is or is not ready.", wide=True
     ),
+    _column("Policy", "string", ".spec.autoscaling.policy", "What the number of replicas follows.", wide=True),
 )
 
 

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
+from workforce_operator.api.autoscaling import Autoscaling
 from workforce_operator.api.base import Model, map_list, rule, rules
 from workforce_operator.api.template import Overrides, Template
 
@@ -80,19 +81,37 @@ class StorageQueue(Model):
     """Name of the queue."""
 
 
+class ServiceBusQueue(Model):
+    """A Service Bus queue."""
+
+    namespace: Annotated[str, Field(pattern=r"^[A-Za-z]([A-Za-z0-9-]*[A-Za-z0-9])?$", min_length=6, max_length=50)]
+    """Service Bus namespace that holds the queue."""
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._/-]*[A-Za-z0-9])?$", max_length=260)]
+    """Name of the queue."""
+
+
 class Queue(Model):
     """The task queue that all replicas pull from."""
 
     model_config = ConfigDict(
         json_schema_extra=rules(
-            rule("self.type != 'Storage' || has(self.storage)", "`storage` must be set for type Storage")
+            rule(
+                "(self.type == 'Storage') == has(self.storage)",
+                "`storage` must be set for type Storage, and only for it",
+            ),
+            rule(
+                "(self.type == 'ServiceBus') == has(self.serviceBus)",
+                "`serviceBus` must be set for type ServiceBus, and only for it",
+            ),
         )
     )
 
-    type: Literal["Storage"]
+    type: Literal["Storage", "ServiceBus"]
     """Kind of the queue."""
     storage: StorageQueue | None = None
     """Where the tasks are, for type Storage."""
+    service_bus: ServiceBusQueue | None = None
+    """Where the tasks are, for type ServiceBus."""
 
 
 class Region(Model):
@@ -205,12 +224,22 @@ class WorkforceSpec(Model):
                 "!has(self.deletionPolicy) || self.deletionPolicy != 'Drain' || has(self.control)",
                 "`deletionPolicy` Drain must have `control`: without it no running worker can be told to leave",
                 field=".deletionPolicy",
-            )
+            ),
+            rule("has(self.replicas) || has(self.autoscaling)", "`replicas` or `autoscaling` must be set"),
+            rule(
+                "!has(self.autoscaling) || !has(self.replicas)"
+                " || (has(oldSelf.replicas) && self.replicas == oldSelf.replicas)",
+                "`replicas` must not be changed, only removed, while `autoscaling` is set: change `minReplicas` or"
+                " `maxReplicas` of `autoscaling`",
+                field=".replicas",
+            ),
         )
     )
 
-    replicas: Annotated[int, Field(ge=0, le=1_000_000)]
-    """Worker jobs wanted."""
+    replicas: Annotated[int, Field(ge=0, le=1_000_000)] | None = None
+    """Worker jobs wanted; at least one of replicas and autoscaling. With autoscaling it has no effect."""
+    autoscaling: Autoscaling | None = None
+    """The number of worker jobs follows the queue."""
     queue: Queue
     """Where the tasks are."""
     regions: Annotated[list[Region], Field(min_length=1, max_length=200, json_schema_extra=map_list("name"))]

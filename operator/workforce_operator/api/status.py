@@ -2,8 +2,8 @@
 
 A region's ``desired``, ``next_sequence``, ``open_cohorts``, ``filled``, ``hiring``, ``idle``, ``failing``, ``drains``
 and ``restored_time`` are the ledger: it is written with a resourceVersion precondition *before* the act that it
-announces, and read back after a restart. ``reserved`` and ``stale_since_time`` are what was last known of a region.
-Everything else is output only.
+announces, and read back after a restart. ``reserved`` and ``stale_since_time`` are what was last known of a region, and
+``last_scale_decision`` is where autoscaling goes on from after a restart. Everything else is output only.
 """
 
 from __future__ import annotations
@@ -145,6 +145,35 @@ class RegionStatus(Model):
     """Why the region cannot be read, or waits before hiring."""
 
 
+class Clamp(Model):
+    """One rule that changed the number wanted."""
+
+    name: Annotated[str, Field(max_length=128)]
+    """The field of the spec that says so."""
+    # "from" is a word of Python's.
+    before: Annotated[int, Field(alias="from")]
+    """The number before."""
+    to: int
+    """The number after."""
+
+
+class ScaleDecision(Model):
+    """How the number wanted came about."""
+
+    time: AwareDatetime
+    """When it was decided so."""
+    backlog: int | None = None
+    """Tasks in the queue at that time, including those being run; absent = unknown."""
+    raw_desired: int
+    """What replicas or the autoscaling policy asks for."""
+    desired: int
+    """What is wanted after all clamps."""
+    clamps: Annotated[list[Clamp], Field(max_length=32)] = Field(default_factory=list)
+    """What changed the number, in this order."""
+    message: Annotated[str, Field(max_length=4096)] = ""
+    """The arithmetic, for people."""
+
+
 class WorkforceStatus(Model):
     """What is, as far as it is known."""
 
@@ -172,6 +201,8 @@ class WorkforceStatus(Model):
     """Supply and desired number of the first regions, for the printer column."""
     selector: str | None = None
     """Label selector, for the scale subresource."""
+    last_scale_decision: ScaleDecision | None = None
+    """How the number wanted came about; written when it changes."""
     regions: Annotated[list[RegionStatus], Field(max_length=1000, json_schema_extra=map_list("name"))] = Field(
         default_factory=list
     )

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from jobq.control import Order
 from workforce_operator.domain.ledger import Ledger
+from workforce_operator.domain.observed import ScalingHistory
 from workforce_operator.domain.placement.sites import Shift
 from workforce_operator.domain.ranking import Loss
 from workforce_operator.domain.template_backoff import TemplateBackoff
@@ -121,6 +122,7 @@ class Plan:
         desired: Worker jobs wanted now, over all regions.
         regions: Numbers by region name.
         channel_awaited: Nobody is hired before the control channel is ready for the first time.
+        history: What the next pass is to be told of autoscaling.
         notes: For people.
         shifts: How the regions' shares changed, and why.
         finished: The resource is being deleted and nothing is left to do: the finalizer may go.
@@ -133,6 +135,7 @@ class Plan:
     desired: int = 0
     regions: dict[str, RegionPlan] = field(default_factory=dict)
     channel_awaited: bool = False
+    history: ScalingHistory | None = None
     notes: tuple[Note, ...] = ()
     shifts: tuple[Shift, ...] = ()
     finished: bool = False

@@ -279,11 +279,15 @@ def _satisfied(view: View) -> Verdict:
         )
     if view.desired.spec.suspend is Suspend.DRAIN:
         return Verdict("True", "Suspended", "suspend is Drain: no replica is left")
+    if view.desired.spec.autoscaling is not None and view.wanted == 0:
+        return Verdict("True", "Idle", "no replica is wanted" + (f": {view.decision.message}" if view.decision else ""))
     return Verdict("True", "AsDesired", f"{view.running} of {view.wanted} run{clamped}")
 
 
 def _asked(view: View) -> int:
-    return 0 if view.desired.spec.suspend is Suspend.DRAIN else view.desired.spec.replicas
+    """What people asked for; how autoscaling came to its number, lastScaleDecision tells."""
+    spec = view.desired.spec
+    return 0 if spec.suspend is Suspend.DRAIN or spec.autoscaling is not None else spec.replicas or 0
 
 
 def _was_ready(view: View, previous: Condition) -> bool:

@@ -180,13 +180,21 @@ def _wanted(desired: Desired, plan: Plan) -> Iterable[Step]:
     suspend = desired.spec.suspend
     if suspend is not Suspend.NONE:
         yield Step(about="workforce", text=_SUSPENDED[suspend])
-    text = f"{plan.desired} wanted"
-    asked = desired.spec.replicas
-    if asked != plan.desired and suspend is not Suspend.DRAIN:
-        text += f": {asked} asked for, and the regions' maxReplicas allow no more"
-    yield Step(about="workforce", rule=8, text=text)
+    yield Step(about="workforce", rule=8, text=f"{plan.desired} wanted{_why(desired, plan)}")
     if plan.channel_awaited:
         yield Step(about="workforce", text="nobody is hired before the control channel is ready once")
+
+
+def _why(desired: Desired, plan: Plan) -> str:
+    """How the number wanted came about, where it is not simply the one asked for."""
+    decision = plan.ledger.decision
+    if desired.spec.autoscaling is not None and decision is not None:
+        clamps = (f", {clamp.name}: {clamp.before} → {clamp.to}" for clamp in decision.clamps)
+        return f": {decision.message}" + "".join(clamps)
+    asked = desired.spec.replicas
+    if asked == plan.desired or desired.spec.suspend is Suspend.DRAIN:
+        return ""
+    return f": {asked} asked for, and the regions' maxReplicas allow no more"
 
 
 _SUSPENDED = {

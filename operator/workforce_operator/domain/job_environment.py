@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from jobq import names
+from jobq.address import SERVICE_BUS_SCHEME
 from jobq.cloud import CLOUD_VARIABLE, DEFAULT_CLOUD, Cloud
 from jobq.durations import DurationError, parse_duration
 from workforce_operator.api.status import RegionCoordinates
@@ -87,6 +88,9 @@ def _work(desired: Desired, template: Template) -> dict[str, str]:
     if queue.storage is not None:
         variables[names.STORAGE_VARIABLE] = queue.storage.account
         variables[names.QUEUE_VARIABLE] = queue.storage.name
+    if queue.service_bus is not None:
+        variables[names.STORAGE_VARIABLE] = SERVICE_BUS_SCHEME + queue.service_bus.namespace
+        variables[names.QUEUE_VARIABLE] = queue.service_bus.name
     return variables
 
 

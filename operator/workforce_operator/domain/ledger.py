@@ -19,6 +19,7 @@ from workforce_operator.api.status import (
     RegionCoordinates,
     RegionStatus,
     ResolvedEnvironment,
+    ScaleDecision,
     WorkforceStatus,
 )
 
@@ -82,14 +83,22 @@ class RegionLedger:
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """Intentions of all regions, by name; also of regions that were taken out of the spec and are not empty yet."""
+    """What is intended for one Workforce.
+
+    Attributes:
+        regions: By name; also regions that were taken out of the spec and are not empty yet.
+        decision: How many replicas were wanted when it was last decided, and why. Written with every intention that
+            follows from it, and no intention itself: a change of it alone is no change of the ledger.
+    """
 
     regions: Mapping[str, RegionLedger] = field(default_factory=dict)
+    decision: ScaleDecision | None = field(default=None, compare=False)
 
 
 def read_ledger(status: WorkforceStatus) -> Ledger:
     """The ledger that a status holds."""
-    return Ledger({region.name: _read_region(region) for region in status.regions})
+    regions = {region.name: _read_region(region) for region in status.regions}
+    return Ledger(regions, decision=status.last_scale_decision)
 
 
 def write_ledger(status: WorkforceStatus, ledger: Ledger) -> WorkforceStatus:
@@ -101,7 +110,7 @@ def write_ledger(status: WorkforceStatus, ledger: Ledger) -> WorkforceStatus:
         )
         for name, region in ledger.regions.items()
     ]
-    return status.model_copy(update={"regions": regions})
+    return status.model_copy(update={"regions": regions, "last_scale_decision": ledger.decision})
 
 
 def to_ranges(numbers: Iterable[int]) -> list[tuple[int, int]]:

@@ -121,10 +121,50 @@ class RegionJobs:
 
 @dataclass(frozen=True, slots=True)
 class QueueDepth:
-    """The task queue. ``length`` includes tasks being run; ``has_visible`` = a peek found a task that waits."""
+    """The task queue.
+
+    Attributes:
+        length: Tasks that wait and tasks that are being run, as the service counts them together.
+        has_visible: Some task waits. Where the service does not tell: some task waits or is being run.
+        visible: How many wait, where the service tells; else None, which is no number.
+        told_apart: The service tells tasks that wait from tasks that are being run.
+    """
 
     length: int
     has_visible: bool
+    visible: int | None = None
+    told_apart: bool = True
+
+    @property
+    def waiting(self) -> int | None:
+        """How many tasks wait, or None if that is not known."""
+        return self.visible if self.has_visible else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a policy made of one reading of the queue: the number that it asks for, and its arithmetic for people."""
+
+    at: datetime
+    number: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class ScalingHistory:
+    """What autoscaling proposed and decided before, as far as this process knows. Its times never go back.
+
+    Attributes:
+        since: Before this, nothing is known.
+        proposals: What the policy asked for; of equal ones in a row the last is kept.
+        changes: By how much the number wanted rose or fell.
+        reading: The last reading of the queue, and what the policy made of it.
+    """
+
+    since: datetime
+    proposals: tuple[tuple[datetime, int], ...]
+    changes: tuple[tuple[datetime, int], ...] = ()
+    reading: Reading | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +178,7 @@ class Observed:
         control: Known(True) when topics and queues stand and can be sent to; Known(False) when not configured.
         reports: The latest ``state`` report per job name. Only makes choices better.
         last_words: The ``exit`` report per job name, of jobs that have not spoken since.
+        history: What was proposed and decided by autoscaling before; None = not known, as after a restart.
     """
 
     now: datetime
@@ -146,3 +187,4 @@ class Observed:
     control: Known[bool] | Unknown
     reports: Mapping[str, State] = field(default_factory=dict)
     last_words: Mapping[str, Exit] = field(default_factory=dict)
+    history: ScalingHistory | None = None

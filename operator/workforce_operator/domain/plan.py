@@ -24,7 +24,9 @@ from workforce_operator.domain.placement.regions import sites_of
 from workforce_operator.domain.placement.shares import place
 from workforce_operator.domain.placement.sites import Placement
 from workforce_operator.domain.region import Decision, decide, only_counted
+from workforce_operator.domain.scaling.backlog import with_reports
 from workforce_operator.domain.situation import Seen, Situation, assess, look
+from workforce_operator.domain.sizing import Size, size
 from workforce_operator.domain.template import region_hashes
 from workforce_operator.domain.template_backoff import template_backoff
 from workforce_operator.domain.waves import next_revision
@@ -48,15 +50,9 @@ def plan(desired: Desired, observed: Observed, ledger: Ledger) -> Plan:
         return _deletion(work)
     if desired.spec.suspend is Suspend.HOLD:
         # Numbers only: nothing is touched, and nothing is intended that was not intended before.
-        return Plan(ledger, desired=wanted_replicas(desired), regions=work.numbers(work.count()))
+        held = replace(ledger, decision=work.size.decision)
+        return Plan(held, desired=work.size.wanted, regions=work.numbers(work.count()), history=work.size.history)
     return work.plan(work.decide())
-
-
-def wanted_replicas(desired: Desired) -> int:
-    """Worker jobs wanted now: what was asked for, as far as the regions allow it."""
-    if desired.deleting or desired.spec.suspend is Suspend.DRAIN:
-        return 0
-    return min(desired.spec.replicas, sum(region.max_replicas for region in desired.spec.regions))
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +62,7 @@ class _Work:
     desired: Desired
     observed: Observed
     ledger: Ledger
+    size: Size
     seen: Mapping[str, Seen]
     placement: Placement
     gone: frozenset[str]
@@ -91,10 +88,12 @@ class _Work:
         retries += [self.observed.now] if emptied else []
         return Plan(
             ledger=Ledger(
-                {name: self._ledger_of(name, decisions) for name in self.ledger.regions if name not in emptied}
+                {name: self._ledger_of(name, decisions) for name in self.ledger.regions if name not in emptied},
+                decision=self.size.decision,
             ),
             actions=_in_order(action for decision in decisions.values() for action in decision.actions),
-            desired=wanted_replicas(self.desired),
+            desired=self.size.wanted,
+            history=self.size.history,
             regions=numbers,
             channel_awaited=self.channel_awaited,
             shifts=self.placement.shifts,
@@ -175,15 +174,17 @@ _UNREADABLE = RegionPlan(desired=0, supply=0, pending=0, running=0, paused=0, dr
 
 def _work(desired: Desired, observed: Observed, ledger: Ledger) -> _Work:
     known = _with_regions(desired, ledger)
+    observed = replace(observed, queue=with_reports(observed.queue, observed))
     named = {region.name for region in desired.spec.regions}
     moved = frozenset(moved_regions(desired, known))
     gone = frozenset(name for name in known.regions if name not in named) | moved
     awaited = _channel_awaited(desired, observed, known)
     seen = _look(desired, observed, known)
     sites = sites_of(desired, observed, known, seen, moved=moved, channel_awaited=awaited)
-    placement = place(wanted_replicas(desired), sites, desired.spec.placement.strategy, observed.reports)
+    wanted = size(desired, observed, known, {name: each.count for name, each in seen.items()})
+    placement = place(wanted.wanted, sites, desired.spec.placement.strategy, observed.reports)
     templates = region_hashes(desired.spec, known.regions)
-    return _Work(desired, observed, known, seen, placement, gone, awaited, templates)
+    return _Work(desired, observed, known, wanted, seen, placement, gone, awaited, templates)
 
 
 def _look(desired: Desired, observed: Observed, ledger: Ledger) -> dict[str, Seen]:
@@ -243,7 +244,9 @@ def _with_regions(desired: Desired, ledger: Ledger) -> Ledger:
         region.name: ledger.regions.get(region.name) or RegionLedger(desired.coordinates(region))
         for region in desired.spec.regions
     }
-    return Ledger(regions | {name: region for name, region in ledger.regions.items() if name not in regions})
+    return replace(
+        ledger, regions=regions | {name: region for name, region in ledger.regions.items() if name not in regions}
+    )
 
 
 def _deletion(work: _Work) -> Plan:

@@ -150,6 +150,9 @@ def _any_live(status: WorkforceStatus) -> bool:
 
 def _without_counts(status: WorkforceStatus) -> dict[str, Any]:
     body = status.model_dump(exclude=_COUNTS)
+    decision = status.last_scale_decision
+    # What the policy asks for follows the queue; what it comes to is news.
+    body["last_scale_decision"] = decision and (decision.desired, [clamp.name for clamp in decision.clamps])
     body["regions"] = [
         {key: value for key, value in each.items() if key not in _REGION_COUNTS} for each in body["regions"]
     ]

@@ -14,6 +14,7 @@ from pydantic_core import ErrorDetails
 
 from workforce_operator.api.spec import WorkforceSpec
 from workforce_operator.domain.errors import SpecError
+from workforce_operator.domain.validate_scaling import check_scaling
 from workforce_operator.domain.validate_template import check_template
 
 T = TypeVar("T")
@@ -33,6 +34,7 @@ def read_spec(namespace: str, name: str, raw: Mapping[str, Any]) -> WorkforceSpe
         spec = WorkforceSpec.model_validate(raw)
     except ValidationError as error:
         raise SpecError(f"spec.{_where(error.errors()[0])}", reason="Invalid") from error
+    check_scaling(spec)
     _check_unions(spec)
     check_template(spec)
     _check_regions(namespace, name, spec)
@@ -84,8 +86,6 @@ def _where(error: ErrorDetails) -> str:
 
 
 def _check_unions(spec: WorkforceSpec) -> None:
-    if spec.queue.storage is None:
-        raise SpecError("spec.queue.storage must be set for type Storage")
     if spec.deletion_policy == "Drain" and spec.control is None:
         raise SpecError(
             "spec.deletionPolicy Drain needs spec.control: without it no running worker can be told to leave"

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from workforce_operator.api.status import WorkforceStatus
+from workforce_operator.api.status import ScaleDecision, WorkforceStatus
 from workforce_operator.domain.actions import Hire, Plan, RegionPlan
 from workforce_operator.domain.desired import Desired, moved_regions
 from workforce_operator.domain.observed import Known, Observed, Unknown
@@ -26,6 +26,8 @@ class View:
         failures: Writes that did not work, by region.
         moved: Regions that must be emptied before they can stand elsewhere.
         hired: Whether hires were asked for in this pass.
+        wanted: Replicas wanted, over all regions.
+        decision: How that came about.
         channel_awaited: Nobody is hired before the control channel is ready for the first time.
     """
 
@@ -39,6 +41,7 @@ class View:
     moved: tuple[str, ...]
     hired: bool
     wanted: int
+    decision: ScaleDecision | None
     channel_awaited: bool
 
     @property
@@ -125,6 +128,7 @@ def view(desired: Desired, observed: Observed, plan: Plan, outcomes: Outcomes, p
         moved=moved_regions(desired, plan.ledger),
         hired=any(isinstance(action, Hire) for action in plan.actions),
         wanted=plan.desired,
+        decision=plan.ledger.decision,
         channel_awaited=plan.channel_awaited,
     )
 

@@ -49,6 +49,7 @@ class Subject:
         places: By region name, for every region of the spec and of the ledger.
         ledger: By region name; a region without an entry has no reserved names that we know of.
         queue: The task queue, or None if it is not known any more.
+        queue_read: A reading of it that is still young enough; else it is read anew.
         control: The control channel, or None if there is none.
         hold: Nothing may be made: the control channel is not looked after.
     """
@@ -58,6 +59,7 @@ class Subject:
     ledger: Mapping[str, RegionLedger]
     queue: Queue | None
     control: Control | None
+    queue_read: Known[QueueDepth] | None = None
     hold: bool = False
 
 
@@ -143,6 +145,8 @@ class Observer:
         queue = subject.queue
         if queue is None:
             return Unknown("NotRead", "the queue is not known")
+        if subject.queue_read is not None:
+            return subject.queue_read
         return await self._read("queue", queue.model_dump_json(), lambda: self._depth.read(queue))
 
     async def _channel(self, subject: Subject) -> Known[bool] | Unknown:

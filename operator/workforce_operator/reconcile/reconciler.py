@@ -12,6 +12,7 @@ It decides nothing itself: that is `domain.plan`. What is kept in memory between
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -28,7 +29,7 @@ from workforce_operator.domain.desired import Desired, region_places
 from workforce_operator.domain.errors import OF_REGION, Fenced, Missing, OperatorError, SpecError
 from workforce_operator.domain.job_environment import job_environment, secret_refs
 from workforce_operator.domain.ledger import Ledger, read_ledger
-from workforce_operator.domain.observed import Observed, Unknown
+from workforce_operator.domain.observed import Known, Observed, QueueDepth, ScalingHistory, Unknown
 from workforce_operator.domain.outcomes import Failure, Outcomes
 from workforce_operator.domain.pins import pinned, to_look_up, with_versions
 from workforce_operator.domain.plan import plan as decide
@@ -68,11 +69,17 @@ class Verdict:
 
 @dataclass(slots=True)
 class _Memory:
-    """What spares work in the next pass over the same object; losing it does no harm."""
+    """What spares work in the next pass over the same object; losing it does no harm.
+
+    Without ``history`` autoscaling shrinks later than it might. ``generation`` is that of ``queue_read``.
+    """
 
     last_written: datetime | None = None
     last_status: WorkforceStatus | None = None
     changed: datetime | None = None
+    history: ScalingHistory | None = None
+    queue_read: Known[QueueDepth] | None = None
+    generation: int = 0
 
 
 class Reconciler:
@@ -180,11 +187,12 @@ class Reconciler:
         ledger = read_ledger(stored.status)
         places = workplaces(desired, ledger)
         before = stored.status
-        observed = await self._observer.observe(_subject(desired, ledger, places))
+        observed = await self._observe(stored.key, desired, ledger, places)
         plan, unresolved = await self._look_up(desired, decide(desired, observed, ledger), places)
         if plan.ledger != ledger or stored.status.installation_id != desired.installation_id:
             status = announce(desired, plan, stored.status, observed.now)
             stored = await self._store.write_status(stored, status)
+        self._memory[stored.key].history = plan.history
         done = await self._executor.execute(self._work(desired, plan, places, unresolved))
         outcomes = outcomes_of(done)
         self._record(stored.key, desired, observed, plan, done)
@@ -193,7 +201,19 @@ class Reconciler:
         status = build_status(desired, observed, plan, outcomes, stored.status)
         stored = await self._write(stored, status, observed.now)
         await self._tell(stored, plan, outcomes, transitions(before, stored.status))
-        return replace(self._verdict(stored.key, observed, plan, done, status), status=status)
+        verdict = self._verdict(stored.key, observed, plan, done, status)
+        delay = verdict.delay if verdict.failed else min(verdict.delay, _until_poll(desired, observed))
+        return replace(verdict, delay=delay, status=status)
+
+    async def _observe(self, key: Key, desired: Desired, ledger: Ledger, places: dict[str, Workplace]) -> Observed:
+        """Read the world. Autoscaling reads the queue every pollIntervalSeconds, and at once after an edit."""
+        memory = self._memory.setdefault(key, _Memory())
+        if memory.generation != desired.generation or not _is_young(memory.queue_read, desired, self._clock.now()):
+            memory.queue_read = None
+        observed = await self._observer.observe(_subject(desired, ledger, places, memory.queue_read))
+        memory.queue_read = observed.queue if isinstance(observed.queue, Known) else None
+        memory.generation = desired.generation
+        return replace(observed, history=memory.history)
 
     def _work(
         self, desired: Desired, plan: Plan, places: dict[str, Workplace], unresolved: Mapping[str, OperatorError]
@@ -362,13 +382,34 @@ def _spec(stored: StoredWorkforce) -> WorkforceSpec:
         return spec_for_deletion(stored.spec)
 
 
-def _subject(desired: Desired, ledger: Ledger, places: dict[str, Workplace]) -> Subject:
+def _is_young(reading: Known[QueueDepth] | None, desired: Desired, now: datetime) -> bool:
+    """Whether autoscaling does not ask for another reading of the queue yet. A clock that was set back makes it old."""
+    scaling = desired.spec.autoscaling
+    if reading is None or scaling is None:
+        return False
+    return timedelta(0) <= now - reading.at < timedelta(seconds=scaling.poll_interval_seconds)
+
+
+def _until_poll(desired: Desired, observed: Observed) -> float:
+    """Seconds until autoscaling wants another reading of the queue."""
+    scaling = desired.spec.autoscaling
+    if scaling is None or desired.deleting:
+        return math.inf
+    read = observed.queue.at if isinstance(observed.queue, Known) else observed.now
+    due = read + timedelta(seconds=scaling.poll_interval_seconds)
+    return max(0.0, (due - observed.now).total_seconds())
+
+
+def _subject(
+    desired: Desired, ledger: Ledger, places: dict[str, Workplace], queue_read: Known[QueueDepth] | None
+) -> Subject:
     spec = desired.spec
     return Subject(
         installation_id=desired.installation_id,
         places=places,
         ledger=ledger.regions,
-        queue=spec.queue if spec.queue.storage is not None else None,
+        queue=spec.queue if spec.queue.storage or spec.queue.service_bus else None,
+        queue_read=queue_read,
         control=spec.control,
         hold=spec.suspend is Suspend.HOLD and not desired.deleting,
     )

@@ -35,15 +35,50 @@ def _input(**fields: Any) -> dict[str, Any]:
     return workforce(template=template(inputs={"a": fields}))
 
 
+SCHEDULE = {"name": "office", "schedule": "0 8 * * 1-5", "durationSeconds": 36_000, "minReplicas": 2}
+
+
+def _autoscaled(**changes: Any) -> dict[str, Any]:
+    fields = {"policy": "JobQ", "maxReplicas": 9} | changes
+    scaling = {key: value for key, value in fields.items() if value is not None}
+    return workforce(replicas=None, autoscaling=scaling)
+
+
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "no spec": (_without(workforce(), "spec"), "spec: Required value"),
-    "no replicas": (workforce(replicas=None), "spec.replicas: Required value"),
+    "no replicas": (workforce(replicas=None), "`replicas` or `autoscaling` must be set"),
     "negative replicas": (workforce(replicas=-1), "spec.replicas"),
     "too many replicas": (workforce(replicas=1_000_001), "spec.replicas"),
     "replicas as text": (workforce(replicas="two"), "spec.replicas"),
     "no queue": (workforce(queue=None), "spec.queue: Required value"),
     "queue of another type": (workforce(queue={"type": "Kafka"}), "spec.queue.type"),
     "queue without its storage": (workforce(queue={"type": "Storage"}), "`storage` must be set"),
+    "queue without its namespace": (workforce(queue={"type": "ServiceBus"}), "`serviceBus` must be set"),
+    "queue with both": (
+        workforce(queue={**_storage(), "type": "ServiceBus", "serviceBus": {"namespace": "my-bus", "name": "t"}}),
+        "`storage` must be set for type Storage, and only for it",
+    ),
+    "namespace that is a host": (
+        workforce(queue={"type": "ServiceBus", "serviceBus": {"namespace": "my-bus.example.com", "name": "t"}}),
+        "spec.queue.serviceBus.namespace",
+    ),
+    "autoscaling without a limit": (_autoscaled(maxReplicas=None), "spec.autoscaling.maxReplicas: Required value"),
+    "autoscaling by another policy": (_autoscaled(policy="Magic"), "spec.autoscaling.policy"),
+    "minimum above the limit": (_autoscaled(minReplicas=10), "spec.autoscaling.minReplicas"),
+    "schedule above the limit": (_autoscaled(schedules=[SCHEDULE | {"minReplicas": 10}]), "spec.autoscaling.schedules"),
+    "schedule twice": (_autoscaled(schedules=[SCHEDULE, SCHEDULE]), "spec.autoscaling.schedules[1]"),
+    "schedule of four fields": (
+        _autoscaled(schedules=[SCHEDULE | {"schedule": "0 8 * *"}]),
+        "spec.autoscaling.schedules[0].schedule",
+    ),
+    "percentage of nothing": (
+        _autoscaled(behavior={"scaleUp": {"policies": [{"type": "Percent", "value": 0, "periodSeconds": 60}]}}),
+        "spec.autoscaling.behavior.scaleUp.policies[0].value",
+    ),
+    "window of two hours": (
+        _autoscaled(behavior={"scaleDown": {"stabilizationWindowSeconds": 7200}}),
+        "spec.autoscaling.behavior.scaleDown.stabilizationWindowSeconds",
+    ),
     "storage account with a dash": (workforce(queue=_storage(account="my-account")), "spec.queue.storage.account"),
     "queue name in capitals": (workforce(queue=_storage(name="Tasks")), "spec.queue.storage.name"),
     "queue name with two dashes": (workforce(queue=_storage(name="a--b")), "spec.queue.storage.name"),
@@ -347,6 +382,27 @@ def test_kubectl_scale_changes_replicas(workforces: Workforces, kubernetes_clust
     assert scale["status"] == {"replicas": 4, "selector": "workforce.dev/name=wf"}
 
 
+def test_kubectl_scale_is_refused_under_autoscaling(workforces: Workforces, kubernetes_cluster: Cluster):
+    workforces.create(_autoscaled())
+    for _ in range(2):
+        said = kubernetes_cluster.kubectl("-n", workforces.namespace, "scale", "wf/wf", "--replicas=7", check=False)
+        assert "`replicas` must not be changed, only removed, while `autoscaling` is set" in said
+    # The same beside a number that was there before autoscaling.
+    assert workforces.patch("wf", {"spec": {"autoscaling": None, "replicas": 3}}) == ""
+    assert workforces.patch("wf", {"spec": _autoscaled()["spec"]}) == ""
+    assert workforces.get("wf")["spec"]["replicas"] == 3
+    assert "only removed" in workforces.patch("wf", {"spec": {"replicas": 4}})
+    assert workforces.patch("wf", {"spec": {"replicas": None}}) == ""
+    assert "only removed" in workforces.patch("wf", {"spec": {"replicas": 3}})
+
+
+def test_a_good_autoscaled_object_is_taken_and_its_defaults_are_recorded(workforces: Workforces):
+    stored = workforces.create(_autoscaled(schedules=[SCHEDULE]), dry_run=True)["spec"]["autoscaling"]
+    assert stored["pollIntervalSeconds"] == 30
+    assert stored["behavior"] == {"scaleUp": {"selectPolicy": "Max"}, "scaleDown": {"selectPolicy": "Max"}}
+    assert stored["schedules"][0]["timeZone"] == "Etc/UTC"
+
+
 STATUS = {
     "desiredReplicas": 6,
     "replicas": 5,
@@ -369,7 +425,7 @@ STATUS = {
 
 
 def test_every_printer_column_shows_something(workforces: Workforces, kubernetes_cluster: Cluster):
-    workforces.create(workforce())
+    workforces.create(_autoscaled())
     assert workforces.patch_status("wf", STATUS) == ""
     table = kubernetes_cluster.kubectl("-n", workforces.namespace, "get", "workforce", "wf", "-o", "wide")
     heads, cells = (line.split() for line in table.splitlines())
@@ -386,6 +442,7 @@ def test_every_printer_column_shows_something(workforces: Workforces, kubernetes
         "READY": "False",
         "REGIONS": "one=3/3,two=2/3",
         "REASON": "Scaling",
+        "POLICY": "JobQ",
     }
     narrow = kubernetes_cluster.kubectl("-n", workforces.namespace, "get", "workforce")
     assert narrow.splitlines()[0].split() == ["NAME", *(c["name"].upper() for c in COLUMNS if "priority" not in c)]

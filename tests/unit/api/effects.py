@@ -21,6 +21,19 @@ _HIRING = f"{_DOMAIN}/test_hiring.py"
 _PLACING = f"{_DOMAIN}/test_placing.py"
 _CONDITIONS = f"{_DOMAIN}/test_conditions.py"
 _ALL_CONDITIONS = f"{_CONDITIONS}::test_all_conditions_are_there_from_the_first_pass_in_the_documented_order"
+_RECONCILER = "tests/unit/reconcile/test_reconciler.py"
+_BUS = f"{_ENVIRONMENT}::test_a_job_finds_its_service_bus_queue"
+_SIZING = f"{_DOMAIN}/test_sizing.py"
+_DECIDE = f"{_DOMAIN}/scaling/test_decide.py"
+_BEHAVIOR = f"{_DOMAIN}/scaling/test_behavior.py"
+_SCHEDULES = f"{_DOMAIN}/scaling/test_schedules.py"
+_LASTS = f"{_SCHEDULES}::test_a_schedule_lasts_from_its_beginning_until_just_before_its_end"
+_FLOOR = f"{_DECIDE}::test_the_floor_is_the_larger_of_the_minimum_and_the_schedules_that_last"
+_SELECTED = f"{_BEHAVIOR}::test_of_several_policies_the_selected_one_counts"
+_SELECTED_FOR_FEWER = f"{_BEHAVIOR}::test_of_several_policies_for_fewer_the_selected_one_counts"
+_IN_THE_PERIOD = f"{_BEHAVIOR}::test_what_changed_within_the_period_counts_against_a_policy"
+_DECIDED = f"{_DECIDE}::test_a_decision_keeps_its_time_until_the_number_or_a_clamp_changes"
+_CLAMPS = f"{_DECIDE}::test_every_clamp_that_changed_the_number_is_told_in_the_order_of_the_rules"
 
 _LABEL = "tests/unit/reconcile/test_labels.py::test_a_version_registered_later_is_not_taken_before_the_template_changes"
 _OVERRIDES = f"{_DOMAIN}/test_template.py::test_a_region_s_overrides_reach_its_jobs_and_no_others"
@@ -53,6 +66,35 @@ EFFECTS = {
     "spec.queue.type": f"{_DOMAIN}/test_validate.py::test_a_spec_that_cannot_be_worked_with_is_refused_by_its_field",
     "spec.queue.storage.account": _QUEUE_AND_CONTROL,
     "spec.queue.storage.name": _QUEUE_AND_CONTROL,
+    "spec.queue.serviceBus.namespace": _BUS,
+    "spec.queue.serviceBus.name": _BUS,
+    "spec.autoscaling.policy": f"{_DECIDE}::test_tasks_per_replica_are_the_slots_unless_said_otherwise",
+    "spec.autoscaling.tasksPerReplica": f"{_SIZING}::test_the_documented_examples_are_planned",
+    "spec.autoscaling.minReplicas": _FLOOR,
+    "spec.autoscaling.maxReplicas": f"{_DECIDE}::test_the_ceiling_is_the_smaller_of_the_maximum_and_the_regions",
+    "spec.autoscaling.pollIntervalSeconds": f"{_RECONCILER}::test_autoscaling_reads_the_queue_at_its_own_interval",
+    "spec.autoscaling.activationTasks": f"{_DECIDE}::test_activation_holds_back_the_first_replica_only",
+    "spec.autoscaling.behavior.scaleUp.stabilizationWindowSeconds": (
+        f"{_BEHAVIOR}::test_the_lowest_number_of_the_window_counts_on_the_way_up"
+    ),
+    "spec.autoscaling.behavior.scaleUp.selectPolicy": _SELECTED,
+    "spec.autoscaling.behavior.scaleUp.policies[].type": _SELECTED,
+    "spec.autoscaling.behavior.scaleUp.policies[].value": _IN_THE_PERIOD,
+    "spec.autoscaling.behavior.scaleUp.policies[].periodSeconds": _IN_THE_PERIOD,
+    "spec.autoscaling.behavior.scaleDown.stabilizationWindowSeconds": (
+        f"{_BEHAVIOR}::test_the_highest_number_of_the_window_counts_on_the_way_down"
+    ),
+    "spec.autoscaling.behavior.scaleDown.selectPolicy": _SELECTED_FOR_FEWER,
+    "spec.autoscaling.behavior.scaleDown.policies[].type": _SELECTED_FOR_FEWER,
+    "spec.autoscaling.behavior.scaleDown.policies[].value": _SELECTED_FOR_FEWER,
+    "spec.autoscaling.behavior.scaleDown.policies[].periodSeconds": (
+        f"{_BEHAVIOR}::test_after_a_restart_nobody_is_let_go_before_the_policys_period_is_known"
+    ),
+    "spec.autoscaling.schedules[].name": _FLOOR,
+    "spec.autoscaling.schedules[].schedule": _LASTS,
+    "spec.autoscaling.schedules[].timeZone": (f"{_SCHEDULES}::test_a_schedule_follows_the_clocks_of_its_time_zone"),
+    "spec.autoscaling.schedules[].durationSeconds": _LASTS,
+    "spec.autoscaling.schedules[].minReplicas": _FLOOR,
     "spec.regions[].name": f"{_DOMAIN}/test_desired.py::test_jobs_are_named_after_their_workforce_and_region",
     "spec.regions[].subscriptionId": _COORDINATES,
     "spec.regions[].resourceGroup": _COORDINATES,
@@ -123,6 +165,14 @@ EFFECTS = {
     "status.templateHash": _NUMBERS,
     "status.regionsSummary": f"{_STATUS}::test_the_summary_of_many_regions_is_short",
     "status.selector": _NUMBERS,
+    "status.lastScaleDecision.time": _DECIDED,
+    "status.lastScaleDecision.backlog": _DECIDED,
+    "status.lastScaleDecision.rawDesired": _CLAMPS,
+    "status.lastScaleDecision.desired": _CLAMPS,
+    "status.lastScaleDecision.clamps[].name": _CLAMPS,
+    "status.lastScaleDecision.clamps[].from": _CLAMPS,
+    "status.lastScaleDecision.clamps[].to": _CLAMPS,
+    "status.lastScaleDecision.message": _CLAMPS,
     "status.regions[].name": _LEDGER,
     "status.regions[].coordinates.subscriptionId": _LEDGER,
     "status.regions[].coordinates.resourceGroup": _LEDGER,

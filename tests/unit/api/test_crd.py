@@ -79,12 +79,12 @@ def test_every_printer_column_names_a_field_of_its_type(column: dict[str, Any]):
 def test_the_narrow_table_has_the_documented_columns():
     narrow = [column["name"].upper() for column in COLUMNS if "priority" not in column]
     assert narrow == ["DESIRED", "RUNNING", "PENDING", "DRAINING", "QUEUE", "READY", "AGE"]
-    assert [column["name"].upper() for column in COLUMNS if "priority" in column] == ["REGIONS", "REASON"]
+    assert [column["name"].upper() for column in COLUMNS if "priority" in column] == ["REGIONS", "REASON", "POLICY"]
 
 
 def test_the_page_tells_every_field_and_every_rule():
     page = page_text()
-    assert "| `spec.replicas` * | integer |  | 0…1000000 | Worker jobs wanted. |" in page
+    assert "| `spec.queue.type` * | string |  | `Storage`, `ServiceBus` | Kind of the queue. |" in page
     assert "`spec.regions[].compute`: must not change for a region" in page
     for name in WorkforceSpec.model_fields.values():
         assert f"`spec.{name.alias}`" in page

@@ -101,6 +101,15 @@ def test_defaults_are_in_the_spec_only():
     assert not [path for path, node in all_nodes("status").items() if "default" in node]
     defaults = {path: node["default"] for path, node in all_nodes("spec").items() if "default" in node}
     assert defaults == {
+        "spec.autoscaling.minReplicas": 0,
+        "spec.autoscaling.pollIntervalSeconds": 30,
+        "spec.autoscaling.activationTasks": 0,
+        "spec.autoscaling.behavior": {},
+        "spec.autoscaling.behavior.scaleUp": {},
+        "spec.autoscaling.behavior.scaleUp.selectPolicy": "Max",
+        "spec.autoscaling.behavior.scaleDown": {},
+        "spec.autoscaling.behavior.scaleDown.selectPolicy": "Max",
+        "spec.autoscaling.schedules[].timeZone": "Etc/UTC",
         "spec.regions[].minReplicas": 0,
         "spec.regions[].priority": 0,
         "spec.regions[].weight": 1,

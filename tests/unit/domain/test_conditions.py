@@ -19,6 +19,7 @@ from tests.support.planning import (
     regions,
     running,
     wave,
+    with_tasks,
 )
 from tests.support.workforces import region
 from workforce_operator.api.status import WorkforceStatus
@@ -329,3 +330,18 @@ def test_an_endless_message_is_cut():
     long = Outcomes(spec=Failure("InvalidTemplate", "x" * 100_000))
     status = status_of(desired(), observed(one=jobs()), ledger(one=entry(0)), outcomes=long)
     assert len(said(status, "SpecAccepted").message) == 4096
+
+
+def test_an_autoscaled_workforce_without_work_is_ready_and_idle():
+    wanted = desired(autoscaling={"policy": "JobQ", "maxReplicas": 9}, replicas=None)
+    status = status_of(wanted, with_tasks(observed(one=jobs()), 0), ledger(one=entry(0)))
+    assert verdict(status, "Ready") == ("True", "Idle")
+    assert said(status, "Ready").message == "no replica is wanted: no tasks"
+
+
+def test_what_autoscaling_was_clamped_by_is_told_in_its_decision_and_not_in_ready():
+    wanted = desired(autoscaling={"policy": "JobQ", "maxReplicas": 2}, replicas=None)
+    status = status_of(wanted, with_tasks(observed(one=jobs(*running(2))), 99), FULL)
+    assert said(status, "Ready").message == "2 of 2 run"
+    assert status.last_scale_decision is not None
+    assert [clamp.name for clamp in status.last_scale_decision.clamps] == ["autoscaling.maxReplicas"]

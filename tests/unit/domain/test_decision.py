@@ -2,7 +2,20 @@
 
 from datetime import timedelta
 
-from tests.support.planning import NOW, desired, entry, job, jobs, ledger, observed, regions, report, running, wave
+from tests.support.planning import (
+    NOW,
+    desired,
+    entry,
+    job,
+    jobs,
+    ledger,
+    observed,
+    regions,
+    report,
+    running,
+    wave,
+    with_tasks,
+)
 from workforce_operator.domain.decision import MOST_JOBS, Deed, grouped, record, refusal
 from workforce_operator.domain.explain import Entry, age, in_words
 from workforce_operator.domain.outcomes import Failure
@@ -60,6 +73,15 @@ def test_what_the_regions_do_not_allow_is_said():
     want = desired(replicas=9, regions=regions(one=2))
     made = of(want, observed(one=jobs()), ledger(one=entry(0)))
     assert "2 wanted: 9 asked for, and the regions' maxReplicas allow no more" in about(made, "workforce")
+
+
+def test_autoscaling_tells_its_arithmetic_and_every_clamp():
+    wanted = desired(autoscaling={"policy": "JobQ", "maxReplicas": 5, "tasksPerReplica": 4}, replicas=None)
+    made = of(wanted, with_tasks(observed(one=jobs()), 1600), ledger(one=entry(0)))
+    assert about(made, "workforce")[0] == (
+        "5 wanted: 1600 tasks / 4 per replica = 400: step 50 of the table, ramp 10 × (1 + 0 running) = 10, "
+        "autoscaling.maxReplicas: 10 → 5"
+    )
 
 
 def test_a_held_workforce_says_so_and_nothing_of_its_regions():

@@ -192,7 +192,7 @@ def test_hold_touches_nothing_and_remembers_nothing():
     for here in (jobs(), jobs(*running(9))):
         decided = plan(desired(replicas=3, suspend="Hold"), observed(one=here), known)
         assert decided.actions == ()
-        assert decided.ledger is known
+        assert decided.ledger == known
         assert decided.regions["one"].supply == len(here.jobs)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from jobq.address import QueueAddress
 from jobq.cloud import PUBLIC_CLOUDS
 from tests.support.planning import coordinates, desired
 from tests.support.workforces import IDENTITY, template
@@ -48,6 +49,13 @@ def test_a_job_finds_its_queue_its_slots_and_its_control_channel():
         "WORKFORCE_NODE_QUEUE_NAME": "workforce-inst1234-nodes",
         "WORKFORCE_REPORTS_QUEUE_NAME": "workforce-inst1234-reports",
     }
+
+
+def test_a_job_finds_its_service_bus_queue():
+    queue = {"type": "ServiceBus", "serviceBus": {"namespace": "my-bus", "name": "team/tasks"}}
+    found = variables_of(desired(queue=queue))
+    assert (found["JOBQ_STORAGE"], found["JOBQ_QUEUE"]) == ("sb://my-bus", "team/tasks")
+    assert QueueAddress.resolve(None, found) == QueueAddress("my-bus", "team/tasks", service_bus=True)
 
 
 def test_without_control_a_job_is_told_of_none():

@@ -4,7 +4,20 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from tests.support.planning import MINUTE, NOW, desired, entry, job, jobs, ledger, observed, regions, running, wave
+from tests.support.planning import (
+    MINUTE,
+    NOW,
+    desired,
+    entry,
+    job,
+    jobs,
+    ledger,
+    observed,
+    regions,
+    running,
+    wave,
+    with_tasks,
+)
 from workforce_operator.api.status import RegionStatus, WorkforceStatus
 from workforce_operator.domain.ledger import read_ledger
 from workforce_operator.domain.outcomes import Outcomes
@@ -54,6 +67,28 @@ def test_an_unchanged_world_gives_an_equal_status():
     again = status_of(wanted, observed(now=NOW + 3 * MINUTE, one=here), read_ledger(first), first)
     assert stored(again) == first
     assert not worth_writing(first, stored(again), NOW, None)
+
+
+def test_what_the_policy_asks_for_is_news_only_when_the_number_changes():
+    scaling = {"policy": "TasksPerReplica", "maxReplicas": 1, "tasksPerReplica": 1}
+    wanted = desired(autoscaling=scaling, replicas=None)
+    first = stored(status_of(wanted, with_tasks(observed(one=jobs()), 5), FULL))
+    decision = first.last_scale_decision
+    assert (decision.raw_desired, decision.desired) == (5, 1)
+
+    def with_decision(**changes):
+        return first.model_copy(update={"last_scale_decision": decision.model_copy(update=changes)})
+
+    assert not worth_writing(first, with_decision(raw_desired=6, backlog=6), NOW, NOW)
+    assert worth_writing(first, with_decision(raw_desired=6, backlog=6), NOW + MINUTE, NOW)
+    assert worth_writing(first, with_decision(desired=2), NOW, NOW)
+    assert worth_writing(first, with_decision(clamps=[]), NOW, NOW)
+
+
+def test_a_status_from_before_there_were_decisions_is_read():
+    old = stored(status_of(desired(), observed(one=jobs(*running(2))), FULL)).model_dump(mode="json", by_alias=True)
+    del old["lastScaleDecision"]
+    assert read_ledger(WorkforceStatus.model_validate(old)).decision is None
 
 
 def test_an_unreadable_region_does_not_make_the_status_change_at_every_pass():

@@ -25,11 +25,47 @@ def test_a_valid_spec_is_read():
     assert read_spec("ns", "wf", spec()).replicas == 2
 
 
+BUS = {"namespace": "my-bus", "name": "tasks"}
+SCHEDULE = {"name": "office", "schedule": "0 8 * * 1-5", "durationSeconds": 3600, "minReplicas": 2}
+
+
+def autoscaled(**fields):
+    return spec(replicas=None, autoscaling={"policy": "JobQ", "maxReplicas": 9} | fields)
+
+
+def test_a_valid_autoscaled_spec_is_read():
+    read = read_spec(
+        "ns", "wf", autoscaled(schedules=[SCHEDULE]) | {"queue": {"type": "ServiceBus", "serviceBus": BUS}}
+    )
+    assert read.autoscaling is not None
+    assert read.queue.service_bus is not None
+
+
 CASES = [
     (spec(replicas="many"), "Invalid", "spec.replicas"),
     (spec(queue={"type": "Kafka"}), "Invalid", "spec.queue.type"),
     (spec(regions=[region("one", maxReplicas=None)]), "Invalid", "spec.regions.0.maxReplicas"),
-    (spec(queue={"type": "Storage"}), "Invalid", "spec.queue.storage must be set"),
+    (spec(queue={"type": "Storage"}), "Invalid", "spec.queue must have exactly storage for type Storage"),
+    (spec(queue={"type": "ServiceBus"}), "Invalid", "spec.queue must have exactly serviceBus for type ServiceBus"),
+    (
+        spec(queue={"type": "ServiceBus", "serviceBus": BUS, "storage": {"account": "account", "name": "tasks"}}),
+        "Invalid",
+        "exactly serviceBus",
+    ),
+    (spec(replicas=None), "Invalid", "replicas or autoscaling must be set"),
+    (autoscaled(minReplicas=3, maxReplicas=2), "Invalid", "autoscaling: minReplicas must not be greater"),
+    (autoscaled(maxReplicas=1, schedules=[SCHEDULE]), "Invalid", "office: minReplicas must not be greater"),
+    (autoscaled(schedules=[SCHEDULE, SCHEDULE]), "Invalid", "name office must be unique"),
+    (
+        autoscaled(schedules=[SCHEDULE | {"timeZone": "Europe/Londn"}]),
+        "InvalidSchedule",
+        "spec.autoscaling.schedules: office: timeZone: there is no time zone Europe/Londn",
+    ),
+    (
+        autoscaled(schedules=[SCHEDULE | {"schedule": "0 24 * * *"}]),
+        "InvalidSchedule",
+        "office: schedule: '0 24 * * *'",
+    ),
     (spec(template=template(environment={"type": "Image"})), "Invalid", "exactly image for type Image"),
     (
         spec(template=template(environment={"type": "Image", "image": "i", "name": "n"})),

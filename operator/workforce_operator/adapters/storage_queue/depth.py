@@ -1,7 +1,7 @@
 """How deep a Storage queue is. See ``ports.azure.TaskQueueDepth`` for the contract.
 
 Reads only: the length with the queue's properties, and a peek, which claims nothing. The service counts messages that
-are being worked on in the length and does not show them to a peek.
+are being worked on in the length and does not show them to a peek: that tells how many wait as long as they are few.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 TOTAL_SECONDS = 30.0
 CONNECT_SECONDS = 10
 READ_SECONDS = 15
+MOST_PEEKED = 32
+"""The service shows no more messages at a time. Where it shows fewer, no others wait."""
 
 
 class StorageQueueDepth:
@@ -61,10 +63,10 @@ class StorageQueueDepth:
             async with asyncio.timeout(TOTAL_SECONDS):
                 properties = await client.get_queue_properties()
                 length = properties.approximate_message_count or 0
-                visible = bool(await client.peek_messages(max_messages=1)) if length else False
+                seen = len(await client.peek_messages(max_messages=MOST_PEEKED)) if length else 0
         except (AzureError, OSError, TimeoutError) as error:
             raise _error(error, storage) from error
-        return QueueDepth(length=length, has_visible=visible)
+        return QueueDepth(length, has_visible=seen > 0, visible=seen if seen < MOST_PEEKED else None)
 
     async def close(self) -> None:
         """Close the clients; the transport is the caller's."""

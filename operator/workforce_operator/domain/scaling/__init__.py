@@ -1,0 +1,1 @@
+"""From the queue to the number of replicas wanted: policy, activation, behaviour, floor, ceiling. Pure."""
