@@ -46,6 +46,7 @@ from workforce_local.insights import Insights
 from workforce_local.kept import KeptPorts, kept_secret, write_json
 from workforce_local.ports import HOST
 from workforce_local.processes import STATE_VARIABLE
+from workforce_local.servicebus import atom
 from workforce_local.servicebus.arm import ServiceBusResources
 from workforce_local.servicebus.arm_entities import PROVIDER
 from workforce_local.servicebus.namespaces import PUBLIC_SUFFIX, Namespaces
@@ -189,6 +190,7 @@ class LocalAzure:
             "blob": self.chaos.fronts["blob"].url,
             "serviceBusSuffix": PUBLIC_SUFFIX,
             "serviceBus": f"{HOST}:{self.service_bus.tls_port}",
+            "serviceBusManagement": f"{HOST}:{self._https_port}{atom.PREFIX}/{{namespace}}",
             "imds": self.imds.url,
             "caBundle": str(self.ca_file),
         }
@@ -239,6 +241,7 @@ class LocalAzure:
         app.add_routes(control_routes(self.admin_token, self.control))
         app.add_routes([web.get("/metadata/endpoints", self._endpoints), web.get("/discovery", self._discovery)])
         app.add_routes(identity.routes())
+        app.add_routes(atom.routes(self.namespaces, self._manages_service_bus))
         app.router.add_route("*", "/{path:.*}", self.arm.handle)
         return app
 
@@ -290,17 +293,17 @@ class LocalAzure:
             tls = self.certificates.server_context()
             self.chaos.add_storage(service, upstream, port, server_tls=tls, client_tls=trust)
 
-    def _make_service_bus(self) -> ServiceBusServer:
-        def accepts(token: str) -> bool:
-            return self.issuer.accepts(token, SERVICE_BUS_AUDIENCE)
+    def _manages_service_bus(self, token: str) -> bool:
+        return self.issuer.accepts(token, SERVICE_BUS_AUDIENCE)
 
+    def _make_service_bus(self) -> ServiceBusServer:
         hosts = [namespace.host for namespace in self.namespaces]
         return ServiceBusServer(
             self.namespaces,
             host=HOST,
             tls_port=self._ports.choose("serviceBus", self.config.ports.service_bus),
             ssl_context=self.certificates.server_context(*hosts),
-            authorize=authorizer({ROOT_KEY: self._service_bus_key}, accepts),
+            authorize=authorizer({ROOT_KEY: self._service_bus_key}, self._manages_service_bus),
         )
 
     def _host_machine(self) -> Machine:

@@ -10,6 +10,7 @@ import re
 from workforce_local.admin import PREFIX
 from workforce_local.chaos.engine import Request
 from workforce_local.config import LocalConfig
+from workforce_local.servicebus.atom import PREFIX as ATOM_PREFIX
 
 _WORKSPACE = re.compile(r"/workspaces/(?P<name>[^/]+)", re.IGNORECASE)
 _NAMESPACE = re.compile(r"/Microsoft\.ServiceBus/namespaces/(?P<name>[^/]+)", re.IGNORECASE)
@@ -28,7 +29,7 @@ class Classifier:
 
     def https(self, method: str, path: str) -> Request | None:
         """A request to the resource manager's server, which is the identity's and the studio's, too."""
-        if path.startswith((PREFIX, "/metadata/")) or path == "/discovery":
+        if path.startswith((PREFIX, "/metadata/", ATOM_PREFIX)) or path == "/discovery":
             return None
         if _IDENTITY.match(path) and not path.lower().startswith("/subscriptions/"):
             return Request("identity", method, path)

@@ -21,7 +21,7 @@ _HIRING = f"{_DOMAIN}/test_hiring.py"
 _PLACING = f"{_DOMAIN}/test_placing.py"
 _CONDITIONS = f"{_DOMAIN}/test_conditions.py"
 _ALL_CONDITIONS = f"{_CONDITIONS}::test_all_conditions_are_there_from_the_first_pass_in_the_documented_order"
-_RECONCILER = "tests/unit/reconcile/test_reconciler.py"
+_AUTOSCALING = "tests/unit/reconcile/test_autoscaling.py"
 _BUS = f"{_ENVIRONMENT}::test_a_job_finds_its_service_bus_queue"
 _SIZING = f"{_DOMAIN}/test_sizing.py"
 _DECIDE = f"{_DOMAIN}/scaling/test_decide.py"
@@ -72,7 +72,7 @@ EFFECTS = {
     "spec.autoscaling.tasksPerReplica": f"{_SIZING}::test_the_documented_examples_are_planned",
     "spec.autoscaling.minReplicas": _FLOOR,
     "spec.autoscaling.maxReplicas": f"{_DECIDE}::test_the_ceiling_is_the_smaller_of_the_maximum_and_the_regions",
-    "spec.autoscaling.pollIntervalSeconds": f"{_RECONCILER}::test_autoscaling_reads_the_queue_at_its_own_interval",
+    "spec.autoscaling.pollIntervalSeconds": f"{_AUTOSCALING}::test_autoscaling_reads_the_queue_at_its_own_interval",
     "spec.autoscaling.activationTasks": f"{_DECIDE}::test_activation_holds_back_the_first_replica_only",
     "spec.autoscaling.behavior.scaleUp.stabilizationWindowSeconds": (
         f"{_BEHAVIOR}::test_the_lowest_number_of_the_window_counts_on_the_way_up"
