@@ -22,6 +22,7 @@ from jobq.version import __version__
 from workforce_operator import logs
 from workforce_operator.adapters.arm.client import ArmClient
 from workforce_operator.adapters.arm.governor import Governor, Kind
+from workforce_operator.adapters.azureml.capacity import ArmCapacity
 from workforce_operator.adapters.azureml.templates import ChildTemplates
 from workforce_operator.adapters.azureml.worker_jobs import ArmWorkerJobs
 from workforce_operator.adapters.clock import SystemClock
@@ -46,6 +47,7 @@ from workforce_operator.reconcile.execute import Executor
 from workforce_operator.reconcile.loop import Loop
 from workforce_operator.reconcile.observe import Absences, Observer
 from workforce_operator.reconcile.reconciler import Reconciler
+from workforce_operator.reconcile.shared_capacity import SharedCapacity
 from workforce_operator.reconcile.telemetry import Pulse
 from workforce_operator.reconcile.work_queue import WorkQueue
 from workforce_operator.settings import Settings, SettingsError, load_settings
@@ -190,6 +192,7 @@ class _Azure:
     templates: ChildTemplates
     depth: QueueDepths
     control: ServiceBusControl
+    capacity: SharedCapacity
     governor: Governor
 
     def waiting(self, kind: Kind) -> Callable[[], float]:
@@ -209,9 +212,10 @@ async def _azure(stack: AsyncExitStack, cloud: Cloud, guard: WriteGuard) -> _Azu
             StorageQueueDepth(cloud, credential, transport), ServiceBusQueueDepth(cloud, credential, transport)
         ),
         control=ServiceBusControl(cloud, credential, arm, guard),
+        capacity=SharedCapacity(ArmCapacity(arm)),
         governor=governor,
     )
-    for part in (azure.templates, azure.depth, azure.control):
+    for part in (azure.templates, azure.depth, azure.control, azure.capacity):
         stack.push_async_callback(part.close)
     return azure
 
@@ -231,6 +235,7 @@ def _reconciler(
         jobs=azure.jobs,
         depth=azure.depth,
         control=azure.control,
+        capacity=azure.capacity,
         clock=clock,
         telemetry=metrics,
         absences=absences,

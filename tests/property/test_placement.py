@@ -54,6 +54,10 @@ def sites(draw: st.DrawFn, *, readable: bool = False, free: bool = True) -> list
                 held=None if seen else draw(st.none() | st.integers(0, 9)),
                 back=draw(st.integers(0, 3)) if seen else 0,
                 free=draw(st.none() | st.integers(-2, 9)) if free else None,
+                trials=draw(st.sampled_from([None, None, 0, 1])) if free else None,
+                unhired=draw(st.integers(0, 3)) if free else 0,
+                queued=draw(st.integers(0, 2)) if free else 0,
+                cooling=draw(st.booleans()),
                 priority=draw(st.integers(-1, 1)),
                 weight=draw(st.integers(1, 3)),
                 hourly_cost=draw(st.none() | st.sampled_from([Decimal(1), Decimal("2.5")])),
@@ -68,7 +72,10 @@ def wanted_of(data: st.DataObject, regions: list[Site]) -> int:
 
 def again(answer: Placement, regions: list[Site]) -> list[Site]:
     """The same regions with the shares that were decided; nothing has been done about them yet."""
-    return [replace(each, share=answer.shares[each.name], held=None, back=0) for each in regions]
+    return [
+        replace(each, share=answer.shares[each.name], held=None, back=0, unhired=0, queued=0, cooling=True)
+        for each in regions
+    ]
 
 
 @given(st.integers(0, 60), slots())
@@ -171,7 +178,7 @@ def test_a_minimum_is_had_where_all_of_them_can_be(regions: list[Site], strategy
     wanted = wanted_of(data, regions)
     answer = place(wanted, regions, strategy)
     if wanted >= sum(each.least for each in regions):
-        assert all(answer.shares[each.name] >= each.least for each in regions)
+        assert all(answer.shares[each.name] >= each.least for each in regions if each.trials != 0)
 
 
 @given(sites(readable=True, free=False), strategies, st.data())
@@ -195,9 +202,48 @@ def test_rule_3_no_running_worker_is_given_up_while_a_job_of_any_region_waits_fo
 def test_without_a_change_of_what_is_wanted_nobody_is_touched(regions: list[Site], strategy: Strategy, data: Any):
     """Each region holds its share, minimums are had: whatever else the regions say, nothing moves."""
     settled = [
-        replace(each, least=0, share=each.count.supply, count=replace(each.count, unread=frozenset()), most=20)
+        replace(
+            each, least=0, share=each.count.supply, count=replace(each.count, unread=frozenset()), most=20, queued=0
+        )
         for each in regions
         if each.count is not None
     ]
     wanted = sum(each.share or 0 for each in settled)
     assert place(wanted, settled, strategy).shifts == ()
+
+
+@given(sites(), strategies, st.data())
+def test_rule_7_only_what_was_not_hired_leaves_an_open_circuit_and_only_if_it_can_be_read(
+    regions: list[Site], strategy: Strategy, data: Any
+):
+    answer = place(wanted_of(data, regions), regions, strategy)
+    left = {shift.region: -shift.change for shift in answer.shifts if shift.why is Why.CIRCUIT}
+    for each in regions:
+        if each.name in left:
+            assert each.readable
+            assert each.trials == 0
+            assert left[each.name] <= each.unhired
+
+
+@given(sites(), strategies, st.data())
+def test_rule_7_jobs_move_only_to_nodes_that_are_known_to_be_free(regions: list[Site], strategy: Strategy, data: Any):
+    answer = place(wanted_of(data, regions), regions, strategy)
+    moves = {shift.region: shift.change for shift in answer.shifts if shift.why is Why.QUEUED}
+    assert sum(moves.values()) == 0
+    for each in regions:
+        change = moves.get(each.name, 0)
+        assert -change <= each.queued
+        if change > 0:
+            assert each.readable
+            assert (each.cooling, each.queued) == (False, 0)
+            assert each.trials != 0
+            assert change <= (each.free or 0)
+
+
+@given(sites(), strategies, st.data())
+def test_growth_respects_what_is_known_to_be_free(regions: list[Site], strategy: Strategy, data: Any):
+    answer = place(wanted_of(data, regions), regions, strategy)
+    for each in regions:
+        grown = sum(shift.change for shift in answer.shifts if shift.region == each.name and shift.why is Why.GROWTH)
+        if each.free is not None:
+            assert grown <= max(0, each.free)

@@ -213,6 +213,8 @@ class Placement(Model):
 
     strategy: Strategy = Strategy.CAPACITY_AWARE
     """CapacityAware: where nodes are free. Spread: evenly. Weighted, Priority, Cheapest: by the regions' numbers."""
+    queued_timeout_seconds: Annotated[int, Field(ge=60, le=2_592_000)] = 3600
+    """A job that waits for a node for so long moves to a region with nodes free; also the least time between moves."""
 
 
 class WorkforceSpec(Model):

@@ -1,9 +1,10 @@
 """The observed state of a Workforce, and the operator's memory of its intentions.
 
-A region's ``desired``, ``next_sequence``, ``open_cohorts``, ``filled``, ``hiring``, ``idle``, ``failing``, ``drains``
-and ``restored_time`` are the ledger: it is written with a resourceVersion precondition *before* the act that it
-announces, and read back after a restart. ``reserved`` and ``stale_since_time`` are what was last known of a region, and
-``last_scale_decision`` is where autoscaling goes on from after a restart. Everything else is output only.
+A region's ``desired``, ``next_sequence``, ``open_cohorts``, ``filled``, ``hiring``, ``idle``, ``failing``, ``drains``,
+``restored_time`` and ``moved_time`` are the ledger: it is written with a resourceVersion precondition *before* the act
+that it announces, and read back after a restart. ``reserved``, ``circuit`` and ``stale_since_time`` are what was last
+known of a region, and ``last_scale_decision`` is where autoscaling goes on from after a restart. Everything else is
+output only.
 """
 
 from __future__ import annotations
@@ -100,6 +101,21 @@ class ResolvedEnvironment(Model):
     """The version; all jobs of that template have it."""
 
 
+class CircuitStatus(Model):
+    """Hires that failed in a region since the last one that worked."""
+
+    failures: Annotated[int, Field(ge=1)]
+    """Passes in a row whose hires failed."""
+    changed_time: AwareDatetime
+    """When the first one failed; once hiring has stopped, when it stopped."""
+    retry_time: AwareDatetime | None = None
+    """When one hire may be tried; absent while hiring goes on."""
+    reason: Annotated[str, Field(max_length=1024)]
+    """One word for programs."""
+    message: Annotated[str, Field(max_length=1024)]
+    """What failed last."""
+
+
 class RegionStatus(Model):
     """One region: counts, and the ledger of its reserved names and drains."""
 
@@ -139,6 +155,16 @@ class RegionStatus(Model):
     """Drains that were ordered and have not ended, at most 16."""
     restored_time: AwareDatetime | None = None
     """When the ledger was lost and began anew with jobs alive; absent once no drain from before can be under way."""
+    moved_time: AwareDatetime | None = None
+    """When jobs that had waited for a node for too long were last moved away from here."""
+    circuit: CircuitStatus | None = None
+    """Failures of hires here; absent = the last one worked."""
+    capacity: int | None = None
+    """Further jobs that would find a node here; absent = not known."""
+    conditions: Annotated[list[Condition], Field(max_length=4, json_schema_extra=map_list("type"))] = Field(
+        default_factory=list
+    )
+    """Available: whether hires are made here."""
     stale_since_time: AwareDatetime | None = None
     """Since when the region cannot be read; the counts are from before."""
     message: str | None = None

@@ -125,6 +125,8 @@ class Plan:
         history: What the next pass is to be told of autoscaling.
         notes: For people.
         shifts: How the regions' shares changed, and why.
+        full: While something has no place: regions without a free node, and whether a quota is why.
+        free: Further jobs that would find a node, by region, as far as it is known.
         finished: The resource is being deleted and nothing is left to do: the finalizer may go.
         left_behind: Names of jobs that deletion leaves, told to people when the finalizer goes.
         retry_at: When to look again at the latest, if earlier than the regular time.
@@ -138,6 +140,8 @@ class Plan:
     history: ScalingHistory | None = None
     notes: tuple[Note, ...] = ()
     shifts: tuple[Shift, ...] = ()
+    full: Mapping[str, bool] = field(default_factory=dict)
+    free: Mapping[str, int] = field(default_factory=dict)
     finished: bool = False
     left_behind: tuple[str, ...] = ()
     retry_at: datetime | None = None

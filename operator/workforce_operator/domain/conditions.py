@@ -26,6 +26,7 @@ PROGRESSING = "Progressing"
 SPEC_ACCEPTED = "SpecAccepted"
 QUEUE_REACHABLE = "QueueReachable"
 REGIONS_HEALTHY = "RegionsHealthy"
+CAPACITY_AVAILABLE = "CapacityAvailable"
 CONTROL_CHANNEL_READY = "ControlChannelReady"
 DRAINING = "Draining"
 
@@ -35,9 +36,13 @@ TYPES = (
     SPEC_ACCEPTED,
     QUEUE_REACHABLE,
     REGIONS_HEALTHY,
+    CAPACITY_AVAILABLE,
     CONTROL_CHANNEL_READY,
     DRAINING,
 )
+
+AVAILABLE = "Available"
+"""The condition of a single region: whether somebody may be hired there."""
 
 LONGEST_MESSAGE = 4096
 
@@ -62,12 +67,19 @@ def conditions(view: View, previous: Mapping[str, Condition]) -> list[Condition]
         SPEC_ACCEPTED: _spec_accepted(view, previous.get(SPEC_ACCEPTED)),
         QUEUE_REACHABLE: _queue_reachable(view),
         REGIONS_HEALTHY: _regions_healthy(view),
+        CAPACITY_AVAILABLE: _capacity_available(view),
         CONTROL_CHANNEL_READY: _control_channel_ready(view),
         DRAINING: _draining(view),
     }
     current = stamped(verdicts, previous, generation, now)
     verdicts[READY] = _ready(view, current, previous.get(READY))
     return in_order(stamped(verdicts, previous, generation, now))
+
+
+def region_conditions(region: str, view: View, previous: Mapping[str, Condition]) -> list[Condition]:
+    """The conditions of one region, given its previous ones by type."""
+    verdict = {AVAILABLE: _available(region, view)}
+    return list(stamped(verdict, previous, view.desired.generation, view.observed.now).values())
 
 
 def first_conditions(generation: int, now: datetime) -> list[Condition]:
@@ -146,6 +158,10 @@ def _queue_reachable(view: View) -> Verdict:
 def _regions_healthy(view: View) -> Verdict:
     if view.unreadable:
         return Verdict("False", "RegionUnreadable", _by_region(view.unreadable))
+    open_circuits = {name: circuit for name, circuit in view.circuits.items() if circuit.is_open}
+    if open_circuits:
+        texts = (f"{name}: {circuit.text(view.observed.now)}" for name, circuit in open_circuits.items())
+        return Verdict("False", "CircuitOpen", "; ".join(texts))
     backoff = next((region.template_backoff for region in view.regions.values() if region.template_backoff), None)
     if backoff is not None:
         return Verdict("False", "CrashLoop", _of_template(backoff))
@@ -157,6 +173,30 @@ def _regions_healthy(view: View) -> Verdict:
     if lasting:
         return Verdict("False", next(iter(lasting.values())).reason, _by_region(lasting))
     return Verdict("True", "AllHealthy", "every region answers")
+
+
+def _available(region: str, view: View) -> Verdict:
+    if region in view.unreadable:
+        return Verdict("False", "RegionUnreadable", view.unreadable[region].message)
+    circuit = view.circuits.get(region)
+    if circuit is None or not circuit.is_open:
+        return Verdict("True", "CircuitClosed", "hires are made here")
+    half = circuit.allowed(view.observed.now) == 1
+    return Verdict("False", "CircuitHalfOpen" if half else "CircuitOpen", circuit.text(view.observed.now))
+
+
+def _capacity_available(view: View) -> Verdict:
+    """Whether a hire is held back: by full clusters, then by quotas, then because Azure asks to wait."""
+    full = [name for name, quota in view.full.items() if not quota]
+    over = [name for name, quota in view.full.items() if quota]
+    if view.unplaced and (full or over):
+        texts = [f"no node is free in {', '.join(full)}"] if full else []
+        texts += [f"the quota is used up in {', '.join(over)}"] if over else []
+        return Verdict("False", "ClusterFull" if full else "QuotaExceeded", "; ".join(texts) + _unplaced(view))
+    throttled = {name: failure for name, failure in view.failures.items() if failure.reason == "Throttled"}
+    if throttled:
+        return Verdict("False", "Throttled", _by_region(throttled))
+    return Verdict("True", "Enough", "no hire is held back")
 
 
 def _of_template(backoff: TemplateBackoff) -> str:
@@ -244,7 +284,8 @@ def _blocked(view: View, current: Mapping[str, Condition]) -> Verdict | None:
         return Verdict("False", "Draining", "being deleted")
     if current[SPEC_ACCEPTED].status == "False":
         return Verdict("False", "Degraded", current[SPEC_ACCEPTED].message)
-    if current[REGIONS_HEALTHY].status == "False" and not view.unreadable:
+    placed_elsewhere = current[REGIONS_HEALTHY].reason == "CircuitOpen" and not (view.missing or view.unplaced)
+    if current[REGIONS_HEALTHY].status == "False" and not (view.unreadable or placed_elsewhere):
         return Verdict("False", "Degraded", current[REGIONS_HEALTHY].message)
     if view.channel_awaited and view.missing > 0 and view.desired.spec.suspend is Suspend.NONE:
         why = current[CONTROL_CHANNEL_READY].message

@@ -76,9 +76,9 @@ def hire(situation: Situation, deficit: int) -> Hiring:
         template=situation.template,
     )
     wanted = len(going_on) + growth + allowed.allowed
-    # Held back by the template's back-off, but not given up.
-    held = frozenset(going_on) if situation.backoff else frozenset()
-    wanted = min(wanted, situation.trials) if situation.backoff else wanted
+    # Held back by the template's back-off or the region's circuit, but not given up.
+    held = frozenset() if situation.limit is None else frozenset(going_on)
+    wanted = wanted if situation.limit is None else min(wanted, situation.limit)
     sequences, next_sequence = _names(situation, going_on, wanted)
     fresh = max(0, len(sequences) - len(going_on))
     return Hiring(

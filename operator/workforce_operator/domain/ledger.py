@@ -13,6 +13,7 @@ from typing import Any
 
 from workforce_operator.api.spec import DrainMode
 from workforce_operator.api.status import (
+    CircuitStatus,
     DrainState,
     DrainWave,
     Range,
@@ -22,6 +23,10 @@ from workforce_operator.api.status import (
     ScaleDecision,
     WorkforceStatus,
 )
+from workforce_operator.domain.circuit import Circuit
+
+LONGEST_MESSAGE = 500
+"""Of a failure that is remembered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +66,8 @@ class RegionLedger:
         open_cohorts: Cohorts that must be listed.
         waves: Drains and recalls under way.
         restored: When the ledger began anew with jobs alive: some of them may be draining without a wave knowing it.
+        moved: When jobs that waited for too long were last moved away from here.
+        circuit: Failures of hires here; no intention, so a change of it alone is no change of the ledger.
         reserved: Upper bound of the jobs that may live here, as of the last reading; None = never read. No intention,
             so a change of it alone is no change of the ledger.
         unreadable_since: Since when the region cannot be read. No intention either.
@@ -77,6 +84,8 @@ class RegionLedger:
     open_cohorts: frozenset[int] = frozenset()
     waves: tuple[Wave, ...] = ()
     restored: datetime | None = None
+    moved: datetime | None = None
+    circuit: Circuit | None = field(default=None, compare=False)
     reserved: int | None = field(default=None, compare=False)
     unreadable_since: datetime | None = field(default=None, compare=False)
 
@@ -137,9 +146,30 @@ def _read_region(status: RegionStatus) -> RegionLedger:
         open_cohorts=_numbers(status.open_cohorts),
         waves=tuple(_read_wave(wave) for wave in status.drains),
         restored=status.restored_time,
+        moved=status.moved_time,
+        circuit=_read_circuit(status.circuit),
         reserved=status.reserved,
         unreadable_since=status.stale_since_time,
     )
+
+
+def write_circuit(circuit: Circuit | None) -> CircuitStatus | None:
+    """The circuit as the status holds it."""
+    if circuit is None:
+        return None
+    return CircuitStatus(
+        failures=circuit.failures,
+        changed_time=circuit.changed,
+        retry_time=circuit.retry_at,
+        reason=circuit.reason,
+        message=circuit.message[:LONGEST_MESSAGE],
+    )
+
+
+def _read_circuit(status: CircuitStatus | None) -> Circuit | None:
+    if status is None:
+        return None
+    return Circuit(status.failures, status.changed_time, status.retry_time, status.reason, status.message)
 
 
 def _read_wave(wave: DrainWave) -> Wave:
@@ -168,6 +198,8 @@ def _ledger_fields(region: RegionLedger) -> dict[str, Any]:
         "open_cohorts": _ranges(region.open_cohorts),
         "drains": [_write_wave(wave) for wave in region.waves],
         "restored_time": region.restored,
+        "moved_time": region.moved,
+        "circuit": write_circuit(region.circuit),
         "reserved": region.reserved,
         "stale_since_time": region.unreadable_since,
     }

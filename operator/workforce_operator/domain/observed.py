@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Generic, TypeVar
 
 from jobq.control import Exit, State
+from workforce_operator.domain.capacity import ClusterCapacity
 from workforce_operator.domain.errors import NOT_FOUND, OperatorError, reason_of
 
 T = TypeVar("T")
@@ -176,6 +177,7 @@ class Observed:
         regions: By region name, for every region of the spec and of the status.
         queue: The task queue.
         control: Known(True) when topics and queues stand and can be sent to; Known(False) when not configured.
+        capacity: By region name, the compute's nodes; what does not tell them is unknown.
         reports: The latest ``state`` report per job name. Only makes choices better.
         last_words: The ``exit`` report per job name, of jobs that have not spoken since.
         history: What was proposed and decided by autoscaling before; None = not known, as after a restart.
@@ -186,5 +188,6 @@ class Observed:
     queue: Known[QueueDepth] | Unknown
     control: Known[bool] | Unknown
     reports: Mapping[str, State] = field(default_factory=dict)
+    capacity: Mapping[str, Known[ClusterCapacity] | Unknown] = field(default_factory=dict)
     last_words: Mapping[str, Exit] = field(default_factory=dict)
     history: ScalingHistory | None = None

@@ -30,8 +30,12 @@ class Outcomes:
         regions: The first failure of a write per region (hire, cancel).
         spec: The template was refused when it was resolved or submitted; only an edit helps.
         control: Orders could not be sent.
+        refused: The first failure of a hire per region; the circuits are made of it.
+        hired: Regions where a hire worked.
     """
 
     regions: Mapping[str, Failure] = field(default_factory=dict)
     spec: Failure | None = None
     control: Failure | None = None
+    refused: Mapping[str, Failure] = field(default_factory=dict)
+    hired: frozenset[str] = frozenset()

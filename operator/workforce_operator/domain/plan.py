@@ -97,8 +97,14 @@ class _Work:
             regions=numbers,
             channel_awaited=self.channel_awaited,
             shifts=self.placement.shifts,
+            full=self.placement.full,
+            free=self.placement.free,
             notes=(
                 *(note for decision in decisions.values() for note in decision.notes),
+                *(
+                    Note("Moving", f"{name}: jobs that waited for a node for too long move to where nodes are free")
+                    for name in sorted(self.placement.moved)
+                ),
                 *(Note("RegionEmptied", f"{name}: no jobs are left") for name in sorted(emptied - nowhere.keys())),
                 *(
                     Note("RegionNotFound", f"{name}: counts as empty, because it does not exist: {text}", warning=True)
@@ -162,7 +168,8 @@ class _Work:
 
     def _ledger_of(self, name: str, decisions: Mapping[str, Decision]) -> RegionLedger:
         if name in decisions:
-            return decisions[name].ledger
+            after = decisions[name].ledger
+            return replace(after, moved=self.observed.now) if name in self.placement.moved else after
         before = self.ledger.regions[name]
         # A share that is only guessed, because the region was never read, is not remembered.
         share = None if before.share is None else self._share(name)

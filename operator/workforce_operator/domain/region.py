@@ -97,7 +97,10 @@ def _finish(situation: Situation, shrunk: Shrunk, hiring: Hiring) -> Decision:
         losses=shrunk.losses,
         waiting=_waiting(after, shrunk, hiring),
         retry_at=_earliest(
-            numbers.retry_at, hiring.gate.retry_at, situation.backoff.retry_at if situation.backoff else None
+            numbers.retry_at,
+            hiring.gate.retry_at,
+            situation.backoff.retry_at if situation.backoff else None,
+            _circuit_ends(after),
         ),
         held=hiring.gate.held,
         idle=hiring.gate.idle,
@@ -160,6 +163,8 @@ def _waiting(situation: Situation, shrunk: Shrunk, hiring: Hiring) -> str | None
         return awaited if situation.channel_awaited else "hiring is suspended"
     if situation.backoff and count.supply + len(hiring.sequences) < situation.share:
         return "the template is in back-off"
+    if situation.limit is not None and count.supply + len(hiring.sequences) < situation.share:
+        return _circuit_text(situation)
     if not hiring.room:
         return f"maxReplicas {situation.most} leaves no room until jobs that still live have ended"
     if hiring.gate.waiting:
@@ -167,6 +172,19 @@ def _waiting(situation: Situation, shrunk: Shrunk, hiring: Hiring) -> str | None
     if count.unread:
         return f"{len(count.unread)} reserved names have not been read yet"
     return None
+
+
+def _circuit_ends(situation: Situation) -> datetime | None:
+    """When a hire may be tried here again, if one is wanted."""
+    circuit = situation.ledger.circuit
+    if circuit is None or circuit.retry_at is None or situation.count.supply >= situation.share:
+        return None
+    return circuit.retry_at if circuit.retry_at > situation.now else None
+
+
+def _circuit_text(situation: Situation) -> str:
+    circuit = situation.ledger.circuit
+    return "" if circuit is None or circuit.retry_at is None else circuit.text(situation.now)
 
 
 def _notes(situation: Situation, shrunk: Shrunk, resumed: tuple[Resume, ...], hiring: Hiring) -> tuple[Note, ...]:

@@ -65,6 +65,13 @@ class Situation:
         return not (self.desired.deleting or suspended or self.channel_awaited)
 
     @property
+    def limit(self) -> int | None:
+        """Hires that may be tried now: by the template's back-off and the region's circuit; None = any number."""
+        circuit = None if self.ledger.circuit is None else self.ledger.circuit.allowed(self.now)
+        limits = [each for each in (self.trials if self.backoff else None, circuit) if each is not None]
+        return min(limits, default=None)
+
+    @property
     def can_order(self) -> bool:
         """Whether workers can be told something now."""
         return self.desired.spec.control is not None and isinstance(self.control, Known) and self.control.value

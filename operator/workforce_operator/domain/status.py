@@ -19,9 +19,10 @@ from workforce_operator.domain.conditions import (
     conditions,
     first_conditions,
     refused_conditions,
+    region_conditions,
 )
 from workforce_operator.domain.desired import Desired
-from workforce_operator.domain.ledger import write_ledger
+from workforce_operator.domain.ledger import write_circuit, write_ledger
 from workforce_operator.domain.observed import Known, Observed
 from workforce_operator.domain.outcomes import Failure, Outcomes
 from workforce_operator.domain.template_hash import template_hash
@@ -40,7 +41,7 @@ _COUNTS = {
     "queue_length",
     "regions_summary",
 }
-_REGION_COUNTS = {"pending", "running", "paused", "draining", "reserved", "message"}
+_REGION_COUNTS = {"pending", "running", "paused", "draining", "reserved", "capacity", "message"}
 
 
 def announce(desired: Desired, plan: Plan, previous: WorkforceStatus, now: datetime) -> WorkforceStatus:
@@ -120,6 +121,9 @@ def _region_fields(region: RegionStatus, seen: View) -> dict[str, Any]:
         "paused": numbers.paused,
         "draining": numbers.draining,
         "message": _message(region.name, seen),
+        "capacity": seen.free.get(region.name),
+        "circuit": write_circuit(seen.circuits.get(region.name)),
+        "conditions": region_conditions(region.name, seen, {each.type: each for each in region.conditions}),
     }
 
 

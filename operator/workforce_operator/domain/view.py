@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from workforce_operator.api.status import ScaleDecision, WorkforceStatus
 from workforce_operator.domain.actions import Hire, Plan, RegionPlan
+from workforce_operator.domain.circuit import Circuit, after_pass
 from workforce_operator.domain.desired import Desired, moved_regions
 from workforce_operator.domain.observed import Known, Observed, Unknown
 from workforce_operator.domain.outcomes import Failure, Outcomes
@@ -29,6 +30,9 @@ class View:
         wanted: Replicas wanted, over all regions.
         decision: How that came about.
         channel_awaited: Nobody is hired before the control channel is ready for the first time.
+        circuits: Failures of hires that have not been followed by one that worked, by region, after this pass.
+        full: Regions without a free node while something has no place, and whether a quota is why.
+        free: Further jobs that would find a node, by region, as far as it is known.
     """
 
     desired: Desired
@@ -43,6 +47,9 @@ class View:
     wanted: int
     decision: ScaleDecision | None
     channel_awaited: bool
+    circuits: Mapping[str, Circuit] = field(default_factory=dict)
+    full: Mapping[str, bool] = field(default_factory=dict)
+    free: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def supply(self) -> int:
@@ -78,7 +85,7 @@ class View:
     @property
     def unplaced(self) -> int:
         """Replicas wanted that no region has a place for while, or just after, others are emptied where they were."""
-        if self.desired.deleting or (self.unreadable and not self.moved):
+        if self.desired.deleting or (self.unreadable and not (self.moved or self.full)):
             return 0
         return max(0, self.wanted - sum(region.desired for region in self.regions.values()))
 
@@ -130,7 +137,18 @@ def view(desired: Desired, observed: Observed, plan: Plan, outcomes: Outcomes, p
         wanted=plan.desired,
         decision=plan.ledger.decision,
         channel_awaited=plan.channel_awaited,
+        circuits=_circuits(observed, plan, outcomes),
+        full=plan.full,
+        free=plan.free,
     )
+
+
+def _circuits(observed: Observed, plan: Plan, outcomes: Outcomes) -> dict[str, Circuit]:
+    after = {
+        name: after_pass(region.circuit, outcomes.refused.get(name), hired=name in outcomes.hired, now=observed.now)
+        for name, region in plan.ledger.regions.items()
+    }
+    return {name: circuit for name, circuit in after.items() if circuit is not None}
 
 
 def why_unknown(reading: Known[Any] | Unknown | None) -> Failure:

@@ -10,6 +10,7 @@ from jobq.control import Exit, Order, State
 from workforce_operator.api.spec import Control, Queue
 from workforce_operator.api.status import RegionCoordinates
 from workforce_operator.api.template import Template
+from workforce_operator.domain.capacity import ClusterCapacity
 from workforce_operator.domain.observed import Job, QueueDepth
 
 
@@ -119,6 +120,17 @@ class Templates(Protocol):
         Raises:
             SpecError: There is none of that name (reason ``InvalidTemplate``).
             Transient: Azure could not be asked.
+        """
+        ...
+
+
+class Capacity(Protocol):
+    """How many nodes a region's compute has, and may have."""
+
+    async def read(self, place: Workplace) -> ClusterCapacity | None:
+        """The node counts of the compute; None if it is of a kind that does not tell them.
+
+        At most one request. Raises ``Missing`` (workspace or compute), ``Denied``, ``Throttled`` or ``Unavailable``.
         """
         ...
 

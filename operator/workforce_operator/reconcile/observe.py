@@ -21,10 +21,11 @@ import structlog
 from jobq.control import Exit, State
 from jobq.names import COHORT_SIZE
 from workforce_operator.api.spec import Control, Queue
+from workforce_operator.domain.capacity import ClusterCapacity
 from workforce_operator.domain.errors import Fenced, Missing, OperatorError, SpecError
 from workforce_operator.domain.ledger import RegionLedger
 from workforce_operator.domain.observed import Job, Known, Observed, QueueDepth, RegionJobs, Unknown
-from workforce_operator.ports.azure import ControlChannel, TaskQueueDepth, WorkerJobs, Workplace
+from workforce_operator.ports.azure import Capacity, ControlChannel, TaskQueueDepth, WorkerJobs, Workplace
 from workforce_operator.ports.kubernetes import Clock
 from workforce_operator.reconcile.telemetry import Telemetry
 from workforce_operator.reconcile.together import flat_group, together
@@ -97,6 +98,7 @@ class Observer:
         jobs: The worker jobs.
         depth: The task queue.
         control: The control channel.
+        capacity: The nodes of the computes.
         clock: The time of readings.
         telemetry: Told about readings that were not possible.
         absences: Memory of names that do not exist, shared with the executor.
@@ -109,12 +111,13 @@ class Observer:
         jobs: WorkerJobs,
         depth: TaskQueueDepth,
         control: ControlChannel,
+        capacity: Capacity,
         clock: Clock,
         telemetry: Telemetry,
         absences: Absences,
         source_seconds: float = 60.0,
     ) -> None:
-        self._jobs, self._depth, self._control = jobs, depth, control
+        self._jobs, self._depth, self._control, self._capacity = jobs, depth, control, capacity
         self._clock, self._telemetry, self._absences = clock, telemetry, absences
         self._seconds = source_seconds
         self._told: dict[tuple[str, str], Unknown] = {}
@@ -125,6 +128,10 @@ class Observer:
             regions = {
                 name: group.create_task(self._region(subject, name), name=f"observe {name}") for name in subject.places
             }
+            capacity = {
+                name: group.create_task(self._nodes(subject, name), name=f"observe nodes of {name}")
+                for name in subject.places
+            }
             queue = group.create_task(self._queue(subject), name="observe queue")
             control = group.create_task(self._channel(subject), name="observe control")
         return Observed(
@@ -132,6 +139,7 @@ class Observer:
             regions={name: task.result() for name, task in regions.items()},
             queue=queue.result(),
             control=control.result(),
+            capacity={name: task.result() for name, task in capacity.items()},
             reports=self._reports(subject),
             last_words=self._last_words(subject),
         )
@@ -140,6 +148,16 @@ class Observer:
         place, ledger = subject.places[name], subject.ledger.get(name)
         with structlog.contextvars.bound_contextvars(region=name):
             return await self._read("region", place.prefix, lambda: self._jobs_of(place, ledger))
+
+    async def _nodes(self, subject: Subject, name: str) -> Known[ClusterCapacity] | Unknown:
+        place = subject.places[name]
+        with structlog.contextvars.bound_contextvars(region=name):
+            read = await self._read("capacity", place.prefix, lambda: self._capacity.read(place))
+        if isinstance(read, Unknown):
+            return read
+        if read.value is None:
+            return Unknown("NotTold", "this kind of compute does not tell its nodes")
+        return Known(read.value, read.at)
 
     async def _queue(self, subject: Subject) -> Known[QueueDepth] | Unknown:
         queue = subject.queue

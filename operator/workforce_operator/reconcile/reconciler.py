@@ -23,7 +23,7 @@ from jobq.cloud import DEFAULT_CLOUD, Cloud
 from workforce_operator.api.base import FINALIZER
 from workforce_operator.api.spec import DeletionPolicy, Suspend, WorkforceSpec
 from workforce_operator.api.status import WorkforceStatus
-from workforce_operator.domain.actions import Note, Plan
+from workforce_operator.domain.actions import Hire, Note, Plan
 from workforce_operator.domain.decision import record, refusal
 from workforce_operator.domain.desired import Desired, region_places
 from workforce_operator.domain.errors import OF_REGION, Fenced, Missing, OperatorError, SpecError
@@ -342,6 +342,7 @@ def workplaces(desired: Desired, ledger: Ledger) -> dict[str, Workplace]:
 def outcomes_of(done: Sequence[Done]) -> Outcomes:
     """The failures of a pass, sorted by what they say something about: the template, the control channel, a region."""
     regions: dict[str, Failure] = {}
+    refused: dict[str, Failure] = {}
     spec: Failure | None = None
     control: Failure | None = None
     for each in done:
@@ -354,7 +355,12 @@ def outcomes_of(done: Sequence[Done]) -> Outcomes:
             spec = spec or failure
         else:
             regions.setdefault(each.action.region, failure)
-    return Outcomes(regions=regions, spec=spec, control=control)
+            if isinstance(each.action, Hire):
+                refused.setdefault(each.action.region, failure)
+    hired = frozenset(
+        each.action.region for each in done if isinstance(each.action, Hire) and each.result is ActionResult.DONE
+    )
+    return Outcomes(regions=regions, spec=spec, control=control, refused=refused, hired=hired)
 
 
 def changing(plan: Plan, observed: Observed) -> bool:

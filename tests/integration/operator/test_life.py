@@ -46,6 +46,7 @@ def test_people_see_what_is_going_on(bench):
         "SpecAccepted",
         "QueueReachable",
         "RegionsHealthy",
+        "CapacityAvailable",
         "ControlChannelReady",
         "Draining",
     }
@@ -160,7 +161,7 @@ def test_a_workforce_with_a_mistyped_workspace_is_deleted_at_once(bench):
 def test_a_wrong_compute_is_told_of_its_region(bench):
     bench.operator.start()
     bench.apply(bench.workforce(replicas=2, regions=[bench.region("uksouth", compute="clustre")]))
-    bench.until(lambda: bench.condition("RegionsHealthy") == ("False", "ComputeNotFound"), "the mistake is told")
+    bench.until(lambda: bench.condition("RegionsHealthy") == ("False", "CircuitOpen"), "the mistake is told")
     assert bench.condition("SpecAccepted") == ("True", "Valid")
     bench.kubectl("delete", "wf/md", "--timeout=90s")
 

@@ -19,6 +19,7 @@ _NUMBERS = f"{_STATUS}::test_numbers_are_those_of_supply_and_of_who_leaves"
 _LEDGER = f"{_STATUS}::test_the_ledger_survives_the_way_through_the_api_server"
 _HIRING = f"{_DOMAIN}/test_hiring.py"
 _PLACING = f"{_DOMAIN}/test_placing.py"
+_CIRCUIT = f"{_PLACING}::test_failed_hires_open_the_circuit_in_the_status_and_a_hire_that_works_closes_it"
 _CONDITIONS = f"{_DOMAIN}/test_conditions.py"
 _ALL_CONDITIONS = f"{_CONDITIONS}::test_all_conditions_are_there_from_the_first_pass_in_the_documented_order"
 _AUTOSCALING = "tests/unit/reconcile/test_autoscaling.py"
@@ -107,6 +108,7 @@ EFFECTS = {
     "spec.regions[].priority": f"{_PLACING}::test_priority_fills_the_region_with_the_higher_number_first",
     "spec.regions[].weight": f"{_PLACING}::test_weighted_keeps_the_regions_in_proportion",
     "spec.regions[].hourlyCost": f"{_PLACING}::test_cheapest_fills_the_cheaper_region_first",
+    "spec.placement.queuedTimeoutSeconds": f"{_PLACING}::test_the_timeout_is_the_one_of_the_spec",
     "spec.placement.strategy": f"{_PLACING}::test_each_strategy_divides_growth_in_its_own_way",
     "spec.template.command": _FIELD_BY_FIELD,
     "spec.template.slots": _QUEUE_AND_CONTROL,
@@ -206,6 +208,19 @@ EFFECTS = {
     "status.regions[].drains[].deadlineTime": _LEDGER,
     "status.regions[].drains[].reason": _LEDGER,
     "status.regions[].restoredTime": f"{_RECOVERY}::test_a_lost_ledger_with_live_workers_says_when_it_began",
+    "status.regions[].movedTime": f"{_PLACING}::test_rule_7_jobs_move_at_most_once_per_cool_down",
+    "status.regions[].circuit.failures": _CIRCUIT,
+    "status.regions[].circuit.changedTime": _CIRCUIT,
+    "status.regions[].circuit.retryTime": _CIRCUIT,
+    "status.regions[].circuit.reason": _CIRCUIT,
+    "status.regions[].circuit.message": _CIRCUIT,
+    "status.regions[].capacity": f"{_PLACING}::test_what_is_not_known_holds_nobody_back",
+    "status.regions[].conditions[].type": _CIRCUIT,
+    "status.regions[].conditions[].status": _CIRCUIT,
+    "status.regions[].conditions[].observedGeneration": _CIRCUIT,
+    "status.regions[].conditions[].lastTransitionTime": _CIRCUIT,
+    "status.regions[].conditions[].reason": _CIRCUIT,
+    "status.regions[].conditions[].message": f"{_PLACING}::test_a_region_that_cannot_be_read_says_so_itself",
     "status.regions[].staleSinceTime": f"{_HIRING}::test_a_short_outage_moves_nothing",
     "status.regions[].message": f"{_CONDITIONS}::test_a_transient_failure_is_told_and_changes_no_condition",
     "status.conditions[].type": _ALL_CONDITIONS,

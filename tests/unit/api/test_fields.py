@@ -115,6 +115,7 @@ def test_defaults_are_in_the_spec_only():
         "spec.regions[].weight": 1,
         "spec.placement": {},
         "spec.placement.strategy": "CapacityAware",
+        "spec.placement.queuedTimeoutSeconds": 3600,
         "spec.template.command": "workforce-agent run",
         "spec.template.slots": 1,
         "spec.template.outputs.*.type": "uri_folder",

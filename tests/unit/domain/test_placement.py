@@ -323,3 +323,78 @@ def test_workers_that_leave_their_region_anyway_are_not_chosen_twice():
     """A lowered maximum lays two off here; they are not those that the shrink takes."""
     beyond = site("a", 4, most=2, count=here(running=2, pending=2))
     assert shares(3, beyond, site("b", 4, count=here(running=3, pending=1))) == [1, 2]
+
+
+# Open circuits
+
+
+def test_what_was_not_hired_where_hires_fail_moves_to_where_there_is_room():
+    failing = site("a", 5, trials=0, unhired=4, count=here(running=1))
+    answer = placed(8, failing, site("b", 3, most=5))
+    assert answer.shares == {"a": 3, "b": 5}
+    assert reasons(answer) == [("a", -2, "Circuit"), ("b", 2, "Growth")]
+
+
+def test_rule_7_an_open_circuit_is_placed_anew_only_when_its_region_can_be_read():
+    assert shares(8, site("a", 5, trials=0, unhired=4, count=None), site("b", 3)) == [5, 3]
+
+
+def test_workers_that_waited_for_their_replacement_do_not_move_with_an_open_circuit():
+    """Who completed for want of work is no hire that failed: elsewhere it would be hired without work."""
+    assert shares(8, site("a", 5, trials=0, unhired=0, count=here(running=1)), site("b", 3)) == [5, 3]
+
+
+def test_nobody_more_is_placed_where_the_circuit_is_open_and_one_where_it_is_half_open():
+    assert shares(6, site("a", 2, trials=0), site("b", 2)) == [2, 4]
+    assert shares(9, site("a", 2, trials=1), site("b", 2, most=3)) == [3, 3]
+
+
+def test_a_minimum_waits_while_the_circuit_is_open():
+    assert shares(4, site("a", 0, least=2, trials=0), site("b", 4)) == [0, 4]
+
+
+def test_an_open_circuit_keeps_its_minimum():
+    assert shares(8, site("a", 5, least=4, trials=0, unhired=5, count=here()), site("b", 3)) == [4, 4]
+
+
+# Jobs that wait for too long
+
+
+def test_rule_7_a_job_queued_for_too_long_moves_to_where_nodes_are_free():
+    answer = placed(6, site("a", 4, queued=3, count=here(pending=3, running=1)), site("b", 2, free=2))
+    assert answer.shares == {"a": 2, "b": 4}
+    assert reasons(answer) == [("a", -2, "Queued"), ("b", 2, "Queued")]
+    assert answer.moved == {"a"}
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"free": None},
+        {"free": 0},
+        {"free": 9, "trials": 0},
+        {"free": 9, "cooling": True},
+        {"free": 9, "queued": 1},
+        {"free": 9, "count": None},
+        {"free": 9, "most": 2},
+    ],
+)
+def test_it_moves_nowhere_else(other: dict[str, Any]):
+    """Not known to be free, full, failing, cooling down itself, waiting itself, unreadable, at its maximum."""
+    assert shares(6, site("a", 4, queued=3, count=here(pending=3, running=1)), site("b", 2, **other)) == [4, 2]
+
+
+def test_jobs_of_the_dearest_region_move_first_and_minimums_stay():
+    dear = site("b", 3, least=2, queued=3, hourly_cost=Decimal(2), count=here(pending=3))
+    cheap = site("a", 3, queued=3, hourly_cost=Decimal(1), count=here(pending=3))
+    assert shares(8, cheap, dear, site("c", 2, free=2)) == [2, 2, 4]
+
+
+# What is held back
+
+
+def test_regions_without_a_free_node_are_named_while_something_has_no_place():
+    sites = site("a", 2, free=0), site("b", 2, free=0, quota=True), site("c", 2, most=2)
+    answer = placed(9, *sites)
+    assert answer.full == {"a": False, "b": True}
+    assert placed(6, *sites).full == {}

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from tests.support.planning import (
+    MINUTE,
+    NOW,
+    coordinates,
     desired,
     entry,
     hires,
@@ -21,12 +26,18 @@ from tests.support.planning import (
     wave,
 )
 from tests.support.workforces import region
-from workforce_operator.api.status import WorkforceStatus
+from workforce_operator.api.status import RegionStatus, WorkforceStatus
 from workforce_operator.domain.actions import Plan
-from workforce_operator.domain.ledger import read_ledger, write_ledger
-from workforce_operator.domain.observed import RegionJobs
+from workforce_operator.domain.capacity import ClusterCapacity
+from workforce_operator.domain.circuit import Circuit
+from workforce_operator.domain.desired import Desired
+from workforce_operator.domain.errors import Denied, Throttled
+from workforce_operator.domain.ledger import Ledger, read_ledger, write_ledger
+from workforce_operator.domain.observed import Known, Observed, RegionJobs, Unknown
+from workforce_operator.domain.outcomes import Failure, Outcomes
 from workforce_operator.domain.plan import plan
 from workforce_operator.domain.ranking import Loss
+from workforce_operator.domain.status import build_status
 
 
 def shares(answer: Plan) -> dict[str, int]:
@@ -177,3 +188,226 @@ def test_hold_leaves_the_shares_that_are_remembered():
     known = ledger(one=entry(2, share=2, filled=2))
     answer = plan(desired(replicas=5, suspend="Hold"), observed(one=jobs(*running(2))), known)
     assert answer.ledger == known
+
+
+TWO, OTHER = region("two", compute="gpu"), coordinates("two", compute="gpu")
+"""A region with a cluster of its own."""
+
+
+def at(**clusters: ClusterCapacity) -> dict[str, Known[ClusterCapacity]]:
+    return {name: Known(cluster, NOW) for name, cluster in clusters.items()}
+
+
+def two(*, queued: int = 0, age: float = 90, **changes: Any) -> tuple[Desired, Observed, Ledger]:
+    """Two regions of two workers each; in ``one`` some have waited for a node for so many minutes."""
+    here = [job(number, "Queued", created=age) for number in range(queued)] + [job(n) for n in range(queued, 2)]
+    wanted = desired(replicas=4, regions=[region("one"), TWO], **changes)
+    world = observed(one=jobs(*here), two=crowd("two", 2))
+    return (
+        wanted,
+        world,
+        ledger(one=entry(2, share=2, filled=2), two=entry(2, "two", share=2, filled=2, coordinates=OTHER)),
+    )
+
+
+def test_a_job_queued_past_its_timeout_moves_and_the_region_cools_down():
+    wanted, world, known = two(queued=2)
+    world = replace(world, capacity=at(two=ClusterCapacity(9, 2, 2, 0)))
+    answer = plan(wanted, world, known)
+    assert shares(answer) == {"one": 0, "two": 4}
+    assert len(pending_cancels(answer)) == 2
+    assert answer.regions["two"].hires == 2
+    assert answer.ledger.regions["one"].moved == NOW
+    assert [note.message for note in answer.notes if note.reason == "Moving"] == [
+        "one: jobs that waited for a node for too long move to where nodes are free"
+    ]
+
+
+def test_the_timeout_is_the_one_of_the_spec():
+    wanted, world, known = two(queued=2, age=90, placement={"queuedTimeoutSeconds": 6000})
+    world = replace(world, capacity=at(two=ClusterCapacity(9, 2, 2, 0)))
+    assert plan(wanted, world, known).actions == ()
+
+
+def test_rule_7_jobs_move_at_most_once_per_cool_down():
+    wanted, world, known = two(queued=2)
+    world = replace(world, capacity=at(two=ClusterCapacity(9, 2, 2, 0)))
+    lately = {"one": replace(known.regions["one"], moved=NOW - timedelta(minutes=59))}
+    assert plan(wanted, world, Ledger({**known.regions, **lately})).actions == ()
+    long_ago = {"one": replace(known.regions["one"], moved=NOW - timedelta(minutes=60))}
+    assert plan(wanted, world, Ledger({**known.regions, **long_ago})).actions != ()
+
+
+def test_a_job_that_lost_its_node_lately_has_not_waited_long():
+    """It was hired long ago; what counts is that it ran in between."""
+    wanted, world, known = two()
+    preempted = jobs(job(0, "Queued", created=600, started=30), job(1))
+    world = replace(
+        world, regions={**world.regions, "one": Known(preempted, NOW)}, capacity=at(two=ClusterCapacity(9, 2, 2, 0))
+    )
+    assert plan(wanted, world, known).actions == ()
+
+
+@pytest.mark.parametrize("changes", [{"suspend": "ScaleUpOnly"}, {"suspend": "Hold"}])
+def test_nobody_moves_while_nobody_is_hired(changes: dict[str, Any]):
+    wanted, world, known = two(queued=2, **changes)
+    assert plan(wanted, replace(world, capacity=at(two=ClusterCapacity(9, 2, 2, 0))), known).actions == ()
+
+
+def test_nobody_moves_while_the_control_channel_is_away():
+    wanted, world, known = two(queued=2)
+    blind = replace(world, control=Unknown("Unavailable"), capacity=at(two=ClusterCapacity(9, 2, 2, 0)))
+    assert plan(wanted, blind, known).actions == ()
+
+
+def test_rule_2_a_move_stays_within_the_maximum_of_its_destination():
+    wanted, world, known = two(queued=2)
+    wanted = replace(wanted, spec=desired(replicas=4, regions=[region("one"), TWO | {"maxReplicas": 3}]).spec)
+    answer = plan(wanted, replace(world, capacity=at(two=ClusterCapacity(9, 2, 2, 0))), known)
+    assert shares(answer) == {"one": 1, "two": 3}
+
+
+OPEN = Circuit(5, NOW - MINUTE, NOW + MINUTE, "Unavailable", "no answer")
+HALF_OPEN = replace(OPEN, retry_at=NOW)
+
+
+def with_circuit(circuit: Circuit | None, *, alone: bool = False) -> Plan:
+    """Three hires in ``one`` have failed; ``two`` has room for two more, or is not there."""
+    regions = [region("one")] if alone else [region("one"), region("two", maxReplicas=4)]
+    known = {"one": entry(3, share=3, filled=3, hiring=(0, 1, 2), circuit=circuit)}
+    world = {"one": jobs(absent=(0, 1, 2))}
+    if not alone:
+        known["two"], world["two"] = entry(2, "two", share=2, filled=2), crowd("two", 2)
+    return plan(desired(replicas=3 if alone else 5, regions=regions), observed(**world), Ledger(known))
+
+
+def test_hires_of_an_open_circuit_move_as_far_as_there_is_room():
+    answer = with_circuit(OPEN)
+    assert shares(answer) == {"one": 1, "two": 4}
+    assert answer.regions["one"].hires == 0
+    assert answer.regions["two"].hires == 2
+
+
+def test_an_open_circuit_hires_nobody_remembers_its_hires_and_says_when_it_tries_again():
+    answer = with_circuit(OPEN, alone=True)
+    assert hires(answer) == []
+    assert answer.ledger.regions["one"].hiring == {0, 1, 2}
+    assert answer.regions["one"].waiting == "no answer (one hire is tried at 12:01:00Z)"
+    assert answer.retry_at == NOW + MINUTE
+
+
+def test_a_half_open_circuit_tries_one_hire():
+    answer = with_circuit(HALF_OPEN, alone=True)
+    assert hires(answer) == [0]
+    assert answer.ledger.regions["one"].hiring == {0, 1, 2}
+
+
+def test_a_closed_circuit_hires_all():
+    assert hires(with_circuit(None, alone=True)) == [0, 1, 2]
+    assert hires(with_circuit(replace(OPEN, retry_at=None), alone=True)) == [0, 1, 2]
+
+
+def told(answer: Plan, world: Observed, wanted: Desired, outcomes: Outcomes | None = None) -> WorkforceStatus:
+    return build_status(wanted, world, answer, outcomes or Outcomes(), WorkforceStatus())
+
+
+def condition(status: WorkforceStatus | RegionStatus, kind: str) -> tuple[str, str]:
+    (found,) = (each for each in status.conditions if each.type == kind)
+    return found.status, found.reason
+
+
+def test_failed_hires_open_the_circuit_in_the_status_and_a_hire_that_works_closes_it():
+    wanted, world, known = two()
+    answer = plan(wanted, world, known)
+    denied = Failure.of(Denied("no role", scope="/s"))
+    opened = told(answer, world, wanted, Outcomes(regions={"one": denied}, refused={"one": denied}))
+    one, other = opened.regions
+    assert one.circuit is not None
+    assert (one.circuit.failures, one.circuit.reason, one.circuit.message) == (1, "AccessDenied", "no role")
+    assert (one.circuit.changed_time, one.circuit.retry_time) == (NOW, NOW + MINUTE / 2)
+    assert condition(one, "Available") == ("False", "CircuitOpen")
+    assert condition(other, "Available") == ("True", "CircuitClosed")
+    assert condition(opened, "RegionsHealthy") == ("False", "CircuitOpen")
+
+    kept = read_ledger(WorkforceStatus.model_validate(opened.model_dump(mode="json", by_alias=True)))
+    again = plan(wanted, world, kept)
+    later = told(again, world, wanted)
+    assert later.regions[0].circuit == one.circuit
+    closed = told(again, world, wanted, Outcomes(hired=frozenset({"one"})))
+    assert closed.regions[0].circuit is None
+    assert condition(closed, "RegionsHealthy") == ("True", "AllHealthy")
+
+
+def test_an_open_circuit_whose_replicas_run_elsewhere_leaves_the_workforce_ready():
+    wanted, world, known = two()
+    known = Ledger(known.regions | {"one": replace(known.regions["one"], circuit=OPEN)})
+    assert condition(told(plan(wanted, world, known), world, wanted), "Ready") == ("True", "AsDesired")
+
+
+def test_an_open_circuit_that_keeps_replicas_away_is_not_ready():
+    answer = with_circuit(OPEN, alone=True)
+    wanted = desired(replicas=3, regions=[region("one")])
+    assert condition(told(answer, observed(one=jobs(absent=(0, 1, 2))), wanted), "Ready") == ("False", "Degraded")
+
+
+def test_a_region_that_cannot_be_read_says_so_itself():
+    wanted, world, known = two()
+    blind = replace(world, regions={**world.regions, "two": Unknown("Unavailable", "no answer")})
+    status = told(plan(wanted, blind, known), blind, wanted)
+    assert condition(status.regions[1], "Available") == ("False", "RegionUnreadable")
+
+
+def short(**clusters: ClusterCapacity) -> WorkforceStatus:
+    """Two more are wanted than there are."""
+    wanted, world, known = two()
+    wanted = replace(wanted, spec=desired(replicas=6, regions=[region("one"), TWO]).spec)
+    world = replace(world, capacity=at(**clusters))
+    return told(plan(wanted, world, known), world, wanted)
+
+
+FULL = ClusterCapacity(2, 2, 2, 0)
+NO_QUOTA = ClusterCapacity(9, 5, 2, 0, quota=True)
+
+
+def test_capacity_is_available_while_no_hire_is_held_back():
+    status = short(one=FULL, two=ClusterCapacity(4, 2, 2, 0))
+    assert condition(status, "CapacityAvailable") == ("True", "Enough")
+    assert [each.desired for each in status.regions] == [2, 4]
+    assert [each.capacity for each in status.regions] == [0, 2]
+
+
+def test_what_is_not_known_holds_nobody_back():
+    status = short(one=FULL)
+    assert condition(status, "CapacityAvailable") == ("True", "Enough")
+    assert [each.desired for each in status.regions] == [2, 4]
+    assert [each.capacity for each in status.regions] == [0, None]
+
+
+@pytest.mark.parametrize(
+    ("clusters", "reason"),
+    [((FULL, FULL), "ClusterFull"), ((FULL, NO_QUOTA), "ClusterFull"), ((NO_QUOTA, NO_QUOTA), "QuotaExceeded")],
+)
+def test_hires_that_full_clusters_and_quotas_hold_back_are_told(clusters: tuple[ClusterCapacity, ...], reason: str):
+    status = short(one=clusters[0], two=clusters[1])
+    assert condition(status, "CapacityAvailable") == ("False", reason)
+    assert condition(status, "Ready") == ("False", "Scaling")
+    (found,) = (each for each in status.conditions if each.type == "CapacityAvailable")
+    assert found.message.endswith("; 2 of 6 have no place yet")
+
+
+def test_hires_that_azure_asks_to_wait_with_are_told():
+    wanted, world, known = two()
+    slow = Failure.of(Throttled("slow", retry_after=9))
+    status = told(plan(wanted, world, known), world, wanted, Outcomes(regions={"one": slow}, refused={"one": slow}))
+    assert condition(status, "CapacityAvailable") == ("False", "Throttled")
+    assert condition(status, "RegionsHealthy") == ("True", "AllHealthy")
+
+
+def test_when_nodes_become_free_what_was_held_back_is_hired():
+    wanted, world, known = two()
+    wanted = replace(wanted, spec=desired(replicas=6, regions=[region("one"), TWO]).spec)
+    first = plan(wanted, replace(world, capacity=at(one=FULL, two=FULL)), known)
+    assert first.actions == ()
+    second = plan(wanted, replace(world, capacity=at(one=FULL, two=ClusterCapacity(3, 2, 2, 0))), first.ledger)
+    assert shares(second) == {"one": 2, "two": 3}
+    assert second.regions["two"].hires == 1

@@ -9,6 +9,7 @@ import pytest
 from jobq.cloud import load_cloud
 from workforce_operator.adapters.memory import (
     ManualClock,
+    MemoryCapacity,
     MemoryControlChannel,
     MemoryEventSink,
     MemoryGuard,
@@ -59,6 +60,7 @@ class World:
         self.jobs = MemoryWorkerJobs(self.clock, self.guard)
         self.control = MemoryControlChannel(self.clock, self.guard)
         self.depth = MemoryTaskQueueDepth()
+        self.capacity = MemoryCapacity()
         self.templates = MemoryTemplates()
         self.events = MemoryEventSink()
         self.telemetry = CountingTelemetry()
@@ -70,6 +72,7 @@ class World:
             jobs=self.jobs,
             depth=self.depth,
             control=self.control,
+            capacity=self.capacity,
             clock=self.clock,
             telemetry=self.telemetry,
             absences=self.absences,

@@ -96,7 +96,7 @@ async def test_a_wrong_compute_is_told_of_its_region_and_not_of_the_template(op)
     op.apply(replicas=2)
     await op.settle(3)
     assert await op.condition("SpecAccepted") == ("True", "Valid")
-    assert await op.condition("RegionsHealthy") == ("False", "ComputeNotFound")
+    assert await op.condition("RegionsHealthy") == ("False", "CircuitOpen")
     assert await op.condition("Ready") == ("False", "Degraded")
     assert "clustre" in (await op.status()).regions[0].message
 

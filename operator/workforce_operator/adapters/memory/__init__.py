@@ -3,6 +3,7 @@
 Every fake keeps the calls that it got, takes errors to raise, and can apply a write and lose its answer.
 """
 
+from workforce_operator.adapters.memory.capacity import MemoryCapacity
 from workforce_operator.adapters.memory.clock import ManualClock
 from workforce_operator.adapters.memory.control import MemoryControlChannel, SentOrder
 from workforce_operator.adapters.memory.faults import Call, Faults
@@ -16,6 +17,7 @@ __all__ = [
     "Call",
     "Faults",
     "ManualClock",
+    "MemoryCapacity",
     "MemoryControlChannel",
     "MemoryEventSink",
     "MemoryGuard",

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
 from workforce_operator.api.spec import Region, Suspend
+from workforce_operator.domain.capacity import free_by_region
 from workforce_operator.domain.desired import Desired
 from workforce_operator.domain.ledger import Ledger, RegionLedger
-from workforce_operator.domain.observed import Known, Observed
+from workforce_operator.domain.observed import Job, Known, Observed
 from workforce_operator.domain.placement.sites import Site
 from workforce_operator.domain.shrink import recallable
 from workforce_operator.domain.situation import Seen
@@ -37,31 +39,83 @@ def sites_of(
         moved: Regions that are emptied where they were before: they can hold nobody yet.
         channel_awaited: Nobody is hired before the control channel is ready.
     """
-    stays = _may_take_back(desired, observed) and not channel_awaited
+    pass_ = _Pass(desired, observed, channel_awaited=channel_awaited)
+    clusters = {name: reading.value for name, reading in observed.capacity.items() if isinstance(reading, Known)}
+    places = {name: known.coordinates for name, known in ledger.regions.items()}
+    free = free_by_region(
+        {name: cluster for name, cluster in clusters.items() if name in places},
+        places,
+        {name: len(each.count.pending) for name, each in seen.items()},
+    )
     return [
         _moved(region, ledger.regions[region.name])
         if region.name in moved
-        else _site(desired, observed, region, ledger.regions[region.name], seen.get(region.name), take_back=stays)
+        else replace(
+            _site(pass_, region, ledger.regions[region.name], seen.get(region.name)),
+            free=free.get(region.name),
+            quota=region.name in clusters and clusters[region.name].quota,
+        )
         for region in desired.spec.regions
     ]
 
 
-def _site(
-    desired: Desired, observed: Observed, region: Region, known: RegionLedger, seen: Seen | None, *, take_back: bool
-) -> Site:
-    back = recallable(desired, seen.count, seen.ledger.waves, observed.now) if seen is not None and take_back else ()
-    return Site(
+class _Pass:
+    """What is the same for all regions of a pass."""
+
+    def __init__(self, desired: Desired, observed: Observed, *, channel_awaited: bool) -> None:
+        suspended = desired.spec.suspend is Suspend.SCALE_UP_ONLY
+        control = desired.spec.control
+        self.desired, self.now = desired, observed.now
+        self.can_order = control is not None and isinstance(observed.control, Known) and observed.control.value
+        self.may_hire = not (desired.deleting or suspended or channel_awaited)
+        self.patience = timedelta(seconds=desired.spec.placement.queued_timeout_seconds)
+        # Who never ran can be cancelled without a channel, but not past one that is to be there and is not.
+        self.may_move = self.may_hire and (control is None or self.can_order)
+
+    def back(self, seen: Seen) -> int:
+        """Workers that can be told to stay after all."""
+        if not (self.may_hire and self.can_order):
+            return 0
+        return len(recallable(self.desired, seen.count, seen.ledger.waves, self.now))
+
+    def is_cooling(self, known: RegionLedger) -> bool:
+        """Whether jobs were moved away from a region so lately that the next ones wait."""
+        return known.moved is not None and self.now - known.moved < self.patience
+
+    def queued(self, seen: Seen) -> int:
+        """Jobs that have waited for a node for too long."""
+        if not self.may_move:
+            return 0
+        return sum(self.now - _waits_since(job, self.now) >= self.patience for job in seen.count.pending)
+
+
+def _site(pass_: _Pass, region: Region, known: RegionLedger, seen: Seen | None) -> Site:
+    site = Site(
         name=region.name,
         least=region.min_replicas,
         most=region.max_replicas,
         share=known.share,
-        count=None if seen is None else seen.count,
-        held=_held(region, known, observed.now) if seen is None else None,
-        back=len(back),
         priority=region.priority,
         weight=region.weight,
         hourly_cost=None if region.hourly_cost is None else Decimal(region.hourly_cost),
+        trials=None if known.circuit is None else known.circuit.allowed(pass_.now),
+        cooling=pass_.is_cooling(known),
     )
+    if seen is None:
+        return replace(site, held=_held(region, known, pass_.now))
+    return replace(
+        site,
+        count=seen.count,
+        back=pass_.back(seen),
+        unhired=max(0, (known.share or 0) - known.filled) + len(known.hiring & seen.count.absent),
+        queued=0 if site.cooling else pass_.queued(seen),
+    )
+
+
+def _waits_since(job: Job, now: datetime) -> datetime:
+    """Since when a pending job waits, as far as it can be known: it may have run before and lost its node later."""
+    times = [time for time in (job.created, job.started) if time is not None]
+    return max(times, default=now)
 
 
 def _moved(region: Region, known: RegionLedger) -> Site:
@@ -74,9 +128,3 @@ def _held(region: Region, known: RegionLedger, now: datetime) -> int | None:
     if since is None or now - since < UNREADABLE_GRACE:
         return None
     return region.max_replicas if known.reserved is None else known.reserved
-
-
-def _may_take_back(desired: Desired, observed: Observed) -> bool:
-    suspended = desired.spec.suspend is Suspend.SCALE_UP_ONLY
-    ordered = desired.spec.control is not None and isinstance(observed.control, Known) and observed.control.value
-    return ordered and not (desired.deleting or suspended)

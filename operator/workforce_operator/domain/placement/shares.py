@@ -3,7 +3,8 @@
 The order of a pass: shares that are not known begin at the supply that is there; a region that may have fewer, or that
 cannot be read for long, gives away what it may not or does not have; a worker too many in one region stands in for one
 that is missing in another; minReplicas; then growth by the strategy, or shrinking by the victims. Growth goes first to
-where workers can be taken back. So an unchanged world changes nothing, and a restart neither.
+where workers can be taken back. In the end jobs that waited for too long give their places to where nodes are free.
+So an unchanged world changes nothing, and a restart neither.
 """
 
 from __future__ import annotations
@@ -36,14 +37,20 @@ def place(
     missing = wanted - book.total
     if missing > 0:
         book.take_back(missing)
-        book.grow(wanted - book.total, strategy)
     elif missing < 0:
         book.shrink(-missing, reports or {})
+    book.leave_open_circuits(strategy)
+    book.grow(wanted - book.total, strategy)
+    book.move_queued(strategy)
+    unplaced = max(0, wanted - book.total)
+    full = {site.name: site.quota for site in sites if site.is_full(book.shares[site.name])} if unplaced else {}
     return Placement(
         book.shares,
         tuple(book.shifts),
-        unplaced=max(0, wanted - book.total),
+        unplaced=unplaced,
         postponed=max(0, book.total - wanted),
+        full=full,
+        free={site.name: site.free for site in sites if site.free is not None},
     )
 
 
@@ -115,15 +122,51 @@ class _Book:
 
     def take_back(self, missing: int) -> None:
         """Grow where workers that were told to leave can stay."""
-        for site in sorted(self._open_sites(), key=cost):
+        for site in sorted((site for site in self._sites if site.readable), key=cost):
             part = min(missing, site.back, max(0, site.most - self.shares[site.name]))
             self._change(site.name, part, Why.TAKEN_BACK)
             missing -= part
 
     def grow(self, missing: int, strategy: Strategy) -> None:
         """Grow by the strategy, as far as there is room."""
+        if missing <= 0:
+            return
         after = grow(strategy, missing, self._open_sites(), self.shares)
         self._change_all({name: number - self.shares[name] for name, number in after.items()}, Why.GROWTH)
+
+    def leave_open_circuits(self, strategy: Strategy) -> None:
+        """Take places that were not hired from where hires fail now, as many as the others have room for."""
+        leaving = {
+            site.name: min(site.unhired, max(0, self.shares[site.name] - max(site.perhaps, self._floors[site.name])))
+            for site in self._sites
+            if site.readable and site.trials == 0
+        }
+        missing = max(0, self._wanted - self.total)
+        after = grow(strategy, missing + sum(leaving.values()), self._open_sites(), self.shares)
+        room = sum(number - self.shares[name] for name, number in after.items()) - missing
+        for name, number in leaving.items():
+            part = max(0, min(room, number))
+            self._change(name, -part, Why.CIRCUIT)
+            room -= part
+
+    def move_queued(self, strategy: Strategy) -> None:
+        """Give places of jobs that have waited for too long to regions that are known to have nodes free."""
+        sources = {
+            site.name: min(site.queued, max(0, self.shares[site.name] - self._floors[site.name]))
+            for site in sorted(self._sites, key=cost, reverse=True)
+            if site.readable and site.queued
+        }
+        targets = [site for site in self._open_sites() if site.free and not site.queued and not site.cooling]
+        if not sources or not targets:
+            return
+        after = grow(strategy, sum(sources.values()), targets, self.shares)
+        gains = {name: number - self.shares[name] for name, number in after.items()}
+        left = sum(gains.values())
+        for name, number in sources.items():
+            part = min(left, number)
+            self._change(name, -part, Why.QUEUED)
+            left -= part
+        self._change_all(gains, Why.QUEUED)
 
     def shrink(self, excess: int, reports: Mapping[str, State]) -> None:
         """Give up places that nobody holds, then those that perhaps somebody holds, then those of the least loss.
@@ -147,7 +190,7 @@ class _Book:
 
     def _open_sites(self) -> list[Site]:
         """Where somebody may be hired now."""
-        return [site for site in self._sites if site.readable]
+        return [site for site in self._sites if site.readable and site.trials != 0]
 
     def _change_all(self, changes: Mapping[str, int], why: Why) -> None:
         for site in self._sites:
