@@ -45,6 +45,7 @@ from workforce_operator.ports.azure import WriteGuard
 from workforce_operator.ports.kubernetes import Key
 from workforce_operator.reconcile.execute import Executor
 from workforce_operator.reconcile.loop import Loop
+from workforce_operator.reconcile.losses import Losses
 from workforce_operator.reconcile.observe import Absences, Observer
 from workforce_operator.reconcile.reconciler import Reconciler
 from workforce_operator.reconcile.shared_capacity import SharedCapacity
@@ -249,6 +250,7 @@ def _reconciler(
         templates=azure.templates,
         clock=clock,
         guard=kubernetes.lease,
+        losses=Losses(metrics),
         cloud=cloud,
         installation_id=installation,
         cloud_setting=settings.cloud,

@@ -96,6 +96,8 @@ class State(_Report):
     accepting: bool
     drain_id: str | None = None
     revision: int = 0
+    running_seconds: Annotated[float, Field(ge=0)] | None = None
+    """Time that the running tasks have run so far, over all slots: what would be lost if they were killed now."""
 
 
 class DrainAccepted(_Report):
@@ -114,6 +116,8 @@ class DrainFinished(_Report):
     drain_id: str
     completed: Annotated[int, Field(ge=0)] = 0
     returned: Annotated[int, Field(ge=0)] = 0
+    lost_seconds: Annotated[float, Field(ge=0)] = 0.0
+    """Time that the returned tasks had run; they will be run again."""
 
 
 class Exit(_Report):

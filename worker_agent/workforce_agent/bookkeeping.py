@@ -30,6 +30,7 @@ class Drain:
     mode: Mode
     completed_before: int
     returned_before: int
+    returned_seconds_before: float
 
 
 @dataclass(slots=True)
@@ -39,6 +40,7 @@ class Counters:
     completed: int = 0
     failed: int = 0
     returned: int = 0
+    returned_seconds: float = 0.0
     lost: int = 0
     malformed: int = 0
 

@@ -61,6 +61,7 @@ class Activity:
     accepting: bool
     drain_id: str | None
     revision: int
+    running_seconds: float | None = None
 
 
 def state_due(now: datetime, sent: datetime | None, *, changed: bool) -> datetime:
@@ -111,9 +112,9 @@ class Reporter:
         """Confirm a drain."""
         self._put("DrainAccepted", drain_id=drain_id, revision=revision, mode=mode)
 
-    def drain_finished(self, drain_id: str, completed: int, returned: int) -> None:
-        """Say that a drained worker is about to exit."""
-        self._put("DrainFinished", drain_id=drain_id, completed=completed, returned=returned)
+    def drain_finished(self, drain_id: str, completed: int, returned: int, lost_seconds: float) -> None:
+        """Say that a drained worker is about to exit, and how long the tasks had run that it returned."""
+        self._put("DrainFinished", drain_id=drain_id, completed=completed, returned=returned, lost_seconds=lost_seconds)
 
     def exit(self, why: str, exit_code: int, error: list[str]) -> None:
         """Say that the worker ends."""
@@ -186,6 +187,7 @@ class Reporter:
             accepting=activity.accepting,
             drain_id=activity.drain_id,
             revision=activity.revision,
+            running_seconds=activity.running_seconds,
         )
         return state
 

@@ -115,6 +115,7 @@ class Worker:
     def activity(self) -> Activity:
         """For a state report."""
         starts = [slot.execution.started for slot in self._slots if slot.execution is not None]
+        now = datetime.now(UTC)
         return Activity(
             busy_slots=len(starts),
             oldest_task_start=min(starts, default=None),
@@ -123,6 +124,7 @@ class Worker:
             accepting=self.state.pulls,
             drain_id=self._drain.id if self._drain else None,
             revision=self._revision,
+            running_seconds=sum((max(0.0, (now - start).total_seconds()) for start in starts), start=0.0),
         )
 
     def sample(self, queue_size: int | None) -> Sample:
@@ -190,7 +192,12 @@ class Worker:
         )
         if not again:
             self._drain = Drain(
-                intent.id, intent.revision, intent.mode, self.counters.completed, self.counters.returned
+                intent.id,
+                intent.revision,
+                intent.mode,
+                self.counters.completed,
+                self.counters.returned,
+                self.counters.returned_seconds,
             )
             checkpoint = intent.mode is DrainMode.CHECKPOINT
             self.trigger(Trigger.DRAIN_CHECKPOINT if checkpoint else Trigger.DRAIN_FINISH)
@@ -231,7 +238,8 @@ class Worker:
         drain = self._drain
         if drain is not None and drain.id is not None:
             completed = self.counters.completed - drain.completed_before
-            self.reporter.drain_finished(drain.id, completed, self.counters.returned - drain.returned_before)
+            lost = self.counters.returned_seconds - drain.returned_seconds_before
+            self.reporter.drain_finished(drain.id, completed, self.counters.returned - drain.returned_before, lost)
         why = self.state.why.value if self.state.why else "ended"
         error = self._last_words or ([self._trouble] if self._trouble else [])
         self.reporter.exit(why, self.state.exit_code, error)
@@ -300,7 +308,8 @@ class Worker:
             slot.execution = None
             self._last_free = self._idle_since = time.monotonic()
             self._wake()
-        self._count(verdict, settled=await execution.settle(ended, verdict))
+        ran = (datetime.now(UTC) - execution.started).total_seconds()
+        self._count(verdict, ran, settled=await execution.settle(ended, verdict))
 
     def _run_ended(self, run: asyncio.Task[None]) -> None:
         self._runs.discard(run)
@@ -321,7 +330,7 @@ class Worker:
             self._last_words = [why, *execution.last_lines]
             self.trigger(Trigger.TOO_MANY_FAILURES)
 
-    def _count(self, verdict: Verdict | None, *, settled: bool) -> None:
+    def _count(self, verdict: Verdict | None, ran: float, *, settled: bool) -> None:
         if verdict is None:
             self.counters.malformed += 1
         elif not settled or verdict.settlement is Settlement.FORGET:
@@ -330,6 +339,7 @@ class Worker:
             self.counters.completed += 1
         elif verdict.settlement is Settlement.RETURN:
             self.counters.returned += 1
+            self.counters.returned_seconds += max(0.0, ran)
         else:
             self.counters.failed += 1
             if verdict.settlement is Settlement.RETRY:

@@ -52,6 +52,7 @@ class DrainMode(StrEnum):
     """How drained workers treat their running tasks."""
 
     FINISH = "Finish"
+    CHECKPOINT = "Checkpoint"
 
 
 class Strategy(StrEnum):
@@ -179,7 +180,7 @@ class Drain(Model):
     """How running worker jobs are laid off."""
 
     mode: DrainMode = DrainMode.FINISH
-    """Finish: running tasks are completed."""
+    """Finish: running tasks are completed. Checkpoint: they are told to end, and go back to the queue as they are."""
     deadline_seconds: Annotated[int, Field(ge=60, le=2_592_000)] = 86_400
     """Time that a worker has from the order to leave."""
     on_deadline: DeadlineAction = DeadlineAction.WAIT

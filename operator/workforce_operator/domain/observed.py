@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Generic, TypeVar
 
-from jobq.control import Exit, State
+from jobq.control import DrainFinished, Exit, State
 from workforce_operator.domain.capacity import ClusterCapacity
 from workforce_operator.domain.errors import NOT_FOUND, OperatorError, reason_of
 
@@ -179,6 +179,7 @@ class Observed:
         control: Known(True) when topics and queues stand and can be sent to; Known(False) when not configured.
         capacity: By region name, the compute's nodes; what does not tell them is unknown.
         reports: The latest ``state`` report per job name. Only makes choices better.
+        finished: The ``drain-finished`` reports since the last pass, of any Workforce: only to be counted.
         last_words: The ``exit`` report per job name, of jobs that have not spoken since.
         history: What was proposed and decided by autoscaling before; None = not known, as after a restart.
     """
@@ -191,3 +192,4 @@ class Observed:
     capacity: Mapping[str, Known[ClusterCapacity] | Unknown] = field(default_factory=dict)
     last_words: Mapping[str, Exit] = field(default_factory=dict)
     history: ScalingHistory | None = None
+    finished: tuple[DrainFinished, ...] = ()

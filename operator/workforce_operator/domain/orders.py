@@ -18,7 +18,7 @@ from workforce_operator.domain.desired import Desired
 from workforce_operator.domain.ledger import Wave
 from workforce_operator.domain.observed import Job, Phase
 
-_MODES = {DrainMode.FINISH: Mode.FINISH}
+_MODES = {DrainMode.FINISH: Mode.FINISH, DrainMode.CHECKPOINT: Mode.CHECKPOINT}
 _ON_DEADLINE = {
     DeadlineAction.WAIT: OnDeadline.WAIT,
     DeadlineAction.CHECKPOINT: OnDeadline.CHECKPOINT,

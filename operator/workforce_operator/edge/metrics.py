@@ -19,7 +19,7 @@ from typing_extensions import override
 from jobq.version import __version__
 from workforce_operator.api.status import WorkforceStatus
 from workforce_operator.ports.kubernetes import Key
-from workforce_operator.reconcile.telemetry import ActionKind, ActionResult, PassResult
+from workforce_operator.reconcile.telemetry import ActionKind, ActionResult, LossCause, PassResult
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 PASS_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
@@ -44,6 +44,9 @@ class Metrics:
         self._errors = self._counter("workforce_reconcile_errors", "Passes that did not end well.", "result")
         self._unread = self._counter("workforce_unread_sources", "Readings that were not possible.", "source")
         self._actions = self._counter("workforce_actions", "Actions of plans by kind and result.", "kind", "result")
+        self._lost = self._counter(
+            "workforce_lost_task_seconds", "Time that tasks had run which did not complete, by shrinking.", "cause"
+        )
         # Every series exists from the start: a rate over a counter that appears at 1 misses its first event.
         for result in PassResult:
             self._passes.labels(result.value)
@@ -52,6 +55,8 @@ class Metrics:
         for kind in ActionKind:
             for action_result in ActionResult:
                 self._actions.labels(kind.value, action_result.value)
+        for cause in LossCause:
+            self._lost.labels(cause.value)
         for source in ("region", "queue", "control"):
             self._unread.labels(source)
 
@@ -75,6 +80,10 @@ class Metrics:
             self._fleet.statuses.pop(key, None)
         else:
             self._fleet.statuses[key] = status
+
+    def lost(self, cause: LossCause, seconds: float) -> None:
+        """See `Telemetry`."""
+        self._lost.labels(cause.value).inc(seconds)
 
     def watch(self, name: str, help_text: str, read: Callable[[], float]) -> None:
         """A gauge without labels that calls ``read`` at each scrape."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from jobq.control import Exit, Order, State
+from jobq.control import DrainFinished, Exit, Order, State
 from workforce_operator.api.spec import Control, Queue
 from workforce_operator.api.status import RegionCoordinates
 from workforce_operator.api.template import Template
@@ -168,6 +168,10 @@ class ControlChannel(Protocol):
 
     def last_words(self, control: Control) -> Mapping[str, Exit]:
         """The latest ``exit`` report per job name, of jobs that have not spoken since; bounded. Never waits."""
+        ...
+
+    def take_finished(self, control: Control) -> tuple[DrainFinished, ...]:
+        """The ``drain-finished`` reports since the last call, of any Workforce's workers; each is given once."""
         ...
 
     def recall_confirmed(self, control: Control, job: str, revision: int) -> bool:

@@ -142,6 +142,7 @@ class Observer:
             capacity={name: task.result() for name, task in capacity.items()},
             reports=self._reports(subject),
             last_words=self._last_words(subject),
+            finished=() if subject.control is None else self._control.take_finished(subject.control),
         )
 
     async def _region(self, subject: Subject, name: str) -> Known[RegionJobs] | Unknown:

@@ -23,7 +23,7 @@ from jobq.cloud import DEFAULT_CLOUD, Cloud
 from workforce_operator.api.base import FINALIZER
 from workforce_operator.api.spec import DeletionPolicy, Suspend, WorkforceSpec
 from workforce_operator.api.status import WorkforceStatus
-from workforce_operator.domain.actions import Hire, Note, Plan
+from workforce_operator.domain.actions import Cancel, Hire, Note, Plan
 from workforce_operator.domain.decision import record, refusal
 from workforce_operator.domain.desired import Desired, region_places
 from workforce_operator.domain.errors import OF_REGION, Fenced, Missing, OperatorError, SpecError
@@ -41,6 +41,7 @@ from workforce_operator.ports.azure import JobBody, Templates, Workplace, WriteG
 from workforce_operator.ports.kubernetes import Clock, EventSink, Key, StoredWorkforce, WorkforceStore
 from workforce_operator.reconcile.decisions import Decisions, Unrecorded, deeds
 from workforce_operator.reconcile.execute import Done, Executor, OncePerRegion, Work, retry_after
+from workforce_operator.reconcile.losses import Losses
 from workforce_operator.reconcile.observe import Observer, Subject
 from workforce_operator.reconcile.telemetry import ActionResult
 
@@ -93,6 +94,7 @@ class Reconciler:
         templates: Turns templates into job bodies.
         clock: The time.
         guard: Tells whether this process leads.
+        losses: Counts the work that shrinking costs.
         cloud: Where the workers find Service Bus.
         installation_id: Whose jobs are ours.
         cloud_setting: The operator's own cloud setting, for its workers.
@@ -112,6 +114,7 @@ class Reconciler:
         templates: Templates,
         clock: Clock,
         guard: WriteGuard,
+        losses: Losses,
         cloud: Cloud,
         installation_id: str,
         cloud_setting: str = DEFAULT_CLOUD,
@@ -126,6 +129,7 @@ class Reconciler:
         self._insights = insights
         self._poll, self._resync = poll_seconds, resync_seconds
         self._decisions = decisions or Unrecorded()
+        self._losses = losses
         self._memory: dict[Key, _Memory] = {}
 
     async def reconcile(self, key: Key) -> Verdict:
@@ -194,6 +198,7 @@ class Reconciler:
             stored = await self._store.write_status(stored, status)
         self._memory[stored.key].history = plan.history
         done = await self._executor.execute(self._work(desired, plan, places, unresolved))
+        self._count_losses(observed, done)
         outcomes = outcomes_of(done)
         self._record(stored.key, desired, observed, plan, done)
         if plan.finished:
@@ -214,6 +219,12 @@ class Reconciler:
         memory.queue_read = observed.queue if isinstance(observed.queue, Known) else None
         memory.generation = desired.generation
         return replace(observed, history=memory.history)
+
+    def _count_losses(self, observed: Observed, done: Sequence[Done]) -> None:
+        for each in done:
+            if isinstance(each.action, Cancel) and each.result is ActionResult.DONE:
+                self._losses.cancelled(each.action.job, observed.reports.get(each.action.job), observed.now)
+        self._losses.returned(observed.finished)
 
     def _work(
         self, desired: Desired, plan: Plan, places: dict[str, Workplace], unresolved: Mapping[str, OperatorError]

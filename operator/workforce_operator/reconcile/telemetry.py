@@ -47,6 +47,13 @@ class ActionResult(StrEnum):
     PUT_OFF = "put_off"
 
 
+class LossCause(StrEnum):
+    """Why a task that had run did not complete: its drained worker returned it, or the operator cancelled the job."""
+
+    RETURNED = "returned"
+    CANCELLED = "cancelled"
+
+
 class Telemetry(Protocol):
     """Told about passes, readings and actions. Never raises, never waits."""
 
@@ -64,6 +71,10 @@ class Telemetry(Protocol):
 
     def told(self, key: Key, status: WorkforceStatus | None) -> None:
         """The status of a Workforce after a pass; None = it is gone."""
+        ...
+
+    def lost(self, cause: LossCause, seconds: float) -> None:
+        """Tasks that had run for so long in all did not complete, because workers were laid off."""
         ...
 
 

@@ -2,8 +2,10 @@
 
 import subprocess
 import sys
+import time
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.operator import OVER
 
@@ -47,21 +49,75 @@ def test_a_restart_in_the_middle_of_a_shrink_drains_nobody_else_and_growth_takes
     bench.until(lambda: all(job["status"] in OVER for job in bench.jobs()), "the end of all jobs")
 
 
-def test_real_workers_finish_their_tasks_and_leave(bench, tmp_path):
-    record = tmp_path / "record"
-    queue = f"wfdemo/{bench.namespace}-tasks"
-    lines = "".join(f"sleep 1; echo {number} >> {record}\n" for number in range(20))
-    subprocess.run(
-        [sys.executable, "-m", "workforce_agent", "push", queue],
-        input=lines,
+def push(bench, lines):
+    """Put one task for each line into the queue of the bench's Workforce; tasks that fail are not tried again."""
+    agent(bench, "push", f"wfdemo/{bench.namespace}-tasks", "--num-retries", "0", stdin="".join(lines))
+
+
+def agent(bench, *arguments, stdin=""):
+    """Run the agent's command line as a person would; what it says."""
+    return subprocess.run(
+        [sys.executable, "-m", "workforce_agent", *arguments],
+        input=stdin,
         env={**bench.operator.environment, "PATH": "/usr/bin:/bin"},
+        stdout=subprocess.PIPE,
         text=True,
         check=True,
         timeout=60,
-    )
+    ).stdout
+
+
+def lost_seconds(bench):
+    """What shrinking has cost so far, by cause."""
+    families = text_string_to_metric_families(bench.operator.fetch("/metrics"))
+    (found,) = [family for family in families if family.name == "workforce_lost_task_seconds"]
+    return {each.labels["cause"]: each.value for each in found.samples if each.name.endswith("_total")}
+
+
+WORKER = {"slots": 2, "environment": {"type": "Image", "image": "worker:1"}}
+
+
+def test_real_workers_that_checkpoint_return_their_tasks_which_run_once_more_to_their_end(bench, tmp_path):
+    """Tasks have no retries: one whose return had counted as an attempt would be in the dead letters."""
+    started, record = tmp_path / "started", tmp_path / "record"
+    task = "trap 'exit 7' TERM; echo {0} >> {1}; sleep {2} & wait $!; echo {0} >> {3}\n"
+    push(bench, (task.format(number, started, 15, record) for number in range(6)))
     bench.operator.start()
-    template = {"slots": 2, "environment": {"type": "Image", "image": "worker:1"}}
-    bench.apply(bench.workforce(replicas=4, control=bench.control(), template=template))
+    drain = {"mode": "Checkpoint"}
+    bench.apply(bench.workforce(replicas=3, control=bench.control(), template=WORKER, drain=drain))
+    bench.until(lambda: started.exists() and len(started.read_text().split()) == 6, "six tasks that run")
+
+    bench.kubectl("scale", "wf/md", "--replicas=1")
+    bench.until(lambda: len(bench.live()) == 1, "two workers gone")
+    assert not record.exists() or len(record.read_text().split()) < 6, "they were to leave before their tasks' end"
+    gone = [job for job in bench.jobs() if job["status"] in OVER]
+    assert {job["status"] for job in gone} == {"Completed"}
+    bench.until(lambda: lost_seconds(bench)["returned"] > 0, "that the lost time is counted")
+    assert lost_seconds(bench)["cancelled"] == 0
+    bench.until(lambda: record.exists() and len(record.read_text().split()) == 6, "all tasks", patience=120)
+    assert sorted(map(int, record.read_text().split())) == list(range(6))
+    assert len(started.read_text().split()) == 10
+    assert agent(bench, "failed", "list", f"wfdemo/{bench.namespace}-tasks", "--json").strip() == ""
+
+
+def test_workers_that_are_cancelled_at_work_cost_what_their_tasks_had_run(bench, tmp_path):
+    started = tmp_path / "started"
+    push(bench, (f"trap '' TERM; echo {number} >> {started}; sleep 600\n" for number in range(2)))
+    bench.operator.start()
+    bench.apply(bench.workforce(replicas=1, control=bench.control(), template=WORKER, deletionPolicy="Cancel"))
+    bench.until(lambda: started.exists() and len(started.read_text().split()) == 2, "two tasks that run")
+    bench.until(lambda: bench.condition("ControlChannelReady")[0] == "True", "the control channel")
+    # A worker says within half a minute that it has become busy.
+    bench.until(lambda: time.time() - started.stat().st_mtime > 35, "the worker's report")
+    bench.kubectl("delete", "wf/md", "--timeout=60s")
+    bench.until(lambda: lost_seconds(bench)["cancelled"] > 0, "that the lost time is counted")
+
+
+def test_real_workers_finish_their_tasks_and_leave(bench, tmp_path):
+    record = tmp_path / "record"
+    push(bench, (f"sleep 1; echo {number} >> {record}\n" for number in range(20)))
+    bench.operator.start()
+    bench.apply(bench.workforce(replicas=4, control=bench.control(), template=WORKER))
     bench.until(lambda: len(bench.running()) == 4, "four running workers")
     bench.until(record.exists, "the first task that was completed")
 
@@ -75,3 +131,4 @@ def test_real_workers_finish_their_tasks_and_leave(bench, tmp_path):
     bench.kubectl("delete", "wf/md", "--timeout=90s")
     assert {job["status"] for job in bench.jobs()} == {"Completed"}
     assert len(bench.jobs()) == 4
+    assert lost_seconds(bench) == {"returned": 0, "cancelled": 0}

@@ -63,11 +63,13 @@ async def test_a_workers_life_is_reported_in_order():
     async with reporting() as (reporter, link):
         reporter.hello(4)
         reporter.drain_accepted("o1", 2, Mode.FINISH)
-        reporter.drain_finished("o1", 3, 0)
+        reporter.drain_finished("o1", 3, 1, 12.5)
         reporter.exit("drain-finish", 0, [])
         await reporter.flush(5)
         assert kinds(link)[:4] == ["hello", "drain-accepted", "drain-finished", "exit"]
         assert {report.job for report in link.sent} == {"j1"}
+        finished = link.sent[2]
+        assert (finished.completed, finished.returned, finished.lost_seconds) == (3, 1, 12.5)
 
 
 async def test_many_changes_make_one_report_each_half_minute():

@@ -13,6 +13,7 @@ from jobq.task import Task
 from workforce_agent.bookkeeping import Slot
 from workforce_agent.execution import Surroundings
 from workforce_agent.lifecycle import Mode
+from workforce_agent.outcome import Settlement, Verdict
 from workforce_agent.pid_file import Intent, ProcessId
 from workforce_agent.processors.port import Processor, Run, RunEnd
 from workforce_agent.processors.shell import ShellProcessor
@@ -35,6 +36,12 @@ class Reporter:
         self.ended = []
 
     def changed(self):
+        """Not of interest here."""
+
+    def drain_finished(self, drain_id, completed, returned, lost_seconds):
+        self.finished = (drain_id, completed, returned, lost_seconds)
+
+    def exit(self, why, exit_code, error):
         """Not of interest here."""
 
     def drain_accepted(self, drain_id, revision, mode):
@@ -149,6 +156,17 @@ async def test_a_deadline_in_the_past_is_enforced_at_once_and_one_without_checkp
     worker.follow(intent(revision=2, deadline=past, on_deadline=OnDeadline.CHECKPOINT))
     assert await worker.run() == 0
     assert worker.state.why is not None
+
+
+async def test_the_time_that_returned_tasks_had_run_is_reported_from_the_drain_on(worker):
+    returned = Verdict(Settlement.RETURN)
+    worker._count(returned, 100.0, settled=True)
+    worker.follow(intent(mode=DrainMode.CHECKPOINT))
+    worker._count(returned, 7.0, settled=True)
+    worker._count(returned, 3.5, settled=True)
+    worker._count(Verdict(Settlement.COMPLETE), 50.0, settled=True)
+    worker.report_end()
+    assert worker.reporter.finished == ("o1", 1, 2, 10.5)
 
 
 async def test_taking_a_drain_back_forgets_its_deadline(worker):

@@ -26,11 +26,12 @@ from tests.support.planning import (
     wave,
 )
 from tests.support.workforces import region
+from workforce_operator.api.spec import DrainMode
 from workforce_operator.api.status import DrainState
 from workforce_operator.domain.actions import CancelPending, SendOrder
 from workforce_operator.domain.ledger import Ledger
 from workforce_operator.domain.plan import plan
-from workforce_operator.domain.waves import jobs_in, next_revision
+from workforce_operator.domain.waves import add, jobs_in, next_revision
 
 RECALLED = DrainState.RECALLED
 
@@ -61,6 +62,38 @@ def test_an_order_says_all_that_the_node_needs():
     assert order.revision == next_revision(Ledger(), NOW)
     assert order.workforce == "inst1234/ns/wf"
     assert action.message_id == f"{order.id}-0"
+
+
+def test_mode_checkpoint_is_in_the_order_and_in_the_ledger():
+    wanted = desired(replicas=0, drain={"mode": "Checkpoint"})
+    decided = plan(wanted, observed(one=jobs(*running(1))), ledger(one=entry(1)))
+    (action,) = decided.actions
+    assert isinstance(action, SendOrder)
+    assert action.order.mode == "checkpoint"
+    assert decided.ledger.regions["one"].waves[0].mode is DrainMode.CHECKPOINT
+
+
+def test_an_edited_mode_is_for_later_drains_only():
+    known = ledger(one=entry(3, waves=(wave(2, mode=DrainMode.CHECKPOINT),)))
+    decided = plan(desired(replicas=1), observed(one=jobs(*running(3))), known)
+    modes = {action.job: action.order.mode.value for action in decided.actions if isinstance(action, SendOrder)}
+    assert modes == {name_of(2): "checkpoint", name_of(1): "finish"}
+
+
+def test_a_checkpoint_drain_is_not_taken_back_and_its_place_is_hired():
+    known = ledger(one=entry(2, filled=2, waves=(wave(1, mode=DrainMode.CHECKPOINT),)))
+    decided = plan(desired(replicas=2), observed(one=jobs(*running(2))), known)
+    assert jobs_in(decided.ledger.regions["one"].waves, RECALLED) == frozenset()
+    assert jobs_in(decided.ledger.regions["one"].waves, DrainState.SENT) == {1}
+    assert hires(decided) == [2]
+
+
+def test_waves_of_different_modes_are_never_merged():
+    waves = [wave(number, revision=number + 1, mode=DrainMode.CHECKPOINT) for number in range(12)]
+    for number in range(12, 24):
+        waves = list(add(waves, wave(number, revision=number + 1)))
+    assert len(waves) == 16
+    assert {job for each in waves if each.mode is DrainMode.CHECKPOINT for job in each.jobs} == set(range(12))
 
 
 def test_the_same_order_is_said_again_with_the_same_id_until_half_a_time_to_live_has_passed():

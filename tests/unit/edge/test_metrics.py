@@ -10,7 +10,7 @@ from workforce_operator.adapters.arm.governor import Kind
 from workforce_operator.api.status import Condition, WorkforceStatus
 from workforce_operator.edge.metrics import Metrics
 from workforce_operator.ports.kubernetes import Key
-from workforce_operator.reconcile.telemetry import ActionKind, ActionResult, PassResult, Pulse
+from workforce_operator.reconcile.telemetry import ActionKind, ActionResult, LossCause, PassResult, Pulse
 
 ROOT = Path(__file__).parents[3]
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -46,6 +46,15 @@ def test_actions_are_counted_by_kind_and_result():
     name, sample = "workforce_actions", "workforce_actions_total"
     assert value(metrics, name, sample, kind="hire", result="done") == 2
     assert value(metrics, name, sample, kind="cancel", result="failed") == 1
+
+
+def test_lost_task_time_is_counted_by_its_cause():
+    metrics = Metrics()
+    name, sample = "workforce_lost_task_seconds", "workforce_lost_task_seconds_total"
+    assert value(metrics, name, sample, cause="cancelled") == 0
+    metrics.lost(LossCause.RETURNED, 12.5)
+    metrics.lost(LossCause.RETURNED, 1.0)
+    assert value(metrics, name, sample, cause="returned") == 13.5
 
 
 def test_every_series_exists_before_its_first_event():

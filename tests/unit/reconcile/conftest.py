@@ -23,6 +23,7 @@ from workforce_operator.api.status import RegionCoordinates
 from workforce_operator.ports.azure import Workplace
 from workforce_operator.ports.kubernetes import Key
 from workforce_operator.reconcile.execute import Executor
+from workforce_operator.reconcile.losses import Losses
 from workforce_operator.reconcile.observe import Absences, Observer
 from workforce_operator.reconcile.reconciler import Reconciler
 
@@ -34,7 +35,7 @@ class CountingTelemetry:
     """Keeps what it was told."""
 
     def __init__(self):
-        self.passes, self.unread, self.actions = Counter(), Counter(), Counter()
+        self.passes, self.unread, self.actions, self.losses = Counter(), Counter(), Counter(), Counter()
         self.statuses = {}
 
     def pass_ended(self, result, seconds):
@@ -48,6 +49,9 @@ class CountingTelemetry:
 
     def told(self, key, status):
         self.statuses[key] = status
+
+    def lost(self, cause, seconds):
+        self.losses[cause.value] += seconds
 
 
 class World:
@@ -92,6 +96,7 @@ class World:
             templates=self.templates,
             clock=self.clock,
             guard=self.guard,
+            losses=Losses(self.telemetry),
             cloud=load_cloud("AzureCloud"),
             installation_id=installation_id,
         )

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from jobq.control import Exit, Hello, Order, State
+from jobq.control import DrainFinished, Exit, Hello, Order, State
 from jobq.names import node_queue_name, reports_queue_name
 from workforce_operator.adapters.memory.clock import ManualClock
 from workforce_operator.adapters.memory.faults import Faults
@@ -42,6 +42,7 @@ class MemoryControlChannel:
         self._guard = guard or MemoryGuard()
         self._reports: dict[str, dict[str, State]] = {}
         self._last_words: dict[str, dict[str, Exit]] = {}
+        self._finished: dict[str, list[DrainFinished]] = {}
 
     async def ensure(self, control: Control, topics: frozenset[str], installation_id: str) -> None:
         """See ``ports.azure.ControlChannel``."""
@@ -71,13 +72,19 @@ class MemoryControlChannel:
         """See ``ports.azure.ControlChannel``."""
         return dict(self._last_words.get(control.service_bus.namespace, {}))
 
+    def take_finished(self, control: Control) -> tuple[DrainFinished, ...]:
+        """See ``ports.azure.ControlChannel``."""
+        return tuple(self._finished.pop(control.service_bus.namespace, ()))
+
     def recall_confirmed(self, control: Control, job: str, revision: int) -> bool:
         """See ``ports.azure.ControlChannel``."""
         report = self._reports.get(control.service_bus.namespace, {}).get(job)
         return report is not None and report.accepting and report.revision >= revision
 
-    def report(self, namespace: str, state: State | Hello | Exit) -> None:
+    def report(self, namespace: str, state: State | Hello | Exit | DrainFinished) -> None:
         """Deliver a worker's report. Only states and last words are remembered, the latest per job."""
+        if isinstance(state, DrainFinished):
+            self._finished.setdefault(namespace, []).append(state)
         words = self._last_words.setdefault(namespace, {})
         if state.job in words and words[state.job].time < state.time:
             del words[state.job]

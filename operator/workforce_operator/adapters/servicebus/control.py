@@ -16,7 +16,7 @@ from azure.servicebus import ServiceBusMessage
 
 from jobq.cloud import Cloud
 from jobq.connect import service_bus_client
-from jobq.control import ORDER_TTL, Exit, Order, State, encode_order
+from jobq.control import ORDER_TTL, DrainFinished, Exit, Order, State, encode_order
 from jobq.names import node_queue_name, reports_queue_name
 from workforce_operator.adapters.arm.client import ArmClient
 from workforce_operator.adapters.servicebus.entities import Entities, namespace_path
@@ -139,6 +139,11 @@ class ServiceBusControl:
         """See ``ports.azure.ControlChannel``."""
         bus = self._buses.get(namespace_path(control.service_bus).lower())
         return bus.reports.last_words() if bus else {}
+
+    def take_finished(self, control: Control) -> tuple[DrainFinished, ...]:
+        """See ``ports.azure.ControlChannel``."""
+        bus = self._buses.get(namespace_path(control.service_bus).lower())
+        return bus.reports.take_finished() if bus else ()
 
     def recall_confirmed(self, control: Control, job: str, revision: int) -> bool:
         """See ``ports.azure.ControlChannel``."""

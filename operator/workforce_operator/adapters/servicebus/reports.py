@@ -5,7 +5,7 @@ Nothing depends on a report: the oldest are forgotten first, and a worker's last
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Mapping
 
 from jobq.control import DrainAccepted, DrainFinished, Exit, Hello, State
@@ -22,6 +22,7 @@ class Reports:
         self._kept, self._last_words_kept = kept, last_words_kept
         self._states: OrderedDict[str, State] = OrderedDict()
         self._last_words: OrderedDict[str, Exit] = OrderedDict()
+        self._finished: deque[DrainFinished] = deque(maxlen=kept)
 
     def add(self, report: Hello | State | DrainAccepted | DrainFinished | Exit) -> None:
         """Learn from a report. They may come late, twice and in any order."""
@@ -36,12 +37,20 @@ class Reports:
                 # Another agent of the same job, as after a preemption, reports its own state when it starts.
                 self._states.pop(report.job, None)
                 self._last_words[report.job] = report
-            case Hello() | DrainAccepted() | DrainFinished():
+            case DrainFinished():
+                self._finished.append(report)
+            case Hello() | DrainAccepted():
                 pass
         while len(self._states) > self._kept:
             self._states.popitem(last=False)
         while len(self._last_words) > self._last_words_kept:
             self._last_words.popitem(last=False)
+
+    def take_finished(self) -> tuple[DrainFinished, ...]:
+        """The drains that came to an end since the last call."""
+        finished = tuple(self._finished)
+        self._finished.clear()
+        return finished
 
     def last_words(self) -> Mapping[str, Exit]:
         """A copy of the exit reports, by job name."""
