@@ -11,6 +11,7 @@ import os
 import ssl
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 import uuid
@@ -297,6 +298,13 @@ def ancestor(local_cloud: LocalCloud, installed: Path, tmp_path: Path) -> Iterat
 def queue() -> str:
     """The name of a queue that nobody has used."""
     return unique("tasks")
+
+
+@pytest.fixture
+def short_folder() -> Iterator[Path]:
+    """For sockets of Python's multiprocessing, whose paths must not be longer than 107 characters."""
+    with tempfile.TemporaryDirectory(prefix="wf-") as folder:
+        yield Path(folder)
 
 
 class OurAgent:

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import shlex
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 from tests.interop.conftest import ACCOUNT, ANCESTOR, Ancestor, LocalCloud, OurAgent, unique, wait_until
 from tests.interop.test_workforce import settled, statuses
@@ -21,13 +17,6 @@ def regions(*names: str, **more: object) -> list[dict[str, object]]:
     """Workforces of a name of their own, one for each region."""
     fleet = unique("fleet")
     return [{"workspace": f"ws-{name}", "experiment": f"{fleet}-{name}", **more} for name in names]
-
-
-@pytest.fixture
-def short_folder() -> Iterator[Path]:
-    """For sockets of Python's multiprocessing, whose paths must not be longer than 107 characters."""
-    with tempfile.TemporaryDirectory(prefix="wf-") as folder:
-        yield Path(folder)
 
 
 def together(queue: str) -> dict[str, object]:

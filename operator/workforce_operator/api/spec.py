@@ -169,11 +169,20 @@ class ServiceBusNamespace(Model):
     """Name of the namespace."""
 
 
+class ControlDialect(StrEnum):
+    """What the workers understand."""
+
+    WORKFORCE = "Workforce"
+    JOBQ = "JobQ"
+
+
 class Control(Model):
     """The control channel; without it running worker jobs are never laid off."""
 
     service_bus: ServiceBusNamespace
     """Namespace that holds the control topics and queues; made there when missing."""
+    dialect: ControlDialect = ControlDialect.WORKFORCE
+    """Workforce: each worker is told by name. JobQ: ai4s-jobq's workers: whoever takes a message leaves."""
 
 
 class Drain(Model):
@@ -235,6 +244,12 @@ class WorkforceSpec(Model):
                 "`replicas` must not be changed, only removed, while `autoscaling` is set: change `minReplicas` or"
                 " `maxReplicas` of `autoscaling`",
                 field=".replicas",
+            ),
+            rule(
+                "!has(self.control) || !has(self.control.dialect) || self.control.dialect != 'JobQ'"
+                " || !has(self.drain) || !has(self.drain.onDeadline) || self.drain.onDeadline == 'Wait'",
+                "`onDeadline` must be Wait with `control.dialect` JobQ: nobody knows which workers were told to leave",
+                field=".drain.onDeadline",
             ),
         )
     )

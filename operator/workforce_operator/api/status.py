@@ -67,6 +67,8 @@ class DrainWave(Model):
     """Rises with every change; workers ignore orders with a lower one."""
     jobs: Annotated[list[Range], Field(max_length=50_000)]
     """Sequences of the jobs."""
+    count: Annotated[int, Field(ge=0)] | None = None
+    """How many were told to leave without being named (dialect JobQ); it ends when so many jobs have ended since."""
     sent_time: AwareDatetime
     """When the wave, or its recall, was decided; resends are counted from here."""
     deadline_time: AwareDatetime

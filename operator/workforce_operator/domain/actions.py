@@ -34,6 +34,21 @@ class SendOrder:
 
 
 @dataclass(frozen=True, slots=True)
+class SendToAny:
+    """Send an order to the region's topic: whichever worker takes it follows it. Never sent twice; see ``wave``."""
+
+    region: str
+    wave: str
+    order: Order
+    message_id: str
+
+    @property
+    def job(self) -> str:
+        """Nobody's: each message is an action of its own."""
+        return self.message_id
+
+
+@dataclass(frozen=True, slots=True)
 class CancelPending:
     """Lay off a job that never ran: ``order`` first (None without control), then read, cancel only if pending."""
 
@@ -60,7 +75,7 @@ class Resume:
     job: str
 
 
-Action = Hire | SendOrder | CancelPending | Cancel | Resume
+Action = Hire | SendOrder | SendToAny | CancelPending | Cancel | Resume
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from workforce_operator.api.status import DrainState
 from workforce_operator.domain.ledger import Wave
 from workforce_operator.domain.observed import Job, Phase, RegionJobs
+from workforce_operator.domain.waves import unanswered
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,7 @@ class Count:
         ended: Jobs that are gone.
         absent: Reserved sequences without a job: not supply, but caps count them.
         unread: Reserved sequences that are perhaps live.
+        unnamed: How many of the running ones were told to leave without anybody knowing which; they are not supply.
     """
 
     pending: tuple[Job, ...] = ()
@@ -33,16 +35,17 @@ class Count:
     ended: tuple[Job, ...] = ()
     absent: frozenset[int] = frozenset()
     unread: frozenset[int] = frozenset()
+    unnamed: int = 0
 
     @property
     def supply(self) -> int:
         """Jobs that count towards desired."""
-        return len(self.pending) + len(self.running) + len(self.paused)
+        return len(self.pending) + len(self.running) + len(self.paused) - self.unnamed
 
     @property
     def leaving(self) -> int:
         """Jobs that were told to leave and have not left."""
-        return len(self.draining) + len(self.ending)
+        return len(self.draining) + len(self.ending) + self.unnamed
 
     @property
     def live(self) -> int:
@@ -72,4 +75,10 @@ def count_jobs(region: RegionJobs, waves: Sequence[Wave]) -> Count:
     for job in sorted({job.sequence: job for job in region.jobs}.values(), key=lambda job: job.sequence):
         draining = job.sequence in told_to_leave and job.phase not in (Phase.ENDING, Phase.ENDED)
         places["draining" if draining else job.phase.value].append(job)
-    return Count(**{place: tuple(jobs) for place, jobs in places.items()}, absent=region.absent, unread=region.unread)
+    unnamed = sum(unanswered(waves, places[Phase.ENDED.value]).values())
+    return Count(
+        **{place: tuple(jobs) for place, jobs in places.items()},
+        absent=region.absent,
+        unread=region.unread,
+        unnamed=min(unnamed, len(places[Phase.RUNNING.value])),
+    )

@@ -12,6 +12,7 @@ from jobq import names
 from jobq.address import SERVICE_BUS_SCHEME
 from jobq.cloud import CLOUD_VARIABLE, DEFAULT_CLOUD, Cloud
 from jobq.durations import DurationError, parse_duration
+from workforce_operator.api.spec import ControlDialect
 from workforce_operator.api.status import RegionCoordinates
 from workforce_operator.api.template import AZURE_CLIENT_ID_VARIABLE, SecretKeyRef, Template
 from workforce_operator.domain.desired import Desired
@@ -98,9 +99,13 @@ def _control(desired: Desired, coordinates: RegionCoordinates, cloud: Cloud) -> 
     control = desired.spec.control
     if control is None:
         return {}
-    return {
+    channel = {
         names.BACK_CHANNEL_VARIABLE: cloud.service_bus_host(control.service_bus.namespace),
         names.CONTROL_TOPIC_VARIABLE: coordinates.topic,
+    }
+    if control.dialect is ControlDialect.JOBQ:
+        return channel
+    return channel | {
         names.NODE_QUEUE_VARIABLE: names.node_queue_name(desired.installation_id),
         names.REPORTS_QUEUE_VARIABLE: names.reports_queue_name(desired.installation_id),
     }

@@ -31,7 +31,7 @@ LONGEST_MESSAGE = 500
 
 @dataclass(frozen=True, slots=True)
 class Wave:
-    """One drain wave; ``jobs`` are sequences. See ``api.status.DrainWave``."""
+    """One drain wave; ``jobs`` are sequences, or else ``count`` says how many. See ``api.status.DrainWave``."""
 
     id: str
     mode: DrainMode
@@ -41,6 +41,7 @@ class Wave:
     sent: datetime
     deadline: datetime
     reason: str
+    count: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +183,7 @@ def _read_wave(wave: DrainWave) -> Wave:
         sent=wave.sent_time,
         deadline=wave.deadline_time,
         reason=wave.reason,
+        count=wave.count or 0,
     )
 
 
@@ -219,6 +221,7 @@ def _write_wave(wave: Wave) -> DrainWave:
         sent_time=wave.sent,
         deadline_time=wave.deadline,
         reason=wave.reason,
+        count=wave.count or None,
     )
 
 

@@ -12,7 +12,7 @@ from datetime import datetime
 from jobq.control import Mode, OnDeadline, Operation, Order, message_id, order_id, resend_number
 from workforce_operator.api.spec import DeadlineAction, DrainMode
 from workforce_operator.api.status import DrainState
-from workforce_operator.domain.actions import Action, Cancel, CancelPending, SendOrder
+from workforce_operator.domain.actions import Action, Cancel, CancelPending, SendOrder, SendToAny
 from workforce_operator.domain.counting import Count
 from workforce_operator.domain.desired import Desired
 from workforce_operator.domain.ledger import Wave
@@ -43,6 +43,21 @@ def wave_actions(
             elif sequence in count.unread:
                 actions += _told(desired, region, wave, sequence, now)
     return tuple(actions)
+
+
+def unnamed_orders(desired: Desired, region: str, wave: Wave) -> tuple[SendToAny, ...]:
+    """The messages of a wave that names nobody, in the words of ai4s-jobq.
+
+    Its workers complete what they run on ``do-not-accept-new-tasks`` and then exit; on ``graceful-downscale`` they
+    cancel and return it.
+    """
+    finish = wave.mode is DrainMode.FINISH
+    operation = Operation.DO_NOT_ACCEPT_NEW_TASKS if finish else Operation.GRACEFUL_DOWNSCALE
+    identities = (order_id(wave.id, desired.hash10(region), number) for number in range(wave.count))
+    return tuple(
+        SendToAny(region, wave.id, Order(operation=operation, id=identity, workforce=desired.owner), identity)
+        for identity in identities
+    )
 
 
 def is_due(wave: Wave, now: datetime) -> bool:

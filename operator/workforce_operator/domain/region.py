@@ -14,6 +14,7 @@ from workforce_operator.domain.cohorts import open_cohorts
 from workforce_operator.domain.counting import Count, count_jobs
 from workforce_operator.domain.hire import Hiring, hire, no_hiring
 from workforce_operator.domain.ledger import RegionLedger, Wave
+from workforce_operator.domain.observed import Job
 from workforce_operator.domain.orders import wave_actions
 from workforce_operator.domain.ranking import Loss
 from workforce_operator.domain.replace import evidence
@@ -93,7 +94,7 @@ def _finish(situation: Situation, shrunk: Shrunk, hiring: Hiring) -> Decision:
         numbers,
         resumes=len(resumed),
         hires=len(hires),
-        lay_offs=len(shrunk.jobs) if situation.count.supply > situation.share else 0,
+        lay_offs=len(shrunk.jobs) + shrunk.unnamed if situation.count.supply > situation.share else 0,
         losses=shrunk.losses,
         waiting=_waiting(after, shrunk, hiring),
         retry_at=_earliest(
@@ -119,11 +120,19 @@ def _remembered(situation: Situation, ledger: RegionLedger) -> RegionLedger:
     count, next_sequence = situation.count, ledger.next_sequence or 0
     before = situation.ledger.next_sequence
     new = range(next_sequence if before is None else before, next_sequence)
-    why_missing = evidence(count.ended, situation.drained, max(0, situation.share - count.supply))
+    why_missing = (
+        *evidence(count.ended, situation.drained, max(0, situation.share - count.supply)),
+        *(job for job in count.ended if _may_have_answered(job, ledger.waves)),
+    )
     cohorts = open_cohorts(ledger.open_cohorts, count, new=new, evidence=why_missing, desired=situation.share)
     # Names without a job count because somebody may be hired under them at any time; not so while nobody may be.
     unused = 0 if situation.channel_awaited else len(count.absent)
     return replace(ledger, open_cohorts=cohorts, reserved=count.possibly_live + unused + len(new))
+
+
+def _may_have_answered(job: Job, waves: Sequence[Wave]) -> bool:
+    """Forgotten, it would count as one that has not left yet."""
+    return any(wave.count and job.ended is not None and job.ended >= wave.sent for wave in waves)
 
 
 def _numbers(situation: Situation, waves: Sequence[Wave]) -> RegionPlan:
@@ -134,7 +143,7 @@ def _numbers(situation: Situation, waves: Sequence[Wave]) -> RegionPlan:
         desired=situation.share,
         supply=count.supply,
         pending=len(count.pending),
-        running=len(count.running),
+        running=len(count.running) - count.unnamed,
         paused=len(count.paused),
         draining=count.leaving,
         live=count.live,
@@ -149,7 +158,7 @@ def _next_wave_event(situation: Situation, waves: Sequence[Wave]) -> datetime | 
     times = [
         wave.sent + RECALL_ENDS_AFTER if wave.state is DrainState.RECALLED else wave.deadline
         for wave in waves
-        if wave.state is DrainState.RECALLED or cancels
+        if wave.state is DrainState.RECALLED or wave.count or cancels
     ]
     return min((time for time in times if time > situation.now), default=None)
 
@@ -189,9 +198,10 @@ def _circuit_text(situation: Situation) -> str:
 
 def _notes(situation: Situation, shrunk: Shrunk, resumed: tuple[Resume, ...], hiring: Hiring) -> tuple[Note, ...]:
     notes = []
-    if shrunk.jobs and situation.count.supply > situation.share:
-        text = f"{situation.name}: laying off {len(shrunk.jobs)} ({situation.reason})"
-        notes.append(Note("LayingOff", f"{text}: {_losses(shrunk.losses)}"))
+    chosen = len(shrunk.jobs) + shrunk.unnamed
+    if chosen and situation.count.supply > situation.share:
+        text = f"{situation.name}: laying off {chosen} ({situation.reason})"
+        notes.append(Note("LayingOff", f"{text}: {_losses(shrunk.losses)}" if shrunk.losses else text))
     elif shrunk.jobs:
         notes.append(Note("TakingBack", f"{situation.name}: taking back {len(shrunk.jobs)} that were to leave"))
     if resumed:

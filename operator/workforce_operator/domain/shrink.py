@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from workforce_operator.api.spec import DeadlineAction, DrainMode
+from workforce_operator.api.spec import ControlDialect, DeadlineAction, DrainMode
 from workforce_operator.api.status import DrainState
 from workforce_operator.domain.actions import Action, CancelPending
 from workforce_operator.domain.counting import Count
 from workforce_operator.domain.desired import Desired
 from workforce_operator.domain.ledger import Wave
 from workforce_operator.domain.observed import Job, Phase
+from workforce_operator.domain.orders import unnamed_orders
 from workforce_operator.domain.ranking import Loss, lay_off_order, loss_of, take_back_order
 from workforce_operator.domain.recovery import restored_until, unheard
 from workforce_operator.domain.situation import Situation
@@ -26,9 +27,10 @@ class Shrunk:
     Attributes:
         waves: The region's waves from now on.
         jobs: Jobs that were chosen in this pass.
-        direct: Cancels that no wave announces, because there is no control channel.
+        direct: Actions of this pass alone: cancels that no wave announces, messages that are never repeated.
         waiting: Why more is not done, for people.
         losses: By sequence, what is lost by each job that was chosen to leave.
+        unnamed: How many more were told to leave, whoever they are.
     """
 
     waves: tuple[Wave, ...]
@@ -36,6 +38,7 @@ class Shrunk:
     direct: tuple[Action, ...] = ()
     waiting: str | None = None
     losses: Mapping[int, Loss] = field(default_factory=dict)
+    unnamed: int = 0
 
 
 def lay_off(situation: Situation, excess: int) -> Shrunk:
@@ -48,6 +51,8 @@ def lay_off(situation: Situation, excess: int) -> Shrunk:
     waves = situation.ledger.waves
     if situation.desired.spec.control is None:
         return _without_control(situation, excess)
+    if situation.desired.spec.control.dialect is ControlDialect.JOBQ:
+        return _unnamed(situation, excess)
     if not situation.can_order:
         return Shrunk(waves, waiting=f"{_workers(excess)} cannot be told to leave: the control channel is not ready")
     victims = _victims(situation, excess)
@@ -135,6 +140,52 @@ def _without_control(situation: Situation, excess: int) -> Shrunk:
 
 def _losses(situation: Situation, victims: Iterable[Job]) -> dict[int, Loss]:
     return {job.sequence: loss_of(job, situation.reports.get(job.name)) for job in victims}
+
+
+def _unnamed(situation: Situation, excess: int) -> Shrunk:
+    """Workers of ai4s-jobq: pending jobs are cancelled; of running ones, so many leave as take a message.
+
+    Each message is sent in this pass or never: who took it cannot be known, so that a second one might be a second
+    worker's.
+    """
+    never_ran = _without_control(situation, excess)
+    left = excess - len(never_ran.direct)
+    waiting = _why_nobody_is_told(situation, left)
+    if left == 0 or waiting is not None:
+        return replace(never_ran, waiting=waiting)
+    wave = Wave(
+        id=wave_id(situation.revision),
+        mode=situation.desired.spec.drain.mode,
+        state=DrainState.SENT,
+        revision=situation.revision,
+        jobs=frozenset(),
+        sent=situation.now,
+        deadline=situation.desired.drain_deadline(situation.now),
+        reason=situation.reason,
+        count=left,
+    )
+    messages = unnamed_orders(situation.desired, situation.name, wave)
+    return Shrunk(
+        add(situation.ledger.waves, wave),
+        never_ran.jobs,
+        (*never_ran.direct, *messages),
+        losses=never_ran.losses,
+        unnamed=left,
+    )
+
+
+def _why_nobody_is_told(situation: Situation, number: int) -> str | None:
+    if number == 0:
+        return None
+    if not situation.can_order:
+        return f"{_workers(number)} cannot be told to leave: the control channel is not ready"
+    until = restored_until(situation.desired, situation.ledger)
+    if until is None or situation.share == 0:
+        return None
+    return (
+        f"how many were told to leave was forgotten with the status: {_workers(number)} may be leaving already, and "
+        f"nobody else is told to until {until:%Y-%m-%dT%H:%M:%SZ}"
+    )
 
 
 def _recallable(desired: Desired, wave: Wave, now: datetime) -> bool:

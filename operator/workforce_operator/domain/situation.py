@@ -108,8 +108,7 @@ def look(
 
     raised = max((job.sequence + 1 for job in listed.jobs), default=0)
     count = count_jobs(listed, ledger.waves)
-    gone = frozenset(job.sequence for job in count.ended) | listed.absent
-    waves = settle(ledger.waves, gone, confirmed, observed.now)
+    waves = settle(ledger.waves, count.ended, listed.absent, confirmed, observed.now)
     until = restored_until(desired, ledger)
     restored = ledger.restored if until is not None and observed.now < until else None
     if restored is not None:

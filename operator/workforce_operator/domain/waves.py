@@ -5,13 +5,14 @@ A region holds at most 16 waves; a further one is merged, so that the status sta
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from jobq.control import ORDER_TTL
 from workforce_operator.api.status import DrainState
 from workforce_operator.domain.ledger import Ledger, Wave
+from workforce_operator.domain.observed import Job
 
 MAX_WAVES = 16
 RECALL_ENDS_AFTER = 2 * ORDER_TTL
@@ -49,7 +50,31 @@ def without(waves: Iterable[Wave], jobs: Collection[int]) -> tuple[Wave, ...]:
     """The waves less these jobs; empty waves go, waves that keep all their jobs stay as they are."""
     gone = frozenset(jobs)
     kept = (wave if gone.isdisjoint(wave.jobs) else replace(wave, jobs=wave.jobs - gone) for wave in waves)
-    return tuple(wave for wave in kept if wave.jobs)
+    return tuple(wave for wave in kept if wave.jobs or wave.count)
+
+
+def unanswered(waves: Iterable[Wave], ended: Iterable[Job]) -> dict[str, int]:
+    """By wave that names nobody: how many workers that it told to leave have not left yet.
+
+    Every worker that has ended since a wave was sent answers one wave, the oldest that still waits. Jobs that never
+    ran have heard nothing.
+    """
+    left = {wave.id: wave.count for wave in sorted(waves, key=lambda wave: wave.sent) if wave.count}
+    sent = {wave.id: wave.sent for wave in waves}
+    if not left:
+        return left
+    ends = sorted(job.ended for job in ended if job.started is not None and job.ended is not None)
+    for end in ends:
+        answered = next((each for each, number in left.items() if number and sent[each] <= end), None)
+        if answered is not None:
+            left[answered] -= 1
+    return left
+
+
+def withdrawn(waves: Iterable[Wave], identity: str, number: int) -> tuple[Wave, ...]:
+    """The waves, with so many fewer told by one that names nobody: its messages were surely not sent."""
+    kept = (replace(wave, count=max(0, wave.count - number)) if wave.id == identity else wave for wave in waves)
+    return tuple(wave for wave in kept if wave.jobs or wave.count)
 
 
 def add(waves: Iterable[Wave], new: Wave) -> tuple[Wave, ...]:
@@ -61,20 +86,28 @@ def add(waves: Iterable[Wave], new: Wave) -> tuple[Wave, ...]:
 
 
 def settle(
-    waves: Iterable[Wave], gone: Collection[int], confirmed: Callable[[int, int], bool], now: datetime
+    waves: Iterable[Wave],
+    ended: Sequence[Job],
+    absent: Collection[int],
+    confirmed: Callable[[int, int], bool],
+    now: datetime,
 ) -> tuple[Wave, ...]:
     """The waves less what has come to an end.
 
     Args:
         waves: As they were.
-        gone: Sequences of jobs that have ended or do not exist.
+        ended: Jobs that have ended.
+        absent: Sequences of jobs that do not exist.
         confirmed: Whether the job (by sequence) has said that it accepts tasks under this revision or a later one.
         now: The time of this pass.
     """
+    waves = tuple(waves)
+    left = unanswered(waves, ended)
+    gone = {job.sequence for job in ended}.union(absent)
     return tuple(
         wave
         for wave in (_settle_recall(wave, confirmed) for wave in without(waves, gone))
-        if wave.jobs and not _recall_is_over(wave, now)
+        if (left[wave.id] > 0 and now < wave.deadline if wave.count else wave.jobs and not _recall_is_over(wave, now))
     )
 
 
@@ -90,14 +123,16 @@ def _recall_is_over(wave: Wave, now: datetime) -> bool:
 
 def _merge_youngest(waves: tuple[Wave, ...]) -> tuple[Wave, ...]:
     """Merge the two youngest waves of one mode and state, of the kind that has most waves."""
-    kinds: dict[tuple[str, str], list[Wave]] = {}
+    kinds: dict[tuple[str, str, bool], list[Wave]] = {}
     for wave in sorted(waves, key=lambda wave: wave.revision):
-        kinds.setdefault((wave.mode, wave.state), []).append(wave)
+        kinds.setdefault((wave.mode, wave.state, bool(wave.count)), []).append(wave)
     older, youngest = max(kinds.values(), key=len)[-2:]
     merged = replace(
         youngest,
         jobs=older.jobs | youngest.jobs,
+        count=older.count + youngest.count,
         deadline=max(older.deadline, youngest.deadline),
-        sent=max(older.sent, youngest.sent),
+        # Who has ended since the older one was sent has answered either.
+        sent=min(older.sent, youngest.sent) if youngest.count else max(older.sent, youngest.sent),
     )
     return (*(wave for wave in waves if wave not in (older, youngest)), merged)

@@ -149,6 +149,8 @@ class ControlChannel(Protocol):
     async def ensure(self, control: Control, topics: frozenset[str], installation_id: str) -> None:
         """Make what is missing: each topic with its subscription ``shutdown``, and the installation's two queues.
 
+        With dialect JobQ there are no queues, and nobody reports.
+
         Idempotent, cheap when everything was seen before by this process. Also starts listening for reports of that
         Service Bus namespace. Raises ``Denied``, ``Missing`` (the namespace), ``Throttled`` or ``Unavailable``.
         """
@@ -159,6 +161,14 @@ class ControlChannel(Protocol):
 
         Duplicate detection swallows a message id that was sent within the last five minutes. ``Unavailable`` means
         that the message may have been stored.
+        """
+        ...
+
+    async def send_to_any(self, control: Control, topic: str, order: Order, message_id: str) -> None:
+        """Send an order to a topic, for whichever worker takes it; return when the service has confirmed it.
+
+        Nothing swallows a repetition. ``Unavailable`` means that the message may have been stored; ``Denied``,
+        ``Missing`` and ``Throttled`` mean that it was not.
         """
         ...
 

@@ -20,8 +20,8 @@ import structlog
 
 from jobq.control import Operation
 from workforce_operator.api.spec import Control
-from workforce_operator.domain.actions import Action, Cancel, CancelPending, Hire, Resume, SendOrder
-from workforce_operator.domain.errors import Fenced, OperatorError, Throttled, Unavailable
+from workforce_operator.domain.actions import Action, Cancel, CancelPending, Hire, Resume, SendOrder, SendToAny
+from workforce_operator.domain.errors import Denied, Fenced, Missing, OperatorError, Throttled, Unavailable
 from workforce_operator.domain.observed import Phase
 from workforce_operator.ports.azure import ControlChannel, JobBody, WorkerJobs, Workplace
 from workforce_operator.reconcile.observe import Absences
@@ -42,6 +42,8 @@ REMEMBERED_MESSAGES = 50_000
 
 RESUMED_SECONDS = 60.0
 """A resume that the service has taken is not asked for again so soon: lists may go on showing the job as paused."""
+
+_LayOff = SendOrder | SendToAny | CancelPending | Cancel
 
 _WAITING = frozenset({Phase.PENDING, Phase.PAUSED})
 
@@ -109,12 +111,12 @@ class Executor:
 
     async def _lay_off(self, work: Work, deadline: float) -> list[Done]:
         # Several actions on one job keep their order; different jobs wait for nobody.
-        by_job: dict[tuple[str, str], list[SendOrder | CancelPending | Cancel]] = {}
+        by_job: dict[tuple[str, str], list[_LayOff]] = {}
         for action in work.actions:
             if not isinstance(action, Hire | Resume):
                 by_job.setdefault((action.region, action.job), []).append(action)
 
-        async def one_job(actions: list[SendOrder | CancelPending | Cancel]) -> list[Done]:
+        async def one_job(actions: list[_LayOff]) -> list[Done]:
             if self._clock() > deadline:
                 return [Done(action, ActionResult.PUT_OFF) for action in actions]
             return [await self._attempt(work, action) for action in actions]
@@ -153,7 +155,7 @@ class Executor:
             try:
                 result = await self._order(work, action)
                 ordering = False
-                if not isinstance(action, SendOrder):
+                if not isinstance(action, SendOrder | SendToAny):
                     result = await self._act(work, action)
             except Fenced:
                 raise
@@ -166,6 +168,10 @@ class Executor:
 
     async def _order(self, work: Work, action: Action) -> ActionResult:
         """Send the order that the action is, or that comes before it."""
+        if isinstance(action, SendToAny):
+            topic = work.places[action.region].coordinates.topic
+            await self._control.send_to_any(_channel(work), topic, action.order, action.message_id)
+            return ActionResult.DONE
         order = action if isinstance(action, SendOrder) else action.order if isinstance(action, CancelPending) else None
         return ActionResult.NOT_NEEDED if order is None else await self._send(work, order)
 
@@ -201,12 +207,11 @@ class Executor:
         return ActionResult.DONE
 
     async def _send(self, work: Work, action: SendOrder) -> ActionResult:
-        if work.control is None:
-            raise Unavailable("there is no control channel to send the order to")
-        key = (work.control.service_bus.namespace, action.message_id)
+        control = _channel(work)
+        key = (control.service_bus.namespace, action.message_id)
         if key in self._sent:
             return ActionResult.NOT_NEEDED
-        await self._control.send(work.control, work.installation_id, action.job, action.order, action.message_id)
+        await self._control.send(control, work.installation_id, action.job, action.order, action.message_id)
         self._sent[key] = None
         while len(self._sent) > REMEMBERED_MESSAGES:
             self._sent.popitem(last=False)
@@ -219,6 +224,12 @@ class Executor:
             return ActionResult.NOT_NEEDED
         await self._jobs.cancel(place, name)
         return ActionResult.DONE
+
+
+def _channel(work: Work) -> Control:
+    if work.control is None:
+        raise Unavailable("there is no control channel to send the order to")
+    return work.control
 
 
 class OncePerRegion:
@@ -251,12 +262,25 @@ def kind_of(action: Action) -> ActionKind:
         case SendOrder():
             taken_back = action.order.operation is Operation.ACCEPT_NEW_TASKS
             return ActionKind.RECALL if taken_back else ActionKind.ORDER
+        case SendToAny():
+            return ActionKind.ORDER
         case CancelPending():
             return ActionKind.CANCEL_PENDING
         case Cancel():
             return ActionKind.CANCEL
         case Resume():
             return ActionKind.RESUME
+
+
+def surely_unsent(done: Sequence[Done]) -> dict[tuple[str, str], int]:
+    """Messages for whichever worker takes them that were not sent, beyond doubt: how many by region and wave."""
+    unsent: dict[tuple[str, str], int] = {}
+    for each in done:
+        certain = each.result is ActionResult.PUT_OFF or isinstance(each.error, Denied | Missing | Throttled)
+        if isinstance(each.action, SendToAny) and certain:
+            key = (each.action.region, each.action.wave)
+            unsent[key] = unsent.get(key, 0) + 1
+    return unsent
 
 
 def retry_after(done: Sequence[Done]) -> float:
@@ -278,6 +302,8 @@ def _details(action: Action) -> dict[str, object]:
     match action:
         case SendOrder():
             return {"order": action.message_id, "revision": action.order.revision}
+        case SendToAny():
+            return {"order": action.message_id}
         case CancelPending() | Cancel():
             return {"reason": action.reason}
         case Hire() | Resume():

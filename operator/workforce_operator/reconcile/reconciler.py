@@ -36,11 +36,12 @@ from workforce_operator.domain.plan import plan as decide
 from workforce_operator.domain.status import announce, build_status, refused_status, transitions, worth_writing
 from workforce_operator.domain.template import region_hash
 from workforce_operator.domain.validate import read_spec, spec_for_deletion
+from workforce_operator.domain.waves import withdrawn
 from workforce_operator.domain.workers import Workers, workers
 from workforce_operator.ports.azure import JobBody, Templates, Workplace, WriteGuard
 from workforce_operator.ports.kubernetes import Clock, EventSink, Key, StoredWorkforce, WorkforceStore
 from workforce_operator.reconcile.decisions import Decisions, Unrecorded, deeds
-from workforce_operator.reconcile.execute import Done, Executor, OncePerRegion, Work, retry_after
+from workforce_operator.reconcile.execute import Done, Executor, OncePerRegion, Work, retry_after, surely_unsent
 from workforce_operator.reconcile.losses import Losses
 from workforce_operator.reconcile.observe import Observer, Subject
 from workforce_operator.reconcile.telemetry import ActionResult
@@ -199,6 +200,7 @@ class Reconciler:
         self._memory[stored.key].history = plan.history
         done = await self._executor.execute(self._work(desired, plan, places, unresolved))
         self._count_losses(observed, done)
+        plan = without_unsent(plan, done)
         outcomes = outcomes_of(done)
         self._record(stored.key, desired, observed, plan, done)
         if plan.finished:
@@ -348,6 +350,14 @@ def workplaces(desired: Desired, ledger: Ledger) -> dict[str, Workplace]:
         )
         for name, coordinates in region_places(desired, ledger).items()
     }
+
+
+def without_unsent(plan: Plan, done: Sequence[Done]) -> Plan:
+    """The plan with a ledger that does not count on messages which were surely not sent."""
+    regions = dict(plan.ledger.regions)
+    for (name, wave), number in surely_unsent(done).items():
+        regions[name] = replace(regions[name], waves=withdrawn(regions[name].waves, wave, number))
+    return replace(plan, ledger=Ledger(regions))
 
 
 def outcomes_of(done: Sequence[Done]) -> Outcomes:

@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 import structlog
 
-from jobq.control import Exit, Mode, Operation, Order, State, encode_report
+from jobq.control import DrainFinished, Exit, Mode, Operation, Order, State, encode_report
 from tests.contract.operator_ports.bus import (
     INSTALLATION,
     NODES,
@@ -25,6 +25,7 @@ from tests.contract.operator_ports.bus import (
     real_bus,
 )
 from tests.contract.operator_ports.conftest import real_arm
+from workforce_operator.api.spec import ControlDialect
 from workforce_operator.domain.errors import Fenced, Missing, Unavailable
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -161,7 +162,30 @@ async def test_the_last_words_of_a_worker_are_kept_until_its_job_speaks_again(be
     await bench.until(lambda: bench.channel.last_words(control()) == {})
 
 
+async def test_the_end_of_a_drain_is_given_once(bench: ControlBench):
+    await bench.channel.ensure(control(), TOPICS, INSTALLATION)
+    finished = DrainFinished(job=JOB, time=NOW, drain_id="w1", returned=1, lost_seconds=7.5)
+    given: list[DrainFinished] = []
+    await bench.report(finished)
+    await bench.until(lambda: given.extend(bench.channel.take_finished(control())) or given)
+    assert given == [finished]
+    assert bench.channel.take_finished(control()) == ()
+
+
 # What only the real adapter can show.
+
+
+async def test_the_ancestors_workers_get_a_topic_and_nothing_else_and_orders_for_whoever_comes(bus: RealBus):
+    old = control().model_copy(update={"dialect": ControlDialect.JOBQ})
+    await bus.channel.ensure(old, TOPICS, INSTALLATION)
+    assert bus.management.broker.queues == []
+    order = Order(operation=Operation.DO_NOT_ACCEPT_NEW_TASKS, id="w1-0123456789-0", workforce="chem/md")
+    for number in range(2):
+        await bus.channel.send_to_any(old, "chem-md-west", order, f"w1-{number}")
+    subscription = bus.management.broker.subscription("chem-md-west", "shutdown")
+    assert len(subscription.messages) == 2
+    with pytest.raises(Missing):
+        await bus.channel.send_to_any(old, "no-such-topic", order, "w1-2")
 
 
 async def test_orders_are_sent_again_after_connections_were_cut(bus: RealBus):

@@ -227,6 +227,10 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         workforce(failurePolicy={"backoffBaseSeconds": 700}),
         "spec.failurePolicy.backoffBaseSeconds",
     ),
+    "a deadline that ends somebody whom nobody knows": (
+        workforce(control=CONTROL | {"dialect": "JobQ"}, drain={"onDeadline": "Checkpoint"}),
+        "spec.drain.onDeadline",
+    ),
     "drain policy without control": (workforce(deletionPolicy="Drain", control=None), "spec.deletionPolicy"),
     "negative deletion deadline": (workforce(deletionDeadlineSeconds=-1), "spec.deletionDeadlineSeconds"),
     "unknown field": (workforce(relicas=3), 'unknown field "spec.relicas"'),

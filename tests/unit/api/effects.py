@@ -12,6 +12,7 @@ _SECRETS = f"{_ENVIRONMENT}::test_own_variables_and_secrets_are_passed_on"
 _ENTITIES = "tests/contract/operator_ports/test_control_entities.py"
 _REPLACE = f"{_DOMAIN}/test_replace.py"
 _SHRINKING = f"{_DOMAIN}/test_shrinking.py"
+_UNNAMED = f"{_DOMAIN}/test_unnamed.py"
 _RECOVERY = f"{_DOMAIN}/test_recovery.py"
 _DELETION = f"{_DOMAIN}/test_deletion.py"
 _STATUS = f"{_DOMAIN}/test_status.py"
@@ -144,7 +145,10 @@ EFFECTS = {
     "spec.control.serviceBus.subscriptionId": f"{_ENTITIES}::test_a_missing_role_is_denied_for_its_scope",
     "spec.control.serviceBus.resourceGroup": f"{_ENTITIES}::test_a_missing_role_is_denied_for_its_scope",
     "spec.control.serviceBus.namespace": _QUEUE_AND_CONTROL,
-    "spec.drain.mode": f"{_SHRINKING}::test_an_order_says_all_that_the_node_needs",
+    "spec.control.dialect": (
+        f"{_UNNAMED}::test_so_many_messages_are_sent_as_workers_are_to_leave_and_the_ledger_counts_them"
+    ),
+    "spec.drain.mode": f"{_SHRINKING}::test_mode_checkpoint_is_in_the_order_and_in_the_ledger",
     "spec.drain.deadlineSeconds": f"{_SHRINKING}::test_an_order_says_all_that_the_node_needs",
     "spec.drain.onDeadline": f"{_SHRINKING}::test_a_running_worker_is_cancelled_at_its_deadline_if_the_spec_says_so",
     "spec.failurePolicy.backoffBaseSeconds": f"{_REPLACE}::test_the_policy_says_how_long_failures_are_waited_out",
@@ -204,6 +208,7 @@ EFFECTS = {
     "status.regions[].drains[].revision": _LEDGER,
     "status.regions[].drains[].jobs[].first": _LEDGER,
     "status.regions[].drains[].jobs[].last": _LEDGER,
+    "status.regions[].drains[].count": f"{_UNNAMED}::test_counts_survive_the_way_through_the_status",
     "status.regions[].drains[].sentTime": _LEDGER,
     "status.regions[].drains[].deadlineTime": _LEDGER,
     "status.regions[].drains[].reason": _LEDGER,

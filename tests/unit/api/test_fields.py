@@ -127,6 +127,7 @@ def test_defaults_are_in_the_spec_only():
         "spec.failurePolicy.backoffBaseSeconds": 10,
         "spec.failurePolicy.backoffMaxSeconds": 600,
         "spec.failurePolicy.maxConsecutiveFailures": 5,
+        "spec.control.dialect": "Workforce",
         "spec.drain": {},
         "spec.drain.mode": "Finish",
         "spec.drain.deadlineSeconds": 86_400,

@@ -7,7 +7,7 @@ import pytest
 from jobq.address import QueueAddress
 from jobq.cloud import PUBLIC_CLOUDS
 from tests.support.planning import coordinates, desired
-from tests.support.workforces import IDENTITY, template
+from tests.support.workforces import CONTROL, IDENTITY, template
 from workforce_operator.api.spec import Queue
 from workforce_operator.api.template import Template
 from workforce_operator.domain.job_environment import job_environment, secret_refs, time_limit_seconds
@@ -56,6 +56,14 @@ def test_a_job_finds_its_service_bus_queue():
     found = variables_of(desired(queue=queue))
     assert (found["JOBQ_STORAGE"], found["JOBQ_QUEUE"]) == ("sb://my-bus", "team/tasks")
     assert QueueAddress.resolve(None, found) == QueueAddress("my-bus", "team/tasks", service_bus=True)
+
+
+def test_the_ancestors_workers_are_told_of_the_topic_only():
+    control = {"serviceBus": CONTROL["serviceBus"], "dialect": "JobQ"}
+    assert {name for name in variables_of(desired(control=control)) if name.startswith("WORKFORCE_")} == {
+        "WORKFORCE_BACK_CHANNEL_FULLY_QUALIFIED_NAMESPACE",
+        "WORKFORCE_CONTROL_TOPIC_NAME",
+    }
 
 
 def test_without_control_a_job_is_told_of_none():

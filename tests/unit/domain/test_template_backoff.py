@@ -10,8 +10,11 @@ import pytest
 from jobq.control import Exit
 from tests.support.planning import NOW, TEMPLATE, desired, entry, hires, job, jobs, ledger, name_of, observed, regions
 from workforce_operator.api.spec import FailurePolicy
+from workforce_operator.api.template import Overrides
 from workforce_operator.domain.plan import plan
+from workforce_operator.domain.template import region_template
 from workforce_operator.domain.template_backoff import template_backoff
+from workforce_operator.domain.template_hash import template_hash
 
 POLICY = FailurePolicy(backoff_base_seconds=60, backoff_max_seconds=600, max_consecutive_failures=5)
 
@@ -125,6 +128,20 @@ def test_an_edited_template_is_hired_at_once():
     wanted, books = fleet(template={"command": "better", "environment": {"type": "Image", "image": "i"}})
     decided = plan(wanted, observed(one=jobs(*run(5)), two=jobs()), books)
     assert len(hires(decided)) == 20
+
+
+def test_jobs_of_a_regions_own_template_are_known_by_it():
+    """With overrides the hash of a region's jobs is another one, and their failures count all the same."""
+    own = {"environmentVariables": [{"name": "A", "value": "b"}]}
+    wanted, books = fleet()
+    changed = wanted.spec.regions[0].model_copy(update={"overrides": Overrides.model_validate(own)})
+    spec = wanted.spec.model_copy(update={"regions": [changed, wanted.spec.regions[1]]})
+    wanted = replace(wanted, spec=spec)
+    digest = template_hash(region_template(spec, "one"), spec.queue)
+    assert digest != TEMPLATE
+    failing = [replace(each, template_hash=digest) for each in run(5)]
+    assert hires(plan(wanted, observed(one=jobs(*failing), two=jobs()), books)) == []
+    assert len(hires(plan(wanted, observed(one=jobs(*run(5)), two=jobs()), books))) == 20
 
 
 def test_hires_that_were_decided_before_are_held_and_not_forgotten():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from tests.support.planning import MINUTE, NOW, entry, ledger, wave
+from tests.support.planning import MINUTE, NOW, entry, job, ledger, wave
 from workforce_operator.api.status import DrainState
 from workforce_operator.domain.ledger import Ledger
 from workforce_operator.domain.waves import MAX_WAVES, add, jobs_in, next_revision, settle, wave_id, without
@@ -82,21 +82,21 @@ def test_waves_of_another_state_are_not_merged_together():
 
 
 def test_ended_jobs_leave_their_wave():
-    assert settle((wave(1, 2),), {1}, never, NOW)[0].jobs == {2}
-    assert settle((wave(1),), {1}, never, NOW) == ()
+    assert settle((wave(1, 2),), [job(1, "Completed")], (), never, NOW)[0].jobs == {2}
+    assert settle((wave(1),), (), {1}, never, NOW) == ()
 
 
 def test_a_recall_ends_for_each_job_that_confirms_it():
     waves = (wave(1, 2, state=RECALLED, revision=9),)
-    left = settle(waves, (), lambda sequence, revision: (sequence, revision) == (1, 9), NOW)
+    left = settle(waves, (), (), lambda sequence, revision: (sequence, revision) == (1, 9), NOW)
     assert left[0].jobs == {2}
 
 
 def test_a_drain_does_not_end_because_somebody_reports():
-    assert settle((wave(1),), (), lambda *_: True, NOW)[0].jobs == {1}
+    assert settle((wave(1),), (), (), lambda *_: True, NOW)[0].jobs == {1}
 
 
 def test_a_recall_is_given_up_after_two_times_to_live():
     recall = wave(1, state=RECALLED, sent=NOW - 30 * MINUTE)
-    assert settle((recall,), (), never, NOW - MINUTE) == (recall,)
-    assert settle((recall,), (), never, NOW) == ()
+    assert settle((recall,), (), (), never, NOW - MINUTE) == (recall,)
+    assert settle((recall,), (), (), never, NOW) == ()

@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 import pytest
 
 from jobq.control import Operation, Order
-from workforce_operator.domain.actions import Cancel, CancelPending, Hire, Resume, SendOrder
-from workforce_operator.domain.errors import Fenced, SpecError, Throttled, Unavailable
+from workforce_operator.domain.actions import Cancel, CancelPending, Hire, Resume, SendOrder, SendToAny
+from workforce_operator.domain.errors import Denied, Fenced, SpecError, Throttled, Unavailable
 from workforce_operator.ports.azure import JobBody
-from workforce_operator.reconcile.execute import OncePerRegion, Work, retry_after
+from workforce_operator.reconcile.execute import OncePerRegion, Work, retry_after, surely_unsent
 from workforce_operator.reconcile.telemetry import ActionResult
 
 BODY = JobBody(properties={}, template_hash="v1:0")
@@ -255,3 +255,24 @@ async def test_resumes_of_a_region_stop_at_the_first_batch_with_a_failure(world,
     world.jobs.faults.next_error("resume", Unavailable("no answer"))
     done = await execute(*(Resume("uksouth", name_of(world, number)) for number in range(5)))
     assert results(done) == ["failed"] + ["put_off"] * 4
+
+
+def to_any(number, wave="w1"):
+    return SendToAny("uksouth", wave, Order(operation=Operation.DO_NOT_ACCEPT_NEW_TASKS), f"{wave}-{number}")
+
+
+async def test_messages_for_whoever_takes_them_go_to_the_regions_topic(world, execute, bus):
+    topic = world.place().coordinates.topic
+    await world.control.ensure(bus, frozenset({topic}), "k3v9x2ab")
+    done = await execute(to_any(0), to_any(1))
+    assert [each.result for each in done] == [ActionResult.DONE] * 2
+    assert [(sent[0], sent[2]) for sent in world.control.announced] == [(topic, "w1-0"), (topic, "w1-1")]
+
+
+async def test_only_messages_that_were_surely_not_sent_count_as_unsent(world, execute, bus):
+    await world.control.ensure(bus, frozenset({world.place().coordinates.topic}), "k3v9x2ab")
+    errors = (Denied("no role", scope="bus"), Throttled("busy", retry_after=1), Unavailable("the answer was lost"))
+    for error in errors:
+        world.control.faults.next_error("send_to_any", error)
+    done = await execute(*(to_any(number) for number in range(5)))
+    assert surely_unsent(done) == {("uksouth", "w1"): 2}

@@ -11,7 +11,7 @@ from jobq.names import node_queue_name, reports_queue_name
 from workforce_operator.adapters.memory.clock import ManualClock
 from workforce_operator.adapters.memory.faults import Faults
 from workforce_operator.adapters.memory.guard import MemoryGuard
-from workforce_operator.api.spec import Control
+from workforce_operator.api.spec import Control, ControlDialect
 from workforce_operator.domain.errors import Missing
 from workforce_operator.ports.azure import WriteGuard
 from workforce_operator.ports.kubernetes import Clock
@@ -38,6 +38,7 @@ class MemoryControlChannel:
         self.namespaces: set[str] | None = None
         self.entities: dict[str, set[str]] = {}
         self.orders: list[SentOrder] = []
+        self.announced: list[tuple[str, Order, str]] = []
         self._clock = clock or ManualClock()
         self._guard = guard or MemoryGuard()
         self._reports: dict[str, dict[str, State]] = {}
@@ -49,7 +50,8 @@ class MemoryControlChannel:
         with self.faults.call("ensure", control, topics, installation_id):
             namespace = self._namespace(control)
             entities = self.entities.setdefault(namespace, set())
-            wanted = topics | {node_queue_name(installation_id), reports_queue_name(installation_id)}
+            queues = {node_queue_name(installation_id), reports_queue_name(installation_id)}
+            wanted = topics | (queues if control.dialect is ControlDialect.WORKFORCE else set())
             if not wanted <= entities:
                 self._guard.check()
                 entities |= wanted
@@ -63,6 +65,15 @@ class MemoryControlChannel:
                 raise Missing(f"queue {node_queue_name(installation_id)} does not exist in {namespace}")
             if not any(self._same(sent, namespace, message_id, now) for sent in self.orders):
                 self.orders.append(SentOrder(namespace, job, order, message_id, now))
+
+    async def send_to_any(self, control: Control, topic: str, order: Order, message_id: str) -> None:
+        """See ``ports.azure.ControlChannel``."""
+        with self.faults.call("send_to_any", control, topic, order, message_id):
+            self._guard.check()
+            namespace = self._namespace(control)
+            if topic not in self.entities.get(namespace, ()):
+                raise Missing(f"topic {topic} does not exist in {namespace}")
+            self.announced.append((topic, order, message_id))
 
     def reports(self, control: Control) -> Mapping[str, State]:
         """See ``ports.azure.ControlChannel``."""

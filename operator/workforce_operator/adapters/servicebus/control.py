@@ -23,7 +23,7 @@ from workforce_operator.adapters.servicebus.entities import Entities, namespace_
 from workforce_operator.adapters.servicebus.errors import EXPECTED, error_of
 from workforce_operator.adapters.servicebus.receiver import ReportReceiver
 from workforce_operator.adapters.servicebus.reports import Reports
-from workforce_operator.api.spec import Control, ServiceBusNamespace
+from workforce_operator.api.spec import Control, ControlDialect, ServiceBusNamespace
 from workforce_operator.domain.errors import Missing, OperatorError
 from workforce_operator.ports.azure import WriteGuard
 
@@ -113,7 +113,10 @@ class ServiceBusControl:
 
     async def ensure(self, control: Control, topics: frozenset[str], installation_id: str) -> None:
         """See ``ports.azure.ControlChannel``."""
-        await self._entities.ensure(control.service_bus, topics, installation_id)
+        named = control.dialect is ControlDialect.WORKFORCE
+        await self._entities.ensure(control.service_bus, topics, installation_id, queues=named)
+        if not named:
+            return
         (await self._bus(control.service_bus, installation_id)).listen()
 
     async def send(self, control: Control, installation_id: str, job: str, order: Order, message_id: str) -> None:
@@ -126,6 +129,26 @@ class ServiceBusControl:
         except EXPECTED as error:
             scope = f"{namespace_path(control.service_bus)}/queues/{node_queue_name(installation_id)}"
             found = error_of(error, what=f"send {order.operation} to {job}", scope=scope)
+            if isinstance(found, Missing):
+                self._entities.forget(control.service_bus)
+            raise found from error
+
+    async def send_to_any(self, control: Control, topic: str, order: Order, message_id: str) -> None:
+        """See ``ports.azure.ControlChannel``."""
+        self._guard.check()
+        host = await self._entities.host(control.service_bus, turn=order.workforce or topic)
+        message = ServiceBusMessage(
+            encode_order(order), message_id=message_id, content_type="application/json", time_to_live=ORDER_TTL
+        )
+        try:
+            # The SDK's own attempts would send twice what was stored with its answer lost.
+            client = service_bus_client(self._cloud, host, self._credential, try_timeout=TRY_SECONDS, retry_total=0)
+            async with asyncio.timeout(SEND_SECONDS), client, client.get_topic_sender(topic) as sender:
+                self._guard.check()
+                await sender.send_messages(message, timeout=SEND_SECONDS)
+        except EXPECTED as error:
+            scope = f"{namespace_path(control.service_bus)}/topics/{topic}"
+            found = error_of(error, what=f"send {order.operation} to topic {topic}", scope=scope)
             if isinstance(found, Missing):
                 self._entities.forget(control.service_bus)
             raise found from error

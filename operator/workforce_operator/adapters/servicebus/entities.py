@@ -60,7 +60,9 @@ class Entities:
             known = self._hosts[path] = (_host_of(reply.body, what), self._clock())
         return known[0]
 
-    async def ensure(self, namespace: ServiceBusNamespace, topics: frozenset[str], installation_id: str) -> None:
+    async def ensure(
+        self, namespace: ServiceBusNamespace, topics: frozenset[str], installation_id: str, *, queues: bool = True
+    ) -> None:
         """Make what is missing. Costs nothing for what was seen within the last quarter of an hour.
 
         Raises:
@@ -68,12 +70,12 @@ class Entities:
         """
         path = namespace_path(namespace)
         await self.host(namespace, turn=installation_id)
-        queues = (
+        wanted = (
             (f"{path}/queues/{node_queue_name(installation_id)}", NODE_QUEUE),
             (f"{path}/queues/{reports_queue_name(installation_id)}", REPORTS_QUEUE),
         )
         results = await asyncio.gather(
-            *(self._entity(queue, wanted, installation_id) for queue, wanted in queues),
+            *(self._entity(queue, settings, installation_id) for queue, settings in wanted if queues),
             *(self._topic(f"{path}/topics/{quote(topic, safe='')}", installation_id) for topic in sorted(topics)),
             return_exceptions=True,
         )
