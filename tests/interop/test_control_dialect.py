@@ -16,7 +16,7 @@ from tests.interop.conftest import ACCOUNT, ANCESTOR, NAMESPACE, Ancestor, Local
 from tests.support.kubernetes import Cluster
 from tests.support.operator import OperatorProcess
 
-pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 FLEET = ("japaneast", "koreacentral")
 
 
@@ -71,7 +71,7 @@ class Fleet:
 
     def until(self, check: Callable[[], Any], what: str) -> Any:
         try:
-            return wait_until(check, what)
+            return wait_until(check, what, patience=300)
         except pytest.fail.Exception as failure:
             pytest.fail(f"{failure}\n{self.states()}\n{self.operator.log.read_text()[-4000:]}")
 
@@ -88,6 +88,7 @@ def fleet(
         made.kubectl("patch", "wf", "old", "--type=merge", "-p", '{"metadata":{"finalizers":null}}', check=False)
 
 
+@pytest.mark.timeout(900)
 def test_a_fleet_of_six_shrinks_to_two_and_every_task_runs_once(
     fleet: Fleet, ancestor: Ancestor, queue: str, tmp_path: Path, short_folder: Path
 ) -> None:
