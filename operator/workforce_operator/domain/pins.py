@@ -37,7 +37,9 @@ def with_versions(desired: Desired, plan: Plan, versions: Mapping[str, str]) -> 
         regions[region] = replace(regions[region], environment=pin)
         name = template.environment.name
         notes.append(Note("EnvironmentResolved", f"{region}: {name}@{template.environment.label} is version {version}"))
-    return replace(plan, ledger=Ledger(regions), notes=(*plan.notes, *notes)) if versions else plan
+    if not versions:
+        return plan
+    return replace(plan, ledger=replace(plan.ledger, regions=regions), notes=(*plan.notes, *notes))
 
 
 def pinned(desired: Desired, ledger: Ledger, region: str) -> Template:

@@ -357,7 +357,7 @@ def without_unsent(plan: Plan, done: Sequence[Done]) -> Plan:
     regions = dict(plan.ledger.regions)
     for (name, wave), number in surely_unsent(done).items():
         regions[name] = replace(regions[name], waves=withdrawn(regions[name].waves, wave, number))
-    return replace(plan, ledger=Ledger(regions))
+    return replace(plan, ledger=replace(plan.ledger, regions=regions))
 
 
 def outcomes_of(done: Sequence[Done]) -> Outcomes:

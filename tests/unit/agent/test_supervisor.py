@@ -38,17 +38,12 @@ class Reporter:
     def changed(self):
         """Not of interest here."""
 
-    def drain_finished(self, drain_id, completed, returned, lost_seconds):
-        self.finished = (drain_id, completed, returned, lost_seconds)
-
-    def exit(self, why, exit_code, error):
-        """Not of interest here."""
-
     def drain_accepted(self, drain_id, revision, mode):
         self.accepted.append((drain_id, revision, mode))
 
-    def drain_finished(self, drain_id, completed, returned):
+    def drain_finished(self, drain_id, completed, returned, lost_seconds):
         self.ended.append((drain_id, completed, returned))
+        self.finished = (drain_id, completed, returned, lost_seconds)
 
     def exit(self, why, exit_code, error):
         self.ended.append((why, exit_code, error))

@@ -60,6 +60,13 @@ async def test_the_version_is_in_the_ledger_before_anybody_is_hired_with_it(op):
     assert [each.version for each in written] == ["3"]
 
 
+async def test_looking_up_a_label_forgets_nothing_else_of_the_ledger(op):  # noqa: F811
+    op.world.templates.latest["worker"] = "3"
+    apply(op)
+    await op.once()
+    assert (await op.status()).last_scale_decision.desired == 1
+
+
 async def test_each_region_has_the_version_of_its_own_workspace(op):  # noqa: F811
     op.world.templates.latest["worker"] = "3"
     apply(op, replicas=2, regions=("uksouth", "westeurope"))
