@@ -124,7 +124,16 @@ async def build(settings: Settings, cloud: Cloud) -> AsyncIterator[Operator]:
         queue: WorkQueue[Key] = WorkQueue(max_delay=settings.resync_seconds)
 
         def loop(installation: str) -> Loop:
-            reconciler = _reconciler(settings, cloud, kubernetes, azure, metrics, ring=ring, installation=installation)
+            reconciler = _reconciler(
+                settings,
+                cloud,
+                kubernetes,
+                azure,
+                metrics,
+                ring=ring,
+                outdated=queue.is_dirty,
+                installation=installation,
+            )
             return Loop(
                 queue,
                 reconciler.reconcile,
@@ -229,6 +238,7 @@ def _reconciler(
     metrics: Metrics,
     *,
     ring: decisions.DecisionRing,
+    outdated: Callable[[Key], bool],
     installation: str,
 ) -> Reconciler:
     clock, absences = SystemClock(), Absences()
@@ -258,6 +268,7 @@ def _reconciler(
         poll_seconds=settings.poll_seconds,
         resync_seconds=settings.resync_seconds,
         decisions=ring,
+        outdated=outdated,
     )
 
 

@@ -30,6 +30,7 @@ from workforce_local.azureml.errors import (
     unauthorized,
 )
 from workforce_local.azureml.ids import pattern
+from workforce_local.azureml.jobs import utc_now
 from workforce_local.azureml.paths import JOB, STUDIO
 from workforce_local.azureml.permissions import Denial, deed
 from workforce_local.azureml.request_log import RequestLog
@@ -105,12 +106,13 @@ class ArmServer:
         started = time.monotonic()
         path = request.path
         target = self._find(request.method, path)
+        region = self._region_of(target.names) if target is not None and target.names is not None else ""
         try:
-            response = await self._answer(request, target)
+            response = await self._answer(request, target, region)
         except ArmError as error:
             response = _error(error)
         self._log.add(request.method, target.template if target else path, path, response.status)
-        self._stamp(request, response, time.monotonic() - started)
+        self._stamp(request, response, time.monotonic() - started, region)
         return response
 
     def _find(self, method: str, path: str) -> _Target | None:
@@ -124,8 +126,7 @@ class ArmServer:
                 return _Target(route.template, route.handler, match.groupdict())
         return None
 
-    async def _answer(self, request: web.Request, target: _Target | None) -> web.StreamResponse:
-        region = self._region_of(target.names) if target is not None and target.names is not None else ""
+    async def _answer(self, request: web.Request, target: _Target | None, region: str) -> web.StreamResponse:
         if self.outages and not self.outages.isdisjoint({"*", region.lower()}):
             raise nginx_unavailable()
         # Who may not call does not learn what there is.
@@ -194,11 +195,12 @@ class ArmServer:
         return allowance.headers
 
     @staticmethod
-    def _stamp(request: web.Request, response: web.StreamResponse, seconds: float) -> None:
+    def _stamp(request: web.Request, response: web.StreamResponse, seconds: float, region: str) -> None:
         correlation = str(uuid.uuid4())
         response.headers["x-ms-request-id"] = correlation
         response.headers["x-ms-correlation-request-id"] = correlation
-        response.headers["x-ms-routing-request-id"] = f"LOCAL:{correlation}"
+        routed = f"{(region or 'global').upper()}:{utc_now():%Y%m%dT%H%M%SZ}:{correlation}"
+        response.headers["x-ms-routing-request-id"] = routed
         response.headers["x-request-time"] = f"{seconds:.3f}"
         response.headers["Cache-Control"] = "no-cache"
         if client := request.headers.get("x-ms-client-request-id"):

@@ -1,8 +1,8 @@
 """Carries out a plan's actions: lay-offs, then resumes, then hires; each action once, each failure kept to itself.
 
-It decides nothing. Resumes and hires go out in batches of 1, 2, 4, … per region and stop at the first batch with a
-failure: a region without quota is asked once, not a thousand times. Whatever is not begun when the time is up is left
-to the next pass, which sees the world anew.
+It decides nothing. The first resume or hire of a region goes out alone, then many at a time, and none after a failure:
+a region without quota is asked once, not a thousand times. Whatever is not begun when the time is up is left to the
+next pass, which sees the world anew.
 
 Invariants: an order is confirmed before its job is cancelled, and the job is read in between and cancelled only if it
 still waits; one process never sends the same message id twice; nothing here sleeps to see its own writes.
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -31,8 +31,8 @@ from workforce_operator.reconcile.together import together
 log = structlog.stdlib.get_logger(__name__)
 
 LAY_OFFS_AT_ONCE = 16
-MAX_BATCH = 64
-"""Largest batch of hires of one region."""
+HIRES_AT_ONCE = 200
+"""Hires of one region under way after the first: ARM's whole burst, so that a PUT's 2-4 s are hidden."""
 
 BEGIN_SECONDS = 30.0
 """Nothing is begun later than this into the execution, so that an edit is never far from being seen."""
@@ -57,6 +57,7 @@ class Work:
         places: By region name.
         control: The control channel, or None.
         body: Gives the job of a region, resolved at the first hire there.
+        outdated: Whether the Workforce has changed since: then no further hire is begun.
     """
 
     actions: Sequence[Action]
@@ -64,6 +65,7 @@ class Work:
     places: Mapping[str, Workplace]
     control: Control | None
     body: Callable[[Workplace], Awaitable[JobBody]]
+    outdated: Callable[[], bool] = lambda: False
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +106,7 @@ class Executor:
         deadline = self._clock() + self._seconds
         done = await self._lay_off(work, deadline)
         for kind in (Resume, Hire):
-            done += await self._in_batches(work, kind, deadline)
+            done += await self._at_once(work, kind, deadline)
         for each in done:
             self._telemetry.acted(kind_of(each.action), each.result)
         return done
@@ -124,7 +126,7 @@ class Executor:
         groups = await together((one_job(actions) for actions in by_job.values()), at_once=LAY_OFFS_AT_ONCE)
         return [each for group in groups for each in group]
 
-    async def _in_batches(self, work: Work, kind: type[Hire | Resume], deadline: float) -> list[Done]:
+    async def _at_once(self, work: Work, kind: type[Hire | Resume], deadline: float) -> list[Done]:
         by_region: dict[str, list[Hire | Resume]] = {}
         for action in work.actions:
             if isinstance(action, kind):
@@ -133,21 +135,26 @@ class Executor:
         return [each for region in regions for each in region]
 
     async def _in_region(self, work: Work, actions: list[Hire | Resume], deadline: float) -> list[Done]:
-        """Resume or hire in one region, slowly at first."""
-        done: list[Done] = []
-        size = 1
-        while len(done) < len(actions) and self._clock() <= deadline:
-            batch = actions[len(done) : len(done) + size]
-            done += await together(self._attempt(work, action) for action in batch)
-            if any(each.result is ActionResult.FAILED for each in done[-len(batch) :]):
-                break
-            size = min(size * 2, MAX_BATCH)
-        left = actions[len(done) :]
-        for action in left:
+        """Resume or hire in one region: one, and if that worked the others at the same time, until one fails."""
+        waiting, done, failed = deque(actions), list[Done](), False
+
+        async def lane(most: int) -> None:
+            nonlocal failed
+            for _ in range(most):
+                if not waiting or failed or work.outdated() or self._clock() > deadline:
+                    return
+                one = await self._attempt(work, waiting.popleft())
+                done.append(one)
+                if one.result is ActionResult.FAILED:
+                    failed = True
+
+        await lane(1)
+        await together(lane(len(actions)) for _ in range(min(HIRES_AT_ONCE, len(waiting))))
+        for action in waiting:
             if isinstance(action, Hire):
                 # Its name is reserved and nothing was sent under it: the next pass need not ask whether it exists.
                 self._absences.note(work.places[action.region].prefix, action.sequence)
-        return done + [Done(action, ActionResult.PUT_OFF) for action in left]
+        return done + [Done(action, ActionResult.PUT_OFF) for action in waiting]
 
     async def _attempt(self, work: Work, action: Action) -> Done:
         kind, ordering = kind_of(action), True

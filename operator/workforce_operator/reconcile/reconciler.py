@@ -13,7 +13,7 @@ It decides nothing itself: that is `domain.plan`. What is kept in memory between
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -103,6 +103,7 @@ class Reconciler:
         poll_seconds: Until the next pass while something changes.
         resync_seconds: Until the next pass otherwise.
         decisions: Where records of the passes go; by default nowhere.
+        outdated: Whether the object has changed since its pass began, as far as it is known; by default never.
     """
 
     def __init__(
@@ -123,13 +124,14 @@ class Reconciler:
         poll_seconds: float = 5.0,
         resync_seconds: float = 30.0,
         decisions: Decisions | None = None,
+        outdated: Callable[[Key], bool] = lambda _: False,
     ) -> None:
         self._store, self._events, self._observer, self._executor = store, events, observer, executor
         self._templates, self._clock, self._guard = templates, clock, guard
         self._cloud, self._cloud_setting, self._installation_id = cloud, cloud_setting, installation_id
         self._insights = insights
         self._poll, self._resync = poll_seconds, resync_seconds
-        self._decisions = decisions or Unrecorded()
+        self._decisions, self._outdated = decisions or Unrecorded(), outdated
         self._losses = losses
         self._memory: dict[Key, _Memory] = {}
 
@@ -242,6 +244,7 @@ class Reconciler:
             places=places,
             control=desired.spec.control,
             body=OncePerRegion(resolve),
+            outdated=lambda: self._outdated(Key(desired.namespace, desired.name)),
         )
 
     async def _look_up(

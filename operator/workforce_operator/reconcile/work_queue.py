@@ -71,6 +71,10 @@ class WorkQueue(Generic[K]):
         """Whether ``close`` was called."""
         return self._closed
 
+    def is_dirty(self, key: K) -> bool:
+        """Whether the key was added since its processing began, or waits to be processed."""
+        return key in self._dirty
+
     def add(self, key: K) -> None:
         """Have the key processed as soon as possible. No effect if it waits already, or after ``close``."""
         if self._closed or key in self._dirty:

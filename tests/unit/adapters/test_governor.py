@@ -11,7 +11,8 @@ from workforce_operator.adapters.arm.governor import Governor, Kind
 from workforce_operator.domain.errors import Throttled
 
 pytestmark = [pytest.mark.looptime, pytest.mark.asyncio]
-SLOW = {Kind.READ: Limits(2, 1), Kind.WRITE: Limits(2, 1)}
+SLOW = {Kind.READ: Limits(3, 1), Kind.WRITE: Limits(3, 1)}
+"""Two at once: one token is kept."""
 
 
 def governor(**options) -> Governor:
@@ -95,3 +96,39 @@ async def test_a_place_is_given_back_when_the_request_fails():
         with pytest.raises(ValueError, match="broken"):
             async with it.slot("sub", Kind.READ, turn="a"):
                 raise ValueError("broken")
+
+
+async def serve(it: Governor, place: str, log: list[tuple[str, float]]):
+    async with it.slot("sub", Kind.WRITE, turn="a", place=place):
+        log.append((place, asyncio.get_running_loop().time()))
+
+
+async def test_places_share_a_bucket_until_their_answers_say_that_different_regions_serve_them():
+    it, log = governor(), []
+    await asyncio.gather(*(serve(it, place, log) for place in ("one", "two", "three")))
+    assert [at for _, at in log] == [0, 0, 1]
+    it.answered("one", "westus2")
+    it.answered("two", "uksouth")
+    log.clear()
+    await asyncio.gather(*(serve(it, place, log) for place in ("one", "two") * 2))
+    assert {at for _, at in log} == {1}
+
+
+async def test_places_that_one_region_serves_share_its_bucket_and_its_pauses():
+    it, log = governor(), []
+    for place in ("one", "two"):
+        it.answered(place, "westus2")
+    it.report("sub", Kind.WRITE, remaining=None, retry_after=4, place="two")
+    await asyncio.gather(serve(it, "one", log), serve(it, "elsewhere", log))
+    assert dict(log) == {"one": 4, "elsewhere": 0}
+
+
+async def test_all_regions_together_keep_to_the_subscription_s_own_limit():
+    it, log = governor(), []
+    places = [f"place-{number}" for number in range(30)]
+    for place in places:
+        it.answered(place, place)
+    await asyncio.gather(*(serve(it, place, log) for place in places * 2))
+    # 15 times three at once, less the token that is kept; then 15 a second.
+    assert sum(at == 0 for _, at in log) == 44
+    assert max(at for _, at in log) < 2

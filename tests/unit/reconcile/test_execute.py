@@ -1,6 +1,7 @@
 """Actions are carried out once, in the safe order, and a failure stays where it is."""
 
 import asyncio
+from collections import Counter
 from datetime import UTC, datetime
 
 import pytest
@@ -9,7 +10,7 @@ from jobq.control import Operation, Order
 from workforce_operator.domain.actions import Cancel, CancelPending, Hire, Resume, SendOrder, SendToAny
 from workforce_operator.domain.errors import Denied, Fenced, SpecError, Throttled, Unavailable
 from workforce_operator.ports.azure import JobBody
-from workforce_operator.reconcile.execute import OncePerRegion, Work, retry_after, surely_unsent
+from workforce_operator.reconcile.execute import HIRES_AT_ONCE, OncePerRegion, Work, retry_after, surely_unsent
 from workforce_operator.reconcile.telemetry import ActionResult
 
 BODY = JobBody(properties={}, template_hash="v1:0")
@@ -24,9 +25,9 @@ async def execute(world, bus):
     async def body(place):
         return BODY
 
-    async def run(*actions, control=bus, body=body):
+    async def run(*actions, control=bus, body=body, outdated=lambda: False):
         places = {name: world.place(name) for name in ("uksouth", "westeurope")}
-        return await world.executor.execute(Work(actions, "k3v9x2ab", places, control, body))
+        return await world.executor.execute(Work(actions, "k3v9x2ab", places, control, body, outdated))
 
     return run
 
@@ -62,11 +63,33 @@ async def test_each_hire_is_one_call_under_its_reserved_name(world, execute):
     assert world.telemetry.actions["hire", "done"] == 10
 
 
-async def test_hires_of_a_region_stop_at_the_first_batch_with_a_failure(world, execute):
-    world.jobs.faults.next_error("hire", Unavailable("no quota"), matches=lambda args: args[2] == 1)
+async def test_the_first_hire_of_a_region_is_alone_and_nothing_follows_its_failure(world, execute):
+    world.jobs.faults.next_error("hire", Unavailable("no quota"))
     done = await execute(*(hire(world, number) for number in range(100)))
-    assert results(done) == ["done", "failed", "done"] + ["put_off"] * 97
-    assert len(world.jobs.faults.made("hire")) == 3
+    assert results(done) == ["failed"] + ["put_off"] * 99
+    assert len(world.jobs.faults.made("hire")) == 1
+
+
+async def test_hires_under_way_end_and_no_other_one_begins_after_a_failure(world, execute):
+    world.jobs.faults.next_error("hire", Unavailable("no quota"), matches=lambda args: args[2] == 1)
+    done = await execute(*(hire(world, number) for number in range(HIRES_AT_ONCE + 100)))
+    assert Counter(results(done))["failed"] == 1
+    assert len(world.jobs.faults.made("hire")) <= 1 + HIRES_AT_ONCE
+    assert Counter(results(done))["put_off"] >= 99
+
+
+async def test_no_hire_begins_once_the_workforce_has_changed(world, execute):
+    changed = []
+
+    def outdated():
+        changed.append(len(world.jobs.faults.made("hire")))
+        return changed[-1] >= 3
+
+    done = await execute(*(hire(world, number) for number in range(HIRES_AT_ONCE + 100)), outdated=outdated)
+    begun = len(world.jobs.faults.made("hire"))
+    assert 3 <= begun <= HIRES_AT_ONCE
+    assert Counter(results(done)) == {"done": begun, "put_off": len(done) - begun}
+    assert len({each.action.sequence for each in done}) == len(done) == HIRES_AT_ONCE + 100
 
 
 async def test_a_failing_region_does_not_hold_up_another(world, execute):

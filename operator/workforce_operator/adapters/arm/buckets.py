@@ -2,6 +2,9 @@
 
 ARM counts per principal, subscription and kind of operation. A bucket here is our picture of the one there: it starts
 full, refills at the documented pace, and is corrected downwards by what the service reports.
+
+Two pictures of one bucket are never quite equal: an answer is as old as its request was long, and the first request
+arrives later than the others. So one token is never taken: otherwise every request of a busy time would be a gamble.
 """
 
 from __future__ import annotations
@@ -20,6 +23,11 @@ class Limits:
 WRITE_LIMITS = Limits(200, 10)
 READ_LIMITS = Limits(250, 25)
 """ARM's documented limits per principal, subscription and region; cancels are writes."""
+SUBSCRIPTION_FACTOR = 15
+"""How much more than in one region a subscription's requests may be over all regions, and principals."""
+KEPT = 1.0
+"""Tokens that stay in the bucket."""
+_SHORTEST = 1e-6
 
 
 class Bucket:
@@ -34,8 +42,10 @@ class Bucket:
     def wait(self, now: float) -> float:
         """Seconds until a token may be taken; 0 means now."""
         self._refill(now)
-        missing = max(0.0, 1 - self._tokens) / self._limits.per_second
-        return max(missing, self._blocked_until - now, 0.0)
+        missing = (1 + KEPT - self._tokens) / self._limits.per_second
+        wait = max(missing, self._blocked_until - now)
+        # A wait shorter than the clock can tell would be waited for over and over.
+        return wait if wait > _SHORTEST else 0.0
 
     def blocked(self, now: float) -> float:
         """Seconds for which the service has asked for silence."""
@@ -47,9 +57,12 @@ class Bucket:
         self._tokens -= 1
 
     def correct(self, now: float, remaining: float) -> None:
-        """Learn how many tokens the service says are left: others may draw from the same bucket."""
+        """Learn how many tokens the service says are left: others may draw from the same bucket.
+
+        It tells whole ones only, so that there may be nearly one more.
+        """
         self._refill(now)
-        self._tokens = min(self._tokens, max(0.0, remaining))
+        self._tokens = min(self._tokens, max(0.0, remaining) + 1)
 
     def block(self, now: float, seconds: float) -> None:
         """The service has refused a request: nothing for so long. A shorter wish does not end a longer one."""

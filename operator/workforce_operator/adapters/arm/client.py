@@ -43,6 +43,8 @@ _REMAINING = {
     Kind.READ: "x-ms-ratelimit-remaining-subscription-reads",
     Kind.WRITE: "x-ms-ratelimit-remaining-subscription-writes",
 }
+_ROUTING = "x-ms-routing-request-id"
+"""``WESTUS2:20260309T101112Z:<uuid>``: the region of ARM that served the request."""
 _PAGES = 10_000
 _TEXT_LENGTH = 1000
 _Pipeline: TypeAlias = AsyncARMPipelineClient[HttpRequest, AsyncHttpResponse]
@@ -165,13 +167,13 @@ class ArmClient:
         return HttpRequest(method, self._base + path, params=query, json=None if body is None else dict(body))
 
     async def _send(self, request: HttpRequest, kind: Kind, path: str, *, what: str, turn: str) -> Reply:
-        subscription = path.split("/")[2]
-        async with self._governor.slot(subscription, kind, turn=turn):
+        subscription, place = path.split("/")[2], place_of(path)
+        async with self._governor.slot(subscription, kind, turn=turn, place=place):
             if kind is Kind.WRITE:
                 self._guard.check()
             seconds = READ_SECONDS if kind is Kind.READ else WRITE_SECONDS
             status, headers, text = await self._exchange(self._client, request, seconds, what=what, scope=path)
-        self._learn(subscription, kind, status, headers)
+        self._learn(subscription, place, kind, status, headers)
         if status not in {200, 201, 202, 204}:
             raise error_of(status, headers, text, what=what, scope=path)
         return Reply(status, _parsed(text, what))
@@ -190,17 +192,25 @@ class ArmClient:
         except (TimeoutError, OSError, UnicodeDecodeError) as error:
             raise Unavailable(f"{what}: {error or 'no answer in time'}") from error
 
-    def _learn(self, subscription: str, kind: Kind, status: int, headers: Mapping[str, str]) -> None:
+    def _learn(self, subscription: str, place: str, kind: Kind, status: int, headers: Mapping[str, str]) -> None:
+        region, known, _ = headers.get(_ROUTING, "").partition(":")
+        if known:
+            self._governor.answered(place, region.lower())
         left = headers.get(_REMAINING[kind], "")
         remaining = float(left) if left.isdecimal() else None
         pause = (retry_after(headers) or DEFAULT_RETRY_AFTER) if status == 429 else None
-        self._governor.report(subscription, kind, remaining=remaining, retry_after=pause)
+        self._governor.report(subscription, kind, remaining=remaining, retry_after=pause, place=place)
 
     def _check_link(self, link: str, seen: set[str], what: str) -> None:
         """A token goes to ARM only, and a list that turns in a circle ends."""
         if not link.lower().startswith(self._base.lower() + "/") or link in seen:
             raise Unavailable(f"{what}: the service answered with a next page that cannot be followed: {link[:200]}")
         seen.add(link)
+
+
+def place_of(path: str) -> str:
+    """The resource of a provider that a path is in: a workspace, a namespace; what the governor knows it by."""
+    return "/".join(path.split("/")[:9]).lower()
 
 
 def _pipeline(base: str, credential: AsyncTokenCredential, scope: str, transport: AioHttpTransport) -> _Pipeline:

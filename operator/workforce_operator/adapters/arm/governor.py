@@ -2,6 +2,10 @@
 
 One governor serves one principal. It knows nothing of HTTP. Waiting callers stand in one line per Workforce; the lines
 are served in turn, each first come first served, so that a fleet of thousands does not hold up a fleet of two.
+
+ARM counts in each of its own regions, and by what rule a request gets to one of them is not published. But each answer
+says which region gave it: places (workspaces, namespaces) that are served by one region share a bucket, and those that
+have not answered yet share one of the subscription. A larger bucket of the subscription bounds all of them.
 """
 
 from __future__ import annotations
@@ -13,11 +17,11 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from enum import StrEnum
 
-from workforce_operator.adapters.arm.buckets import READ_LIMITS, WRITE_LIMITS, Bucket, Limits
+from workforce_operator.adapters.arm.buckets import READ_LIMITS, SUBSCRIPTION_FACTOR, WRITE_LIMITS, Bucket, Limits
 from workforce_operator.domain.errors import Throttled
 
-CONCURRENCY = 64
-"""Requests in flight per bucket: hides a PUT's 2-4 s at 10 per second, and bounds what a stalled region can hold."""
+CONCURRENCY = 200
+"""Requests in flight per bucket: a whole burst at once, and 10 per second through a PUT's 2-4 s or a stall of 20 s."""
 PATIENCE = 5.0
 """A pause that the service asked for is waited out up to this long; a longer one is told to the caller."""
 
@@ -131,41 +135,62 @@ class Governor:
         self._clock = clock
         self._concurrency = concurrency
         self._limits = limits or {Kind.READ: READ_LIMITS, Kind.WRITE: WRITE_LIMITS}
-        self._gates: dict[tuple[str, Kind], _Gate] = {}
+        self._gates: dict[tuple[str, str | None, Kind], _Gate] = {}
+        self._regions: dict[str, str] = {}
 
     @asynccontextmanager
-    async def slot(self, subscription: str, kind: Kind, *, turn: str) -> AsyncIterator[None]:
+    async def slot(self, subscription: str, kind: Kind, *, turn: str, place: str = "") -> AsyncIterator[None]:
         """Hold a place in flight for one request, after waiting for a token.
 
         Args:
             subscription: ARM counts for each one by itself.
             kind: Read or write.
             turn: Whose turn it takes, usually the Workforce.
+            place: What the request is about, as ``answered`` knows it.
 
         Raises:
             Throttled: The service has asked for a pause that is too long to wait for here.
         """
-        gate = self._gate(subscription, kind)
-        await gate.enter(turn)
-        try:
+        async with (
+            _entered(self._gate(subscription, self._regions.get(place, ""), kind), turn),
+            _entered(self._gate(subscription, None, kind), turn),
+        ):
             yield
-        finally:
-            gate.leave()
 
     def waiting(self, kind: Kind) -> int:
         """How many callers wait for their turn, over all subscriptions."""
-        return sum(gate.waiting for (_, gate_kind), gate in self._gates.items() if gate_kind is kind)
+        return sum(gate.waiting for (_, _, gate_kind), gate in self._gates.items() if gate_kind is kind)
 
-    def report(self, subscription: str, kind: Kind, *, remaining: float | None, retry_after: float | None) -> None:
+    def answered(self, place: str, region: str) -> None:
+        """Learn which of ARM's regions serves a place."""
+        self._regions[place] = region
+
+    def report(
+        self, subscription: str, kind: Kind, *, remaining: float | None, retry_after: float | None, place: str = ""
+    ) -> None:
         """Learn from an answer: how many requests are left, or for how long none will be taken."""
-        gate = self._gate(subscription, kind)
+        gate = self._gate(subscription, self._regions.get(place, ""), kind)
         if remaining is not None:
             gate.bucket.correct(self._clock(), remaining)
         if retry_after is not None:
             gate.block(retry_after)
 
-    def _gate(self, subscription: str, kind: Kind) -> _Gate:
-        key = (subscription.lower(), kind)
+    def _gate(self, subscription: str, region: str | None, kind: Kind) -> _Gate:
+        """The gate of one region; region None is the whole subscription."""
+        key = (subscription.lower(), region, kind)
         if key not in self._gates:
-            self._gates[key] = _Gate(self._limits[kind], self._concurrency, self._clock)
+            limits, concurrency = self._limits[kind], self._concurrency
+            if region is None:
+                limits = Limits(limits.burst * SUBSCRIPTION_FACTOR, limits.per_second * SUBSCRIPTION_FACTOR)
+                concurrency *= SUBSCRIPTION_FACTOR
+            self._gates[key] = _Gate(limits, concurrency, self._clock)
         return self._gates[key]
+
+
+@asynccontextmanager
+async def _entered(gate: _Gate, turn: str) -> AsyncIterator[None]:
+    await gate.enter(turn)
+    try:
+        yield
+    finally:
+        gate.leave()

@@ -18,6 +18,7 @@ from azure.core.exceptions import ClientAuthenticationError, ServiceRequestError
 from azure.core.utils import case_insensitive_dict
 
 from jobq.cloud import PUBLIC_CLOUDS, Cloud
+from workforce_operator.adapters.arm.client import place_of
 from workforce_operator.adapters.arm.errors import Absent, Refused, error_of
 from workforce_operator.adapters.arm.governor import Governor, Kind
 from workforce_operator.adapters.azureml.child_process import ChildProcess
@@ -110,7 +111,8 @@ class ChildTemplates:
         if template.environment.type != "Image":
             yield
             return
-        async with self._governor.slot(place.coordinates.subscription_id, Kind.WRITE, turn=place.owner):
+        subscription, workspace = place.coordinates.subscription_id, place_of(workspace_path(place))
+        async with self._governor.slot(subscription, Kind.WRITE, turn=place.owner, place=workspace):
             self._guard.check()
             yield
 
