@@ -2,8 +2,8 @@
 
     python bench/operator/planning.py [--regions N] [--jobs N]
 
-The planner is a pure function, so nothing is started: the jobs are what the planner itself asked to hire. Each number is
-the median of several calls on the same snapshot; half of the fleet beside it shows whether the time grows in proportion.
+The planner is a pure function, so nothing is started: the jobs are what the planner itself asked to hire. Each number
+is the median of several calls on the same snapshot; half of the fleet beside it shows whether the time is linear.
 """
 
 from __future__ import annotations
@@ -82,13 +82,13 @@ def settled(want: Desired) -> tuple[Observed, Ledger]:
 
 
 def timed(want: Desired, world: Observed, ledger: Ledger) -> tuple[float, Plan]:
-    """Median time of a call in milliseconds, and its plan."""
+    """Median CPU time of a call in milliseconds, and its plan: other programs of the machine do not count."""
     times, made = [], plan(want, world, ledger)
     gc.collect()
     for _ in range(CALLS):
-        began = time.perf_counter()
+        began = time.process_time()
         made = plan(want, world, ledger)
-        times.append(1000 * (time.perf_counter() - began))
+        times.append(1000 * (time.process_time() - began))
     return statistics.median(times), made
 
 
