@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from functools import lru_cache
 
 # Environment of a worker; the first group is the ancestor's and keeps its meaning.
 BACK_CHANNEL_VARIABLE = "WORKFORCE_BACK_CHANNEL_FULLY_QUALIFIED_NAMESPACE"
@@ -61,6 +62,7 @@ def owner(installation_id: str, namespace: str, name: str) -> str:
     return f"{installation_id}/{namespace}/{name}"
 
 
+@lru_cache(maxsize=4096)
 def region_hash(installation_id: str, namespace: str, name: str, region: str) -> str:
     """Ten hex digits that tell the jobs of one Workforce and region from all others."""
     text = "\n".join((installation_id, namespace, name, region))

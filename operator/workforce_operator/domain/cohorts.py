@@ -18,15 +18,15 @@ def open_cohorts(
     newest cohort, and those of the jobs whose end decides about their replacement: closed, they would be forgotten.
 
     Args:
-        before: Cohorts that were open in this pass, and hence listed. Others say nothing by being silent.
+        before: Cohorts that were open in this pass, and hence listed, and those of all jobs that were. Others say
+            nothing by being silent.
         count: The region's jobs.
         new: Sequences reserved in this pass; ``new.stop`` is the first that is not reserved.
         evidence: Ended jobs that still decide about something.
         desired: The region's desired number.
     """
     ended = frozenset(job.sequence for job in count.ended)
-    seen = {cohort(job.sequence) for job in (*count.live_jobs, *count.ended)}
-    candidates = frozenset(before) | seen | {cohort(sequence) for sequence in new}
+    candidates = frozenset(before) | {cohort(sequence) for sequence in new}
     unresolved = frozenset(number for number in candidates if _has_unresolved(number, new.stop, ended))
     if desired == 0:
         return unresolved

@@ -10,6 +10,8 @@ from workforce_operator.domain.ledger import Wave
 from workforce_operator.domain.observed import Job, Phase, RegionJobs
 from workforce_operator.domain.waves import unanswered
 
+_SUPPLY = (Phase.PENDING, Phase.RUNNING, Phase.PAUSED)
+
 
 @dataclass(frozen=True, slots=True)
 class Count:
@@ -71,14 +73,24 @@ class Count:
 def count_jobs(region: RegionJobs, waves: Sequence[Wave]) -> Count:
     """Put each job where it counts."""
     told_to_leave = frozenset(job for wave in waves if wave.state is DrainState.SENT for job in wave.jobs)
-    places: dict[str, list[Job]] = {"draining": [], **{phase.value: [] for phase in Phase}}
-    for job in sorted({job.sequence: job for job in region.jobs}.values(), key=lambda job: job.sequence):
-        draining = job.sequence in told_to_leave and job.phase not in (Phase.ENDING, Phase.ENDED)
-        places["draining" if draining else job.phase.value].append(job)
-    unnamed = sum(unanswered(waves, places[Phase.ENDED.value]).values())
+    phases = region.by_phase
+    supply = {phase.value: phases[phase] for phase in _SUPPLY}
+    draining: tuple[Job, ...] = ()
+    if told_to_leave:
+        everybody = (*phases[Phase.PENDING], *phases[Phase.RUNNING], *phases[Phase.PAUSED])
+        draining = tuple(
+            sorted((job for job in everybody if job.sequence in told_to_leave), key=lambda job: job.sequence)
+        )
+        supply = {
+            phase: tuple(job for job in jobs if job.sequence not in told_to_leave) for phase, jobs in supply.items()
+        }
+    unnamed = sum(unanswered(waves, phases[Phase.ENDED]).values())
     return Count(
-        **{place: tuple(jobs) for place, jobs in places.items()},
+        **supply,
+        draining=draining,
+        ending=phases[Phase.ENDING],
+        ended=phases[Phase.ENDED],
         absent=region.absent,
         unread=region.unread,
-        unnamed=min(unnamed, len(places[Phase.RUNNING.value])),
+        unnamed=min(unnamed, len(supply[Phase.RUNNING.value])),
     )

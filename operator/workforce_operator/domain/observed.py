@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from functools import cached_property, lru_cache
 from typing import Generic, TypeVar
 
 from jobq.control import DrainFinished, Exit, State
+from jobq.names import cohort
 from workforce_operator.domain.capacity import ClusterCapacity
 from workforce_operator.domain.errors import NOT_FOUND, OperatorError, reason_of
 
@@ -66,6 +68,7 @@ _PHASES = {"paused": Phase.PAUSED, "cancelrequested": Phase.ENDING}
 _OUTCOMES = {"completed": Outcome.COMPLETED, "failed": Outcome.FAILED, "canceled": Outcome.CANCELED}
 
 
+@lru_cache(maxsize=256)
 def phase_of(state: str) -> Phase:
     """What an AzureML job state is counted as. An unknown state counts as running: nobody is hired in its place."""
     key = state.replace(" ", "").lower()
@@ -92,11 +95,11 @@ class Job:
     ended: datetime | None = None
     error: str | None = None
     error_codes: tuple[str, ...] = ()
+    phase: Phase = field(init=False, compare=False, repr=False)
+    """What the job is counted as."""
 
-    @property
-    def phase(self) -> Phase:
-        """What the job is counted as."""
-        return phase_of(self.state)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "phase", phase_of(self.state))
 
     @property
     def outcome(self) -> Outcome | None:
@@ -104,9 +107,9 @@ class Job:
         return _OUTCOMES.get(self.state.replace(" ", "").lower())
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class RegionJobs:
-    """The jobs of a region's open cohorts.
+    """The jobs of a region's open cohorts. What follows from the list is worked out once, however often it is asked.
 
     Attributes:
         jobs: Every listed job of ours, ended ones included.
@@ -118,6 +121,25 @@ class RegionJobs:
     jobs: tuple[Job, ...] = ()
     absent: frozenset[int] = frozenset()
     unread: frozenset[int] = frozenset()
+
+    @cached_property
+    def by_phase(self) -> Mapping[Phase, tuple[Job, ...]]:
+        """Every job once, by what it is counted as, in the order of the sequences."""
+        phases: dict[Phase, list[Job]] = {phase: [] for phase in Phase}
+        once = {job.sequence: job for job in self.jobs}
+        for sequence in sorted(once):
+            phases[once[sequence].phase].append(once[sequence])
+        return {phase: tuple(jobs) for phase, jobs in phases.items()}
+
+    @cached_property
+    def next_sequence(self) -> int:
+        """The first sequence after those of all jobs."""
+        return max((job.sequence + 1 for job in self.jobs), default=0)
+
+    @cached_property
+    def cohorts(self) -> frozenset[int]:
+        """Cohorts of all jobs."""
+        return frozenset({cohort(job.sequence) for job in self.jobs})
 
 
 @dataclass(frozen=True, slots=True)

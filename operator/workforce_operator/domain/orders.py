@@ -6,7 +6,7 @@ the executor and the service's duplicate detection swallow repeats. Nothing here
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from datetime import datetime
 
 from jobq.control import Mode, OnDeadline, Operation, Order, message_id, order_id, resend_number
@@ -28,9 +28,11 @@ _ON_DEADLINE = {
 
 
 def wave_actions(
-    desired: Desired, region: str, waves: Iterable[Wave], count: Count, now: datetime
+    desired: Desired, region: str, waves: Sequence[Wave], count: Count, now: datetime
 ) -> tuple[Action, ...]:
     """What to send, and whom to cancel, for all waves of a region."""
+    if not waves:
+        return ()
     living = {job.sequence: job for job in count.live_jobs if job.phase is not Phase.ENDING}
     actions: list[Action] = []
     for wave in waves:

@@ -58,7 +58,7 @@ def only_counted(situation: Situation) -> Decision:
 def _restore(situation: Situation) -> Decision:
     """The names in use were forgotten and have now all been listed: remember them, and decide in the next pass."""
     count = situation.count
-    next_sequence = max((job.sequence + 1 for job in situation.listed.jobs), default=0)
+    next_sequence = situation.listed.next_sequence
     ledger = replace(
         situation.ledger,
         next_sequence=next_sequence,
@@ -82,7 +82,8 @@ def _finish(situation: Situation, shrunk: Shrunk, hiring: Hiring) -> Decision:
         failing=hiring.failing,
         waves=shrunk.waves,
     )
-    after = replace(situation, count=count_jobs(situation.listed, shrunk.waves))
+    same = shrunk.waves == situation.ledger.waves
+    after = situation if same else replace(situation, count=count_jobs(situation.listed, shrunk.waves))
     hires = tuple(
         Hire(situation.name, situation.desired.job_name(situation.name, sequence), sequence)
         for sequence in hiring.sequences
@@ -124,7 +125,8 @@ def _remembered(situation: Situation, ledger: RegionLedger) -> RegionLedger:
         *evidence(count.ended, situation.drained, max(0, situation.share - count.supply)),
         *(job for job in count.ended if _may_have_answered(job, ledger.waves)),
     )
-    cohorts = open_cohorts(ledger.open_cohorts, count, new=new, evidence=why_missing, desired=situation.share)
+    listed = ledger.open_cohorts | situation.listed.cohorts
+    cohorts = open_cohorts(listed, count, new=new, evidence=why_missing, desired=situation.share)
     # Names without a job count because somebody may be hired under them at any time; not so while nobody may be.
     unused = 0 if situation.channel_awaited else len(count.absent)
     return replace(ledger, open_cohorts=cohorts, reserved=count.possibly_live + unused + len(new))
@@ -138,7 +140,7 @@ def _may_have_answered(job: Job, waves: Sequence[Wave]) -> bool:
 def _numbers(situation: Situation, waves: Sequence[Wave]) -> RegionPlan:
     count, now = situation.count, situation.now
     leaving = {job.sequence for job in (*count.draining, *count.ending)}
-    sent = [wave for wave in waves if wave.state is DrainState.SENT]
+    due = [wave for wave in waves if wave.state is DrainState.SENT and now >= wave.deadline]
     return RegionPlan(
         desired=situation.share,
         supply=count.supply,
@@ -147,7 +149,7 @@ def _numbers(situation: Situation, waves: Sequence[Wave]) -> RegionPlan:
         paused=len(count.paused),
         draining=count.leaving,
         live=count.live,
-        overdue=sum(len(leaving & wave.jobs) for wave in sent if now >= wave.deadline),
+        overdue=sum(len(leaving & wave.jobs) for wave in due),
         retry_at=_next_wave_event(situation, waves),
     )
 

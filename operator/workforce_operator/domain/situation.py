@@ -11,7 +11,7 @@ from workforce_operator.api.spec import Suspend
 from workforce_operator.domain.counting import Count, count_jobs
 from workforce_operator.domain.desired import Desired
 from workforce_operator.domain.ledger import RegionLedger
-from workforce_operator.domain.observed import Known, Observed, QueueDepth, RegionJobs, Unknown
+from workforce_operator.domain.observed import Known, Observed, Phase, QueueDepth, RegionJobs, Unknown
 from workforce_operator.domain.recovery import rebuilt, restored_until
 from workforce_operator.domain.template_backoff import TemplateBackoff
 from workforce_operator.domain.waves import settle
@@ -106,16 +106,14 @@ def look(
         report = observed.reports.get(desired.job_name(name, sequence))
         return report is not None and report.accepting and report.revision >= revision
 
-    raised = max((job.sequence + 1 for job in listed.jobs), default=0)
-    count = count_jobs(listed, ledger.waves)
-    waves = settle(ledger.waves, count.ended, listed.absent, confirmed, observed.now)
+    waves = settle(ledger.waves, listed.by_phase[Phase.ENDED], listed.absent, confirmed, observed.now)
     until = restored_until(desired, ledger)
     restored = ledger.restored if until is not None and observed.now < until else None
     if restored is not None:
         waves = rebuilt(desired, name, listed.jobs, waves, observed.reports, before=revision, now=observed.now)
     # A job under a name that was never reserved (a lost status, an operator of another time) is counted, and its
     # name is not given out again.
-    next_sequence = None if ledger.next_sequence is None else max(ledger.next_sequence, raised)
+    next_sequence = None if ledger.next_sequence is None else max(ledger.next_sequence, listed.next_sequence)
     settled = replace(
         ledger, next_sequence=next_sequence, waves=waves, restored=restored, reserved=None, unreadable_since=None
     )
