@@ -25,7 +25,7 @@ TEST_WORKERS ?= 2
 PYTEST_FLAGS ?=
 DEMO_FLAGS ?= $(if $(filter-out 0,$(KEEP)),--keep)
 
-.PHONY: help prerequisites setup demo test test-interop check crds bench bench-local bench-worker soak lock fmt clean
+.PHONY: help prerequisites setup demo test test-interop check crds bench bench-local bench-operator bench-worker soak lock fmt clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -57,6 +57,9 @@ bench: setup ## Run the benchmarks
 bench-local: $(PYTHON_READY) $(AZURITE_READY) ## Run the benchmarks of the local cloud
 	@for program in bench/local_*.py; do echo "== $$program"; $(BIN)/python "$$program"; done
 endif
+
+bench-operator: setup $(INTEROP_READY) ## Measure the operator, beside ai4s-jobq where it has the like
+	@for program in planning hiring fleet; do echo "== $$program"; $(BIN)/python bench/operator/$$program.py; done
 
 bench-worker: $(PYTHON_READY) $(AZURITE_READY) $(INTEROP_READY) ## Compare the worker with ai4s-jobq
 	@PYTHONPATH=. $(BIN)/python bench/worker/table.py

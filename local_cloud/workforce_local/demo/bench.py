@@ -38,9 +38,9 @@ class Bench:
     def __init__(self, state_dir: Path) -> None:
         self.state_dir = state_dir
 
-    def up(self) -> None:
+    def up(self, *arguments: str) -> None:
         """Start the local cloud, detached, and take over its environment, as a user's shell would."""
-        self.local("up", "--detach")
+        self.local("up", "--detach", *arguments)
         for line in self.local("env").splitlines():
             name, _, value = line.removeprefix("export ").partition("=")
             os.environ[name] = os.path.expandvars("".join(shlex.split(value)))

@@ -1,0 +1,130 @@
+"""How fast the operator hires, beside ai4s-jobq on the same server in the same run. Printed, never asserted.
+
+    python bench/operator/hiring.py
+
+* with ARM's token buckets and PUTs of 3 s: hires per second over the bucket's own pace, writes per hire, answers 429;
+* without buckets: 200 hires, and 64 by ``Workforce.parallel_hire`` with its 8 threads;
+* one worker in each of 84 regions with 200 ms per request, and the same by ``MultiRegionWorkforce.run`` with parallel
+  reads; then passes in which there is nothing to do.
+
+Needs what ``make test-interop`` needs.
+"""
+
+from __future__ import annotations
+
+import time
+from itertools import pairwise
+
+from stage import ACCOUNT, Ancestor, Stage, configuration, row, seconds_of, stage
+
+PUT_SECONDS = 3.0
+MANY, BURST, THEIRS = 600, 200, 64
+REGIONS = 84
+LATENCY = 0.2
+
+
+def hire(on: Stage, name: str, number: int) -> tuple[float, list[float]]:
+    """Let one Workforce hire in one region; seconds from the first PUT sent to the last answered, and their times."""
+    began = on.apply(on.workforce(name, number, [0]))
+    on.until(lambda: len(on.puts(began)) >= number, f"{number} hires")
+    times = sorted(seconds_of(entry["at"]) for entry in on.puts(began))
+    return times[-1] - times[0] + PUT_SECONDS, times
+
+
+def with_buckets() -> None:
+    """The pace of ARM's bucket."""
+    with stage(configuration(1, throttle=True, put_seconds=PUT_SECONDS)) as on:
+        on.start_operator()
+        _, _ = hire(on, "warm", 1)
+        time.sleep(25)  # The bucket is full again.
+        taken, times = hire(on, "many", MANY)
+        puts = on.puts(times[0])
+        ideal = (MANY - BURST) / 10 + PUT_SECONDS
+        refused = sum(entry["status"] == 429 for entry in puts)
+        row(f"{MANY} hires, buckets on, seconds", f"{taken:.1f}", f"{ideal:.1f}", f"{ideal / taken:.1%}", "≥ 95 %")
+        row("writes per hire; answered 429", f"{len(puts) / MANY:.2f}", "", f"{refused / len(puts):.1%}", "1; < 1 %")
+
+
+def without_buckets() -> None:
+    """Both on one server."""
+    with stage(configuration(1, throttle=False, put_seconds=PUT_SECONDS)) as on:
+        on.start_operator()
+        hire(on, "warm", 1)
+        theirs = Ancestor(on, [0], "theirs")
+        theirs.call(0, "hire", 1)
+        time.sleep(25)
+        their_rate = THEIRS / theirs.call(0, "parallel_hire", THEIRS)
+        theirs.close()
+        taken, _ = hire(on, "ours", BURST)
+        rate = BURST / taken
+        row("hires/s, buckets off", f"{rate:.1f}", f"{their_rate:.2f}", f"{rate / their_rate:.1f}x", "≥ 10x")
+
+
+def passes() -> None:
+    """Passes over all regions."""
+    with stage(configuration(REGIONS, throttle=False, put_seconds=0)) as on:
+        on.start_operator()
+        numbers = list(range(REGIONS))
+        on.bench.run("workforce-agent", "push", f"{ACCOUNT}/bench-tasks", "-c", "true")
+        began = on.apply(on.workforce("ours", REGIONS, numbers))
+        on.until(lambda: len(on.puts(began)) >= REGIONS, "a job in each region")
+        cold = max(seconds_of(entry["at"]) for entry in on.puts(began)) - began
+        on.bench.kubectl("wait", "--for=condition=Ready", "wf/ours", "--timeout=120s")
+        theirs = Ancestor(
+            on, numbers, "theirs", queue="bench-tasks", account=ACCOUNT,
+            options={"parallel_region_reads": True, "batched_delay_in_hiring": False},
+        )  # fmt: skip
+        theirs.call("all", "run", manual_hire=1)
+        on.chaos("latency", "service=arm", f"seconds={LATENCY}")
+        their_pass = theirs.call("all", "run", manual_hire=1)
+        theirs.close()
+        spec = on.workforce("ours", 2 * REGIONS, numbers)
+        began = on.apply(spec)
+        on.until(lambda: len(on.puts(began)) >= REGIONS, "one more job in each region")
+        ours = _pass_of(on, began)
+        row("first pass: one hire in each of 84 regions, s", f"{cold:.1f}")
+        row(
+            "the same again, 200 ms per request, s",
+            f"{ours:.2f}",
+            f"{their_pass:.1f}",
+            f"{their_pass / ours:.0f}x",
+            "≥ 20x",
+        )
+        on.bench.kubectl("wait", "--for=condition=Ready", "wf/ours", "--timeout=120s")
+        time.sleep(60)
+        quiet = _quiet(on)
+        row("read-only pass over 84 regions, s", f"{quiet:.2f}", "", "", "≤ 0.6")
+
+
+def _pass_of(on: Stage, since: float) -> float:
+    """From the first read of the pass that hired to its last PUT: the pause before the pass is the longest one."""
+    puts = on.puts(since)
+    last = max(seconds_of(entry["at"]) for entry in puts)
+    first_put = min(seconds_of(entry["at"]) for entry in puts)
+    times = sorted(seconds_of(entry["at"]) for entry in on.requests() if since <= seconds_of(entry["at"]) <= first_put)
+    begin = times[0]
+    for before, after in pairwise(times):
+        if after - before > 1.0:
+            begin = after
+    return last - begin + LATENCY
+
+
+def _quiet(on: Stage) -> float:
+    """Mean duration of the passes of a minute in which nothing happens."""
+    name = "workforce_reconcile_duration_seconds"
+    before = on.metric(f"{name}_sum", result="ok"), on.metric(f"{name}_count", result="ok")
+    time.sleep(70)
+    passes = on.metric(f"{name}_count", result="ok") - before[1]
+    return (on.metric(f"{name}_sum", result="ok") - before[0]) / passes
+
+
+def main() -> None:
+    """Measure and print."""
+    row("", "ours", "peer", "ratio", "goal")
+    with_buckets()
+    without_buckets()
+    passes()
+
+
+if __name__ == "__main__":
+    main()
