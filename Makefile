@@ -58,7 +58,7 @@ bench-local: $(PYTHON_READY) $(AZURITE_READY) ## Run the benchmarks of the local
 	@for program in bench/local_*.py; do echo "== $$program"; $(BIN)/python "$$program"; done
 endif
 
-bench-operator: setup $(INTEROP_READY) ## Measure the operator, beside ai4s-jobq where it has the like
+bench-operator: setup $(INTEROP_READY) ## Measure the operator
 	@for program in planning hiring fleet; do echo "== $$program"; $(BIN)/python bench/operator/$$program.py; done
 
 bench-worker: $(PYTHON_READY) $(AZURITE_READY) $(INTEROP_READY) ## Compare the worker with ai4s-jobq
