@@ -14,6 +14,8 @@ PLURAL = "workforces"
 SINGULAR = "workforce"
 SHORT_NAME = "wf"
 FINALIZER = f"{GROUP}/workers"
+DRAIN_ANNOTATION = f"{GROUP}/drain"
+"""Annotation of a Workforce: names of worker jobs, separated by commas, that are to be drained and replaced."""
 
 
 class Model(BaseModel):

@@ -46,6 +46,9 @@ VERBS: Mapping[str, Verb] = {
     "explain": Verb(
         "workforce_operator.cli.explain:explain", "Why a Workforce has the workers that it has.", "operator"
     ),
+    "drain": Verb(
+        "workforce_operator.cli.drain:drain", "Have one worker finish its tasks and be replaced.", "operator"
+    ),
     "workers": Verb("workforce_operator.cli.workers:workers", "The worker jobs of a Workforce.", "operator"),
     "local": Verb(
         "workforce_local.cli:local", "Kubernetes and Azure on this machine: up, run, chaos, demo, down, …", "local"

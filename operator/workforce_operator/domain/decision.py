@@ -17,6 +17,7 @@ from workforce_operator.domain.actions import Plan, RegionPlan
 from workforce_operator.domain.desired import Desired
 from workforce_operator.domain.observed import Known, Observed, Unknown
 from workforce_operator.domain.outcomes import Failure
+from workforce_operator.domain.placement.sites import Why
 
 MOST_JOBS = 10
 """Jobs named per group of acts; the others are only counted."""
@@ -105,7 +106,7 @@ def record(desired: Desired, observed: Observed, plan: Plan, deeds: Iterable[Dee
         generation=desired.generation,
         desired=plan.desired,
         facts=tuple(_facts(observed, plan)),
-        steps=(*_wanted(desired, plan), *_regions(desired, observed, plan), *_told(plan)),
+        steps=(*_wanted(desired, plan), *_placed(plan), *_regions(desired, observed, plan), *_told(plan)),
         acts=grouped(deeds),
     )
 
@@ -196,6 +197,35 @@ def _why(desired: Desired, plan: Plan) -> str:
         return ""
     return f": {asked} asked for, and the regions' maxReplicas allow no more"
 
+
+def _placed(plan: Plan) -> Iterable[Step]:
+    """How the regions' shares changed."""
+    for shift in plan.shifts:
+        yield Step(
+            about=shift.region, rule=_SHIFT_RULES.get(shift.why), text=f"share {shift.change:+}: {_SHIFTS[shift.why]}"
+        )
+
+
+_SHIFTS = {
+    Why.FOUND: "it begins at the jobs that are there",
+    Why.GROWTH: "more replicas are wanted",
+    Why.TAKEN_BACK: "more are wanted, and workers that were told to leave can stay",
+    Why.SHRINK: "fewer are wanted, and those who lose least are here",
+    Why.LIMIT: "maxReplicas allows no more, or its place is not free yet",
+    Why.MIN_REPLICAS: "minReplicas",
+    Why.KEPT: "a worker too many here stands in for one missing elsewhere",
+    Why.QUEUED: "jobs waited for a node for too long, and another region has one",
+    Why.CIRCUIT: "hires fail here for a while",
+    Why.UNREADABLE: "it cannot be read for a while: what it surely does not hold moves",
+}
+_SHIFT_RULES = {
+    Why.TAKEN_BACK: 4,
+    Why.SHRINK: 3,
+    Why.LIMIT: 2,
+    Why.QUEUED: 7,
+    Why.CIRCUIT: 7,
+    Why.UNREADABLE: 1,
+}
 
 _SUSPENDED = {
     Suspend.SCALE_UP_ONLY: "suspend is ScaleUpOnly: nobody is hired",

@@ -21,6 +21,7 @@ class Desired:
     Attributes:
         spec: Valid; see ``validate.read_spec``.
         deletion_time: When deletion was asked for, or None.
+        drain_requested: Names of worker jobs that somebody wants to have drained; others take their place.
         definition_going: The CustomResourceDefinition itself is being deleted: all Workforces go, their jobs stay.
     """
 
@@ -31,6 +32,7 @@ class Desired:
     spec: WorkforceSpec
     deletion_time: datetime | None = None
     definition_going: bool = False
+    drain_requested: frozenset[str] = frozenset()
 
     @property
     def owner(self) -> str:

@@ -19,7 +19,7 @@ from workforce_operator.domain.orders import wave_actions
 from workforce_operator.domain.ranking import Loss
 from workforce_operator.domain.replace import evidence
 from workforce_operator.domain.resume import resumes
-from workforce_operator.domain.shrink import Shrunk, lay_off, take_back
+from workforce_operator.domain.shrink import Shrunk, lay_off, requested, take_back
 from workforce_operator.domain.situation import Situation
 from workforce_operator.domain.waves import RECALL_ENDS_AFTER
 
@@ -39,6 +39,10 @@ def decide(situation: Situation) -> Decision:
     """Decide about a region that could be read."""
     if situation.ledger.next_sequence is None:
         return _restore(situation)
+    named = requested(situation)
+    if named is not None:
+        # Who takes their place is decided in the next pass, when they are no supply any more.
+        return _finish(situation, named, no_hiring(situation))
     missing = situation.share - situation.count.supply
     if missing < 0:
         return _finish(situation, lay_off(situation, -missing), no_hiring(situation))
@@ -95,7 +99,7 @@ def _finish(situation: Situation, shrunk: Shrunk, hiring: Hiring) -> Decision:
         numbers,
         resumes=len(resumed),
         hires=len(hires),
-        lay_offs=len(shrunk.jobs) + shrunk.unnamed if situation.count.supply > situation.share else 0,
+        lay_offs=len(shrunk.jobs) + shrunk.unnamed if shrunk.reason else 0,
         losses=shrunk.losses,
         waiting=_waiting(after, shrunk, hiring),
         retry_at=_earliest(
@@ -201,8 +205,8 @@ def _circuit_text(situation: Situation) -> str:
 def _notes(situation: Situation, shrunk: Shrunk, resumed: tuple[Resume, ...], hiring: Hiring) -> tuple[Note, ...]:
     notes = []
     chosen = len(shrunk.jobs) + shrunk.unnamed
-    if chosen and situation.count.supply > situation.share:
-        text = f"{situation.name}: laying off {chosen} ({situation.reason})"
+    if chosen and shrunk.reason:
+        text = f"{situation.name}: laying off {chosen} ({shrunk.reason})"
         notes.append(Note("LayingOff", f"{text}: {_losses(shrunk.losses)}" if shrunk.losses else text))
     elif shrunk.jobs:
         notes.append(Note("TakingBack", f"{situation.name}: taking back {len(shrunk.jobs)} that were to leave"))

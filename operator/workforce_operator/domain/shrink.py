@@ -19,6 +19,9 @@ from workforce_operator.domain.recovery import restored_until, unheard
 from workforce_operator.domain.situation import Situation
 from workforce_operator.domain.waves import add, wave_id
 
+REQUESTED = "Requested"
+"""Reason of the waves of jobs that somebody named."""
+
 
 @dataclass(frozen=True, slots=True)
 class Shrunk:
@@ -31,6 +34,7 @@ class Shrunk:
         waiting: Why more is not done, for people.
         losses: By sequence, what is lost by each job that was chosen to leave.
         unnamed: How many more were told to leave, whoever they are.
+        reason: Why they leave; None where they stay after all.
     """
 
     waves: tuple[Wave, ...]
@@ -39,6 +43,7 @@ class Shrunk:
     waiting: str | None = None
     losses: Mapping[int, Loss] = field(default_factory=dict)
     unnamed: int = 0
+    reason: str | None = None
 
 
 def lay_off(situation: Situation, excess: int) -> Shrunk:
@@ -59,17 +64,24 @@ def lay_off(situation: Situation, excess: int) -> Shrunk:
     waiting = _waits_for_reports(situation, excess - len(victims))
     if not victims:
         return Shrunk(waves, waiting=waiting)
-    wave = Wave(
-        id=wave_id(situation.revision),
-        mode=situation.desired.spec.drain.mode,
-        state=DrainState.SENT,
-        revision=situation.revision,
-        jobs=frozenset(job.sequence for job in victims),
-        sent=situation.now,
-        deadline=situation.desired.drain_deadline(situation.now),
-        reason=situation.reason,
-    )
-    return Shrunk(add(waves, wave), victims, waiting=waiting, losses=_losses(situation, victims))
+    wave = _leaving(situation, victims, situation.reason)
+    losses = _losses(situation, victims)
+    return Shrunk(add(waves, wave), victims, waiting=waiting, losses=losses, reason=situation.reason)
+
+
+def requested(situation: Situation) -> Shrunk | None:
+    """The running jobs that somebody wants to have drained and that were not told to leave yet; None if there are none.
+
+    Others take their place, and they are not taken back: whoever names a worker wants it gone.
+    """
+    asked = situation.desired.drain_requested
+    if not asked or not situation.can_order or not situation.names_victims:
+        return None
+    jobs = tuple(job for job in situation.count.running if job.name in asked)
+    if not jobs:
+        return None
+    wave = _leaving(situation, jobs, REQUESTED)
+    return Shrunk(add(situation.ledger.waves, wave), jobs, losses=_losses(situation, jobs), reason=REQUESTED)
 
 
 def take_back(situation: Situation, deficit: int) -> Shrunk:
@@ -99,6 +111,20 @@ def recallable(desired: Desired, count: Count, waves: Iterable[Wave], now: datet
     """Draining jobs that may still be told to stay."""
     jobs = {job for wave in waves if _recallable(desired, wave, now) for job in wave.jobs}
     return [job for job in count.draining if job.sequence in jobs]
+
+
+def _leaving(situation: Situation, jobs: Iterable[Job], reason: str) -> Wave:
+    """A new wave of jobs that are told to leave."""
+    return Wave(
+        id=wave_id(situation.revision),
+        mode=situation.desired.spec.drain.mode,
+        state=DrainState.SENT,
+        revision=situation.revision,
+        jobs=frozenset(job.sequence for job in jobs),
+        sent=situation.now,
+        deadline=situation.desired.drain_deadline(situation.now),
+        reason=reason,
+    )
 
 
 def _victims(situation: Situation, excess: int) -> tuple[Job, ...]:
@@ -135,7 +161,8 @@ def _without_control(situation: Situation, excess: int) -> Shrunk:
     waiting = (
         f"{_workers(left)} running too many, and without spec.control they cannot be told to leave" if left else None
     )
-    return Shrunk(situation.ledger.waves, victims, cancels, waiting, _losses(situation, victims))
+    losses = _losses(situation, victims)
+    return Shrunk(situation.ledger.waves, victims, cancels, waiting, losses, reason=situation.reason)
 
 
 def _losses(situation: Situation, victims: Iterable[Job]) -> dict[int, Loss]:
@@ -153,17 +180,7 @@ def _unnamed(situation: Situation, excess: int) -> Shrunk:
     waiting = _why_nobody_is_told(situation, left)
     if left == 0 or waiting is not None:
         return replace(never_ran, waiting=waiting)
-    wave = Wave(
-        id=wave_id(situation.revision),
-        mode=situation.desired.spec.drain.mode,
-        state=DrainState.SENT,
-        revision=situation.revision,
-        jobs=frozenset(),
-        sent=situation.now,
-        deadline=situation.desired.drain_deadline(situation.now),
-        reason=situation.reason,
-        count=left,
-    )
+    wave = replace(_leaving(situation, (), situation.reason), count=left)
     messages = unnamed_orders(situation.desired, situation.name, wave)
     return Shrunk(
         add(situation.ledger.waves, wave),
@@ -171,6 +188,7 @@ def _unnamed(situation: Situation, excess: int) -> Shrunk:
         (*never_ran.direct, *messages),
         losses=never_ran.losses,
         unnamed=left,
+        reason=situation.reason,
     )
 
 
@@ -190,7 +208,7 @@ def _why_nobody_is_told(situation: Situation, number: int) -> str | None:
 
 def _recallable(desired: Desired, wave: Wave, now: datetime) -> bool:
     """A drain that has turned into a checkpoint or a cancel at its deadline is not taken back."""
-    if wave.state is not DrainState.SENT or wave.mode is not DrainMode.FINISH:
+    if wave.state is not DrainState.SENT or wave.mode is not DrainMode.FINISH or wave.reason == REQUESTED:
         return False
     return now < wave.deadline or desired.spec.drain.on_deadline is DeadlineAction.WAIT
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from jobq.control import Exit, State
-from workforce_operator.api.spec import Suspend
+from workforce_operator.api.spec import ControlDialect, Suspend
 from workforce_operator.domain.counting import Count, count_jobs
 from workforce_operator.domain.desired import Desired
 from workforce_operator.domain.ledger import RegionLedger
@@ -75,6 +75,12 @@ class Situation:
     def can_order(self) -> bool:
         """Whether workers can be told something now."""
         return self.desired.spec.control is not None and isinstance(self.control, Known) and self.control.value
+
+    @property
+    def names_victims(self) -> bool:
+        """Whether single workers can be told to leave: those of ai4s-jobq cannot."""
+        control = self.desired.spec.control
+        return control is not None and control.dialect is not ControlDialect.JOBQ
 
 
 @dataclass(frozen=True, slots=True)

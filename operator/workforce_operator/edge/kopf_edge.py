@@ -16,7 +16,7 @@ from typing import Any
 
 import kopf
 
-from workforce_operator.api.base import GROUP, PLURAL, VERSION
+from workforce_operator.api.base import DRAIN_ANNOTATION, GROUP, PLURAL, VERSION
 from workforce_operator.ports.kubernetes import Key
 
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
@@ -24,7 +24,7 @@ ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 
 def build_registry(wake: Callable[[Key], None]) -> kopf.OperatorRegistry:
-    """The handlers: log in, and wake a key at first sight, at a new generation and when its deletion is asked for."""
+    """The handlers: log in, and wake a key at first sight and when people change what they want."""
     registry = kopf.OperatorRegistry()
 
     @kopf.on.login(registry=registry)
@@ -37,7 +37,8 @@ def build_registry(wake: Callable[[Key], None]) -> kopf.OperatorRegistry:
     async def changed(
         event: kopf.RawEvent, meta: kopf.Meta, memo: kopf.Memo, namespace: str | None, name: str, **_: Any
     ) -> None:
-        trigger = (meta.get("generation"), meta.get("deletionTimestamp"))
+        wishes = meta.get("annotations") or {}
+        trigger = (meta.get("generation"), meta.get("deletionTimestamp"), wishes.get(DRAIN_ANNOTATION))
         first_sight = event["type"] in {None, "ADDED", "DELETED"}
         # Our own status writes change neither: without this each pass would wake the next one.
         if first_sight or memo.get("trigger") != trigger:

@@ -20,7 +20,10 @@ class Key(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class StoredWorkforce:
-    """One object as the API server has it. ``spec`` is unvalidated: it may have been stored under older rules."""
+    """One object as the API server has it. ``spec`` is unvalidated: it may have been stored under older rules.
+
+    ``drain_requested`` are the names of worker jobs that somebody wants to have drained.
+    """
 
     key: Key
     uid: str
@@ -30,6 +33,7 @@ class StoredWorkforce:
     finalizers: tuple[str, ...]
     spec: Mapping[str, Any]
     status: WorkforceStatus
+    drain_requested: frozenset[str] = frozenset()
 
 
 class WorkforceStore(Protocol):

@@ -172,6 +172,7 @@ class Reconciler:
             spec=_spec(stored),
             deletion_time=stored.deletion_time,
             definition_going=going,
+            drain_requested=stored.drain_requested,
         )
 
     def _may_leave(self, stored: StoredWorkforce) -> bool:

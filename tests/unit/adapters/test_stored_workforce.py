@@ -69,3 +69,9 @@ def test_a_wrong_number_or_condition_costs_no_region_its_ledger():
 def test_an_object_without_spec_and_status_is_read_all_the_same():
     stored = stored_of({"metadata": document()["metadata"]})
     assert (dict(stored.spec), stored.status) == ({}, WorkforceStatus())
+
+
+def test_the_workers_that_somebody_wants_to_have_drained_are_read_from_the_annotation():
+    annotations = {"workforce.dev/drain": " md-0, md-1,,"}
+    assert stored_of(document(metadata={"annotations": annotations})).drain_requested == {"md-0", "md-1"}
+    assert stored_of(document(metadata={"annotations": None})).drain_requested == frozenset()

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
+from workforce_operator.cli import drain as drain_verb
 from workforce_operator.cli import explain as explain_verb
 from workforce_operator.cli import workers as workers_verb
 from workforce_operator.cli.main import workforce
@@ -137,3 +140,61 @@ def test_the_namespace_is_that_of_the_kubeconfig_s_context(tmp_path: Any, conten
     path = tmp_path / "config"
     path.write_text(content)
     assert default_namespace({"KUBECONFIG": str(path)}) == namespace
+
+
+class Api:
+    """The API server as the verb `drain` sees it."""
+
+    def __init__(self, **spec: Any) -> None:
+        annotations = {"workforce.dev/drain": "gone-0,md-uksouth-0123456789-2"}
+        self.found = {"metadata": {"resourceVersion": "7", "annotations": annotations}, "spec": spec}
+        self.patches: list[Any] = []
+
+    async def get(self, path: str) -> dict[str, Any]:
+        assert path == "/apis/workforce.dev/v1alpha1/namespaces/chem/workforces/md"
+        return self.found
+
+    async def patch(self, path: str, body: Any) -> dict[str, Any]:
+        self.patches.append(body)
+        return self.found
+
+
+@pytest.fixture
+def draining(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Run `workforce drain md JOB` against an API server."""
+
+    def run(job: str, api: Api) -> Any:
+        third = WORKERS["workers"][0] | {"name": "md-uksouth-0123456789-2"}  # type: ignore[operator]
+        answering(monkeypatch, drain_verb, WORKERS | {"workers": [*WORKERS["workers"], third]})
+
+        @asynccontextmanager
+        async def opened() -> AsyncIterator[Api]:
+            yield api
+
+        monkeypatch.setattr(drain_verb, "open_kubernetes", opened)
+        return CliRunner().invoke(workforce, ["drain", "md", job, "-n", "chem"])
+
+    return run
+
+
+def test_drain_names_the_job_on_the_workforce_and_forgets_those_that_are_gone(draining: Any) -> None:
+    api = Api(control={"serviceBus": {}})
+    shown = draining("md-uksouth-0123456789-0", api)
+    assert (shown.exit_code, shown.output) == (0, "md-uksouth-0123456789-0 is to finish its tasks and leave\n")
+    names = "md-uksouth-0123456789-0,md-uksouth-0123456789-2"
+    assert api.patches == [{"metadata": {"resourceVersion": "7", "annotations": {"workforce.dev/drain": names}}}]
+
+
+@pytest.mark.parametrize(
+    ("job", "spec", "said"),
+    [
+        ("nobody", {"control": {}}, "is no living worker of chem/md"),
+        ("md-uksouth-0123456789-1", {"control": {}}, "is Queued and runs no task"),
+        ("md-uksouth-0123456789-0", {}, "spec.control is not set"),
+        ("md-uksouth-0123456789-0", {"control": {"dialect": "JobQ"}}, "cannot be told to leave one by one"),
+    ],
+)
+def test_drain_says_why_it_cannot(draining: Any, job: str, spec: Any, said: str) -> None:
+    api = Api(**spec)
+    shown = draining(job, api)
+    assert (shown.exit_code, said in shown.output, api.patches) == (1, True, [])

@@ -33,7 +33,11 @@ def words(made, *, passes=1, everything=False):
 
 
 def about(made, name):
-    return [step.text for step in made.steps if step.about == name]
+    return [step.text for step in made.steps if step.about == name and not step.text.startswith("share ")]
+
+
+def shifted(made):
+    return [(step.about, step.text, step.rule) for step in made.steps if step.text.startswith("share ")]
 
 
 def test_a_hire_is_told_with_the_numbers_that_called_for_it():
@@ -44,8 +48,15 @@ def test_a_hire_is_told_with_the_numbers_that_called_for_it():
 
 def test_a_lay_off_names_its_rule():
     made = of(desired(replicas=1), observed(one=jobs(*running(3))), ledger(one=entry(3, filled=3)))
-    assert [step.rule for step in made.steps if step.about == "one"] == [3]
+    assert [step.rule for step in made.steps if step.about == "one"][-1] == 3
     assert about(made, "one") == ["1 wanted, 3 there: 2 laid off"]
+
+
+def test_it_is_said_which_region_s_share_changed_and_why():
+    want = desired(replicas=3, regions=regions(one=9, two=9))
+    world = observed(one=jobs(*running(1)), two=jobs())
+    made = of(want, world, ledger(one=entry(1, filled=1, share=1), two=entry(0, "two", share=0)))
+    assert ("two", "share +1: more replicas are wanted", None) in shifted(made)
 
 
 def test_an_unreadable_region_is_left_as_it_is_and_says_why():
@@ -64,7 +75,7 @@ def test_an_unreadable_queue_is_no_empty_one():
 def test_workers_that_completed_wait_for_work_by_rule_11():
     ended = job(0, "Completed", started=50, ended=1)
     made = of(desired(replicas=1), observed(visible=False, one=jobs(ended)), ledger(one=entry(1, filled=1)))
-    (step,) = [step for step in made.steps if step.about == "one"]
+    step = [step for step in made.steps if step.about == "one"][-1]
     assert step.rule == 11
     assert "no task waits" in step.text
 
@@ -119,7 +130,7 @@ def test_a_refused_spec_has_a_record_too():
 
 def test_the_words_are_what_a_person_would_say():
     want = desired(replicas=2, regions=regions(one=5, two=5))
-    before = ledger(one=entry(1, filled=1), two=entry(1, "two", filled=1))
+    before = ledger(one=entry(1, filled=1, share=1), two=entry(1, "two", filled=1, share=1))
     world = observed(one=jobs(*running(1)), two=jobs(job(0, region="two", started=50)))
     quiet = of(want, world, before)
     assert words(quiet, passes=14) == [

@@ -62,3 +62,10 @@ def test_without_a_token_there_is_no_service_account(monkeypatch, tmp_path):
     monkeypatch.setattr(kopf_edge, "ACCOUNT", tmp_path)
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "127.0.0.9")
     assert kopf_edge.service_account() is None
+
+
+async def test_a_wish_to_drain_a_worker_wakes_the_key(see, woken):
+    await see("ADDED", generation=1)
+    await see("MODIFIED", generation=1, annotations={"workforce.dev/drain": "md-0"})
+    await see("MODIFIED", generation=1, annotations={"workforce.dev/drain": "md-0", "other": "x"})
+    assert len(woken) == 2

@@ -98,6 +98,11 @@ class MemoryWorkforceStore:
         changed = replace(current, spec=copy.deepcopy(dict(spec)), generation=current.generation + 1)
         return self._store(changed, current)
 
+    def ask_to_drain(self, key: Key, *jobs: str) -> None:
+        """Annotate the object, as `workforce drain` does: its generation stays as it is."""
+        current = self._objects[key]
+        self._store(replace(current, drain_requested=frozenset(jobs)), current)
+
     def delete(self, key: Key) -> None:
         """Delete the object, as `kubectl delete --wait=false` does: it stays as long as it has finalizers."""
         current = self._objects.get(key)

@@ -1,0 +1,67 @@
+"""Workers that somebody names: they finish and leave, others take their place, and they are not taken back."""
+
+from dataclasses import replace
+
+from tests.support.planning import NOW, desired, entry, job, jobs, ledger, name_of, observed, running, wave
+from tests.support.workforces import CONTROL
+from workforce_operator.domain.actions import Hire, SendOrder
+from workforce_operator.domain.plan import plan
+from workforce_operator.domain.shrink import REQUESTED
+
+
+def wanting(*numbers, **spec):
+    spec = {"replicas": 3, "control": CONTROL} | spec
+    return replace(desired(**spec), drain_requested=frozenset(name_of(number) for number in numbers))
+
+
+def before(**fields):
+    return ledger(one=entry(3, filled=3, share=3, **fields))
+
+
+def orders(made):
+    return [action.job for action in made.actions if isinstance(action, SendOrder)]
+
+
+def hires(made):
+    return [action for action in made.actions if isinstance(action, Hire)]
+
+
+def test_a_named_worker_is_told_to_leave_and_nobody_else():
+    made = plan(wanting(1), observed(one=jobs(*running(3))), before())
+    assert orders(made) == [name_of(1)]
+    (sent,) = made.ledger.regions["one"].waves
+    assert (sent.reason, sent.jobs) == (REQUESTED, frozenset({1}))
+    assert "laying off 1 (Requested)" in " ".join(note.message for note in made.notes)
+
+
+def test_another_worker_takes_its_place_and_it_is_not_taken_back():
+    leaving = before(waves=(wave(1, reason=REQUESTED),))
+    made = plan(wanting(1), observed(one=jobs(*running(3))), leaving)
+    assert len(hires(made)) == 1
+    assert [each.reason for each in made.ledger.regions["one"].waves] == [REQUESTED]
+
+
+def test_planning_again_tells_nobody_else():
+    world = observed(one=jobs(*running(3)))
+    first = plan(wanting(1), world, before())
+    again = plan(wanting(1), world, first.ledger)
+    assert [each.jobs for each in again.ledger.regions["one"].waves] == [frozenset({1})]
+
+
+def test_a_name_of_nobody_and_a_job_that_never_ran_change_nothing():
+    world = observed(one=jobs(*running(2), job(2, "Queued")))
+    made = plan(wanting(2, 77), world, before())
+    assert made.ledger.regions["one"].waves == ()
+    assert not made.actions
+
+
+def test_without_a_channel_or_with_workers_that_cannot_be_named_nobody_leaves():
+    world = observed(one=jobs(*running(3)))
+    assert not plan(wanting(1, control=None), observed(control=False, one=jobs(*running(3))), before()).actions
+    assert not plan(wanting(1, control=CONTROL | {"dialect": "JobQ"}), world, before()).actions
+    assert not plan(wanting(1), observed(control=None, one=jobs(*running(3))), before()).actions
+
+
+def test_nothing_is_done_while_suspend_is_hold():
+    made = plan(wanting(1, suspend="Hold"), observed(one=jobs(*running(3)), now=NOW), before())
+    assert not made.actions
