@@ -91,7 +91,8 @@ def worth_writing(old: WorkforceStatus, new: WorkforceStatus, now: datetime, las
         return False
     if _without_counts(old) != _without_counts(new) or _any_live(old) != _any_live(new):
         return True
-    return last_written is None or now - last_written >= COUNTS_EVERY
+    # A clock that was put back must not hold numbers back until it has caught up.
+    return last_written is None or not timedelta() <= now - last_written < COUNTS_EVERY
 
 
 def transitions(old: WorkforceStatus, new: WorkforceStatus) -> tuple[Note, ...]:

@@ -1,0 +1,249 @@
+"""Mistakes that somebody might make, put into the running code one at a time: the exploration must find each.
+
+They are the proof that the rules look where they should. Each replaces something by a wrong version of itself for as
+long as it is installed; no file is edited.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+from unittest.mock import patch
+
+from tests.exploration.process import OperatorProcess
+from tests.exploration.run import play, silence
+from tests.exploration.script import draw
+from tests.exploration.wire import WiredStore
+from workforce_operator.domain import hire, orders, plan, region, situation
+from workforce_operator.domain.actions import Hire
+from workforce_operator.domain.deletion import End
+from workforce_operator.domain.ledger import Ledger
+from workforce_operator.domain.observed import Job, Known, Observed, Phase, RegionJobs, Unknown
+from workforce_operator.domain.shrink import Shrunk
+from workforce_operator.reconcile import reconciler
+from workforce_operator.reconcile.execute import Executor
+from workforce_operator.reconcile.observe import Observer
+from workforce_operator.reconcile.reconciler import Reconciler
+from workforce_operator.reconcile.telemetry import ActionResult
+
+MOST_SEEDS = 1500
+"""A mutant that survives so many runs is not caught."""
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One mistake: what is replaced, and by what. ``wrong`` gets the right version."""
+
+    owner: Any
+    attribute: str
+    wrong: Callable[[Any], Any]
+
+    def install(self) -> Any:
+        """Put it in, for good."""
+        return patch.object(self.owner, self.attribute, self.wrong(getattr(self.owner, self.attribute))).start()
+
+    @contextmanager
+    def installed(self) -> Iterator[None]:
+        """Put it in for a while."""
+        with patch.object(self.owner, self.attribute, self.wrong(getattr(self.owner, self.attribute))):
+            yield
+
+
+def _cap_off_by_one(assess: Any) -> Any:
+    return lambda *args, most, **more: assess(*args, most=most + 1, **more)
+
+
+def _ledger_after_the_act(_pass: Any) -> Any:
+    async def wrong(self: Any, stored: Any, desired: Any) -> Any:
+        ledger = reconciler.read_ledger(stored.status)
+        places = reconciler.workplaces(desired, ledger)
+        observed = await self._observer.observe(reconciler._subject(desired, ledger, places))
+        decided = reconciler.decide(desired, observed, ledger)
+        done = await self._executor.execute(self._work(desired, decided, places))
+        if decided.ledger != ledger:
+            status = reconciler.announce(desired, decided, stored.status, observed.now)
+            stored = await self._store.write_status(stored, status)
+        if decided.finished:
+            return await self._finish(stored, decided)
+        return self._verdict(stored.key, observed, decided, done, stored.status)
+
+    return wrong
+
+
+def _drains_forgotten(read_ledger: Any) -> Any:
+    def wrong(status: Any) -> Ledger:
+        read = read_ledger(status)
+        return Ledger({name: replace(each, waves=()) for name, each in read.regions.items()})
+
+    return wrong
+
+
+def _unknown_is_zero(read: Any) -> Any:
+    async def wrong(self: Any, subject: Any, name: str) -> Any:
+        answer = await read(self, subject, name)
+        return Known(RegionJobs(), self._clock.now()) if isinstance(answer, Unknown) else answer
+
+    return wrong
+
+
+def _name_reused(names: Any) -> Any:
+    def wrong(at: Any, going_on: Any, wanted: int) -> Any:
+        sequences, following = names(at, going_on, wanted)
+        used = [job.sequence for job in at.count.ended]
+        return (*used, *sequences)[: len(sequences)], following
+
+    return wrong
+
+
+def _another_job_is_told(order: Any) -> Any:
+    def wrong(desired: Any, name: str, wave: Any, sequence: int, now: Any, **more: Any) -> Any:
+        return order(desired, name, wave, max(0, sequence - 1), now, **more)
+
+    return wrong
+
+
+def _recall_ignored(take_back: Any) -> Any:
+    return lambda at, deficit: Shrunk(at.ledger.waves)
+
+
+def _running_is_cancelled(cancel: Any) -> Any:
+    async def wrong(self: Any, place: Any, name: str) -> ActionResult:
+        job = await self._jobs.get(place, name)
+        if job is not None and job.phase is not Phase.ENDED:
+            await self._jobs.cancel(place, name)
+        return ActionResult.DONE
+
+    return wrong
+
+
+def _failed_is_supply(count_jobs: Any) -> Any:
+    def alive(job: Job) -> Job:
+        return replace(job, state="Running") if job.state == "Failed" else job
+
+    return lambda listed, waves: count_jobs(replace(listed, jobs=tuple(map(alive, listed.jobs))), waves)
+
+
+def _revision_stays(next_revision: Any) -> Any:
+    return lambda ledger, now: 1
+
+
+def _lists_are_the_truth(jobs_of: Any) -> Any:
+    async def wrong(self: Any, place: Any, ledger: Any) -> RegionJobs:
+        read = self._read_names
+
+        async def nothing(_place: Any, sequences: list[int]) -> Any:
+            return (), frozenset(sequences)
+
+        self._read_names = nothing
+        try:
+            return await jobs_of(self, place, ledger)
+        finally:
+            self._read_names = read
+
+    return wrong
+
+
+def _absent_names_are_free(names: Any) -> Any:
+    def wrong(at: Any, going_on: Any, wanted: int) -> Any:
+        count, first = at.count, at.ledger.next_sequence or 0
+        new = max(0, min(wanted, at.most - count.live))
+        return tuple(range(first, first + new)), first + new
+
+    return wrong
+
+
+def _one_too_many_leaves(lay_off: Any) -> Any:
+    return lambda at, excess: lay_off(at, excess + 1)
+
+
+def _hold_is_ignored(decide: Any) -> Any:
+    def wrong(desired: Any, observed: Observed, ledger: Ledger) -> Any:
+        if desired.spec.suspend == "Hold":
+            desired = replace(desired, spec=desired.spec.model_copy(update={"suspend": plan.Suspend.NONE}))
+        return decide(desired, observed, ledger)
+
+    return wrong
+
+
+def _time_in_the_status(build_status: Any) -> Any:
+    def wrong(desired: Any, observed: Observed, *more: Any) -> Any:
+        status = build_status(desired, observed, *more)
+        return status.model_copy(update={"selector": f"at={observed.now:%M%S}"})
+
+    return wrong
+
+
+def _lost_hire_gets_another_name(decide: Any) -> Any:
+    """Each pass hires what is missing under new names, instead of going on with those that it has reserved."""
+
+    def wrong(desired: Any, observed: Observed, ledger: Ledger) -> Any:
+        decided = decide(desired, observed, ledger)
+        actions = tuple(
+            Hire(each.region, desired.job_name(each.region, each.sequence + 1), each.sequence + 1)
+            if isinstance(each, Hire)
+            else each
+            for each in decided.actions
+        )
+        return replace(decided, actions=actions)
+
+    return wrong
+
+
+def _finalizer_comes_late(add_finalizer: Any) -> Any:
+    async def wrong(self: Any, stored: Any) -> Any:
+        return stored
+
+    return wrong
+
+
+def _executor_forgets_the_order(order: Any) -> Any:
+    async def wrong(self: Any, work: Any, action: Any) -> ActionResult:
+        return ActionResult.NOT_NEEDED
+
+    return wrong
+
+
+MUTANTS = {
+    "the cap is off by one": Mutant(plan, "assess", _cap_off_by_one),
+    "the ledger is written after the act": Mutant(Reconciler, "_pass", _ledger_after_the_act),
+    "drains in the ledger are forgotten": Mutant(reconciler, "read_ledger", _drains_forgotten),
+    "unknown is read as zero": Mutant(Observer, "_region", _unknown_is_zero),
+    "a used name is used again": Mutant(hire, "_names", _name_reused),
+    "another job is told to leave": Mutant(orders, "_order", _another_job_is_told),
+    "drains are not taken back": Mutant(region, "take_back", _recall_ignored),
+    "a running job is cancelled": Mutant(Executor, "_cancel_if_waiting", _running_is_cancelled),
+    "a failed job is supply": Mutant(situation, "count_jobs", _failed_is_supply),
+    "the finalizer goes early": Mutant(plan, "end_of_deletion", lambda _: lambda *_: End(finished=True)),
+    "the deletion waits for ever": Mutant(plan, "end_of_deletion", lambda _: lambda *_: End(finished=False)),
+    "revisions do not rise": Mutant(plan, "next_revision", _revision_stays),
+    "the lease is not checked": Mutant(OperatorProcess, "check", lambda _: lambda self: None),
+    "lists are taken for the truth": Mutant(Observer, "_jobs_of", _lists_are_the_truth),
+    "names without a job are forgotten": Mutant(hire, "_names", _absent_names_are_free),
+    "one too many is told to leave": Mutant(region, "lay_off", _one_too_many_leaves),
+    "Hold is ignored": Mutant(reconciler, "decide", _hold_is_ignored),
+    "the status holds the time": Mutant(reconciler, "build_status", _time_in_the_status),
+    "hires use names beyond the reserved ones": Mutant(reconciler, "decide", _lost_hire_gets_another_name),
+    "there is no finalizer": Mutant(WiredStore, "add_finalizer", _finalizer_comes_late),
+    "orders are never sent": Mutant(Executor, "_order", _executor_forgets_the_order),
+}
+"""By name."""
+
+
+def seeds_needed(name: str, most: int = MOST_SEEDS) -> tuple[int, str | None]:
+    """How many runs it takes to catch a mutant, and by which rule; None if it was not caught."""
+    silence()
+    with MUTANTS[name].installed():
+        for seed in range(most):
+            broken = play(draw(seed)).broken
+            if broken is not None:
+                return seed + 1, str(broken)
+    return most, None
+
+
+def hunt(*, processes: int = 1) -> dict[str, tuple[int, str | None]]:
+    """All mutants: how many runs each took, and which rule it broke."""
+    with ProcessPoolExecutor(processes) as pool:
+        return dict(zip(MUTANTS, pool.map(seeds_needed, MUTANTS), strict=True))

@@ -1,0 +1,352 @@
+"""What must never happen, each with the rule of the resource that it breaks. Checked where it would happen.
+
+Everything here is judged by what the services know: the stored objects, the jobs and the sessions. Only ``planned``
+looks at a decision, and judges it by what was observed and not by what the planner thinks of it.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from jobq.control import Operation, Order
+from tests.exploration.world import INSTALLATION, Address, Worker, World
+from workforce_operator.api.base import FINALIZER
+from workforce_operator.api.spec import DeadlineAction, DeletionPolicy, Suspend
+from workforce_operator.api.status import DrainState, WorkforceStatus
+from workforce_operator.domain.actions import Action, Cancel, CancelPending, Hire, Plan, SendOrder
+from workforce_operator.domain.desired import Desired
+from workforce_operator.domain.ledger import Ledger, RegionLedger, read_ledger
+from workforce_operator.domain.observed import Known, Observed, Phase, RegionJobs
+from workforce_operator.domain.plan import plan as plan_again
+from workforce_operator.domain.waves import MAX_WAVES, jobs_in
+from workforce_operator.ports.azure import Workplace
+from workforce_operator.ports.kubernetes import Key, StoredWorkforce
+
+GRACE = timedelta(seconds=60)
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A rule that was broken, and how."""
+
+    rule: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.rule}: {self.text}"
+
+
+@dataclass
+class _Announced:
+    """What the stored status of one Workforce has ever said."""
+
+    next_sequence: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))  # by job name prefix
+    revisions: defaultdict[str, dict[int, DrainState]] = field(default_factory=lambda: defaultdict(dict))  # by job
+    deadlines: dict[str, datetime] = field(default_factory=dict)  # by job
+    caps: list[tuple[float, dict[str, int]]] = field(default_factory=list)
+    lost_at: float = -1.0
+    gone_at: float | None = None
+
+
+class Rules:
+    """Watches one run.
+
+    Args:
+        world: The services.
+        broken: Called with the first rule that is broken.
+        thorough: Plan a second time now and then, to see that it is the same.
+    """
+
+    def __init__(self, world: World, broken: Callable[[Broken], None]) -> None:
+        self.world, self._broken = world, broken
+        self._said: defaultdict[Key, _Announced] = defaultdict(_Announced)
+        self.left_behind: set[Address] = set()
+        self.azure_writes = 0
+        self.status_writes = 0
+        self.plans = 0
+
+    def check(self, holds: bool, rule: str, text: str) -> None:
+        if not holds:
+            self._broken(Broken(rule, text))
+
+    # Kubernetes
+
+    def applied(self, key: Key, spec: dict[str, Any]) -> None:
+        caps = {region["name"]: region["maxReplicas"] for region in spec["regions"]}
+        self._said[key].caps.append((self.world.loop.now, caps))
+        self._said[key].gone_at = None
+
+    def status_lost(self, key: Key) -> None:
+        self._said[key].lost_at = self.world.loop.now
+
+    def status_written(self, stored: StoredWorkforce, status: WorkforceStatus) -> None:
+        """A status is stored now."""
+        self.status_writes += 1
+        said, ledger = self._said[stored.key], read_ledger(status)
+        self.check(FINALIZER in stored.finalizers or not status.regions, "finalizer", "the ledger comes before it")
+        for name, region in ledger.regions.items():
+            prefix = _prefix(stored.key, name)
+            said.next_sequence[prefix] = max(said.next_sequence[prefix], region.next_sequence or 0)
+            self.check(len(region.waves) <= MAX_WAVES, "bounded status", f"{name} has {len(region.waves)} waves")
+            self._announce(said, prefix, region)
+
+    def _announce(self, said: _Announced, prefix: str, region: RegionLedger) -> None:
+        for wave in region.waves:
+            for sequence in wave.jobs:
+                job = f"{prefix}-{sequence}"
+                known = said.revisions[job]
+                if wave.revision not in known:
+                    highest = max(known, default=0)
+                    if known and self.world.loop.now - said.lost_at > 0 and said.lost_at < 0:
+                        self.check(
+                            wave.revision > highest or wave.state is known[highest],
+                            "revisions rise",
+                            f"{job} {wave.state} {wave.revision} after {known[highest]} {highest}",
+                        )
+                said.revisions[job][wave.revision] = wave.state
+                said.deadlines[job] = wave.deadline
+
+    def finalizer_removed(self, stored: StoredWorkforce, now: datetime, *, going: bool) -> None:
+        """The operator lets an object go. ``now`` is the operator's time."""
+        self._said[stored.key].gone_at = self.world.loop.now
+        self.left_behind |= {worker.address for worker in self._workers_of(stored.key)}
+        deleted = stored.deletion_time
+        if going:
+            return
+        self.check(deleted is not None, "rule 10", "the finalizer is removed and nobody deletes the object")
+        assert deleted is not None
+        policy = stored.spec.get("deletionPolicy")
+        deadline = deleted + timedelta(seconds=stored.spec.get("deletionDeadlineSeconds", 86400))
+        if policy == DeletionPolicy.ORPHAN or now >= deadline + GRACE:
+            return
+        stays = policy is None and stored.spec.get("control") is None
+        for worker in self._workers_of(stored.key):
+            overdue = now >= deadline
+            allowed = self.world.phase(worker) is Phase.RUNNING and (stays or overdue)
+            allowed = allowed or (overdue and self.world.phase(worker) is Phase.ENDING)
+            self.check(allowed, "rule 10", f"{worker.name} is {self.world.state(worker)} and the finalizer is removed")
+
+    # Azure
+
+    def sent(self, key: Key, *, leads: bool) -> None:
+        """A write is about to go out, just after the lease was checked."""
+        self.azure_writes += 1
+        self.check(leads, "fencing", "a process that lost the lease writes to Azure")
+
+    def hired(self, key: Key, place: Workplace, sequence: int, *, decided_at: float, created: bool) -> None:
+        """A PUT has arrived."""
+        said, name = self._said[key], f"{place.prefix}-{sequence}"
+        self.check(sequence < said.next_sequence[place.prefix], "reserve before the act", f"{name} was never reserved")
+        if not created or said.lost_at >= decided_at:
+            return
+        self.check(said.gone_at is None or said.gone_at < decided_at, "leak", f"{name} is hired for nobody")
+        live = self.world.living_in(place)
+        most = self._most(said, decided_at, lambda caps: caps.get(place.region, 0))
+        self.check(len(live) <= most, "rule 2", f"{len(live)} live jobs in {place.region}, maxReplicas {most}")
+
+    def ordered(self, key: Key, job: str, order: Order) -> None:
+        """An order is about to be sent."""
+        known = self._said[key].revisions[job]
+        wanted = DrainState.SENT if order.operation is Operation.GRACEFUL_DOWNSCALE else DrainState.RECALLED
+        self.check(
+            known.get(order.revision) is wanted,
+            "ledger before the act",
+            f"{job} is sent {order.operation} under revision {order.revision}, the ledger said {known}",
+        )
+        self.check(order.node == job, "targeted orders", f"{job} is sent the order of {order.node}")
+
+    def cancelled(self, key: Key, worker: Worker, owner: str, now: datetime, *, seen: str | None) -> None:
+        """A cancel has arrived.
+
+        Args:
+            key: Whose.
+            worker: Of the job.
+            owner: Whose jobs the canceller means.
+            now: The operator's time.
+            seen: The phase in which the canceller has just read the job, if it has.
+        """
+        self.check(worker.owner == owner, "ownership", f"{worker.name} belongs to {worker.owner}, not to {owner}")
+        if self.world.phase(worker) is not Phase.RUNNING or not worker.worked:
+            return
+        stored = self.world.store._objects.get(key)
+        started_since = seen is not None and not worker.control
+        self.check(
+            started_since or (stored is not None and self._may_cancel(stored, worker, now)),
+            "rule 3",
+            f"{worker.name} is cancelled at work ({self.world.state(worker)}, read as {seen})",
+        )
+
+    def _may_cancel(self, stored: StoredWorkforce, worker: Worker, now: datetime) -> bool:
+        spec, deleted = stored.spec, stored.deletion_time
+        if deleted is not None and spec.get("deletionPolicy") == DeletionPolicy.CANCEL:
+            return True
+        if spec.get("drain", {}).get("onDeadline") != DeadlineAction.CANCEL:
+            return False
+        if deleted is not None and now >= deleted + timedelta(seconds=spec.get("deletionDeadlineSeconds", 86400)):
+            return True
+        deadline = self._said[stored.key].deadlines.get(worker.name)
+        return deadline is not None and now >= deadline
+
+    def _most(self, said: _Announced, since: float, cap: Callable[[dict[str, int]], int]) -> int:
+        """The largest cap that was in force since a time."""
+        values = [cap(caps) for at, caps in said.caps if at >= since]
+        before = [cap(caps) for at, caps in said.caps if at < since]
+        return max([*values, *before[-1:]])
+
+    def _workers_of(self, key: Key) -> list[Worker]:
+        return [worker for worker in self.world.live() if worker.owner.endswith(f"/{key.namespace}/{key.name}")]
+
+    # Decisions
+
+    def planned(self, desired: Desired, observed: Observed, ledger: Ledger, plan: Plan) -> None:
+        """A pass has decided."""
+        self.plans += 1
+        self._suspended(desired, ledger, plan)
+        for name, reading in observed.regions.items():
+            actions = [action for action in plan.actions if action.region == name]
+            before, after = ledger.regions.get(name), plan.ledger.regions.get(name)
+            if not isinstance(reading, Known):
+                self.check(not actions, "rule 1", f"{name} could not be read, and {actions[:1]}")
+                self.check(before is None or after is None or before == after, "rule 1", f"{name}: unread, edited")
+            elif after is not None:
+                self._region(desired, name, reading.value, before=before, after=after, plan=plan, observed=observed)
+        if self.plans % 8 == 0:
+            self._same_again(desired, observed, ledger, plan)
+
+    def _suspended(self, desired: Desired, ledger: Ledger, plan: Plan) -> None:
+        hires = [action for action in plan.actions if isinstance(action, Hire)]
+        if desired.deleting or desired.spec.suspend is not Suspend.NONE:
+            self.check(not hires, "suspend", f"hires while {'deleting' if desired.deleting else desired.spec.suspend}")
+        if desired.spec.suspend is Suspend.HOLD and not desired.deleting:
+            self.check(not plan.actions and plan.ledger == ledger, "suspend", "something is touched while Hold")
+
+    def _region(
+        self,
+        desired: Desired,
+        name: str,
+        read: RegionJobs,
+        *,
+        before: RegionLedger | None,
+        after: RegionLedger,
+        plan: Plan,
+        observed: Observed,
+    ) -> None:
+        actions = [action for action in plan.actions if action.region == name]
+        left = jobs_in(before.waves, DrainState.SENT) if before else frozenset()
+        leaving = jobs_in(after.waves, DrainState.SENT)
+        phases = {job.sequence: job.phase for job in read.jobs}
+        live = {number for number, phase in phases.items() if phase is not Phase.ENDED}
+        supply = {number for number in live if phases[number] is not Phase.ENDING}
+        hires = [action.sequence for action in actions if isinstance(action, Hire)]
+        self._hires(desired, name, hires, phases=phases, maybe_live=live | read.unread, after=after)
+        numbers = plan.regions.get(name)
+        if numbers is not None:
+            expected = len(supply - leaving)
+            self.check(numbers.supply == expected, "rule 6", f"{name}: supply {numbers.supply}, not {expected}")
+            chosen = leaving - left
+            wanted = 0 if name not in {region.name for region in desired.spec.regions} else numbers.desired
+            kept = len(supply - leaving)
+            fresh = bool(chosen & supply) and before is not None and before.restored is None
+            self.check(not fresh or kept >= wanted, "rule 3", f"{name}: keeps {kept} of {wanted} that are wanted")
+            pending = {number for number in supply - leaving if phases[number] is Phase.PENDING}
+            running = {number for number in chosen & supply if phases[number] is Phase.RUNNING}
+            self.check(
+                not (fresh and running and pending), "rule 3", f"{name}: drains {running} and keeps pending {pending}"
+            )
+        if hires and isinstance(observed.control, Known) and observed.control.value:
+            self._taken_back_first(desired, name, after, phases, observed.now)
+        for action in actions:
+            self._act(desired, action, after, phases, observed.now)
+
+    def _hires(
+        self,
+        desired: Desired,
+        name: str,
+        hires: list[int],
+        *,
+        phases: dict[int, Phase],
+        maybe_live: set[int] | frozenset[int],
+        after: RegionLedger,
+    ) -> None:
+        if not hires:
+            return
+        most = {region.name: region.max_replicas for region in desired.spec.regions}.get(name, 0)
+        self.check(len(maybe_live) + len(hires) <= most, "rule 2", f"{name}: {len(maybe_live)} + {hires} > {most}")
+        used = [number for number in hires if number in phases]
+        self.check(not used, "names are used once", f"{name}: {used} have jobs and are hired again")
+        self.check(max(hires) < (after.next_sequence or 0), "reserve before the act", f"{name}: {hires}")
+
+    def _taken_back_first(
+        self, desired: Desired, name: str, after: RegionLedger, phases: dict[int, Phase], now: datetime
+    ) -> None:
+        waits = desired.spec.drain.on_deadline is DeadlineAction.WAIT
+        back = {
+            number
+            for wave in after.waves
+            if wave.state is DrainState.SENT and (waits or now < wave.deadline)
+            for number in wave.jobs
+            if phases.get(number) in (Phase.RUNNING, Phase.PENDING, Phase.PAUSED)
+        }
+        self.check(not back, "rule 4", f"{name}: hires while {sorted(back)} could be taken back")
+
+    def _act(
+        self, desired: Desired, action: Action, after: RegionLedger, phases: dict[int, Phase], now: datetime
+    ) -> None:
+        sequence = int(action.job.rsplit("-", 1)[1])
+        match action:
+            case SendOrder() | CancelPending(order=SendOrder()):
+                order = action.order.order if isinstance(action, CancelPending) else action.order
+                in_waves = {(wave.revision, wave.state) for wave in after.waves if sequence in wave.jobs}
+                drains = order.operation is Operation.GRACEFUL_DOWNSCALE
+                wanted = (order.revision, DrainState.SENT if drains else DrainState.RECALLED)
+                self.check(wanted in in_waves, "ledger before the act", f"{action.job}: {wanted} is not in {in_waves}")
+            case Cancel():
+                allowed = desired.deletion_policy is DeletionPolicy.CANCEL and desired.deleting
+                overdue = desired.deletion_deadline is not None and now >= desired.deletion_deadline
+                late = overdue or any(now >= wave.deadline for wave in after.waves if sequence in wave.jobs)
+                by_deadline = late and desired.spec.drain.on_deadline is DeadlineAction.CANCEL
+                self.check(allowed or by_deadline, "rule 3", f"{action.job} ({phases.get(sequence)}) is cancelled")
+            case _:
+                pass
+
+    def _same_again(self, desired: Desired, observed: Observed, ledger: Ledger, plan: Plan) -> None:
+        """Planning again on the same reading, with the ledger that was just written, changes nothing (rule 5)."""
+        known = [ledger.regions[name].next_sequence for name in plan.ledger.regions if name in ledger.regions]
+        if plan.finished or None in known or len(known) < len(plan.ledger.regions):
+            return  # a pass that finds the names in use decides nothing else yet
+        again = plan_again(desired, _nothing_done(observed, plan), plan.ledger)
+        for name, region in again.ledger.regions.items():
+            once = plan.ledger.regions.get(name)
+            if once is None or not isinstance(observed.regions.get(name), Known):
+                continue
+            self.check(region.next_sequence == once.next_sequence, "rule 5", f"{name}: reserves again {once} {region}")
+            twice = jobs_in(region.waves, DrainState.SENT)
+            self.check(twice <= jobs_in(once.waves, DrainState.SENT), "rule 5", f"{name}: chooses again {twice}")
+        self.check(_hires_of(again.actions) <= _hires_of(plan.actions), "rule 5", "hires more when planning again")
+
+
+def _nothing_done(observed: Observed, plan: Plan) -> Observed:
+    """The same reading after a crash before the first act: the names that were reserved do not exist."""
+    new: defaultdict[str, set[int]] = defaultdict(set)
+    for action in plan.actions:
+        if isinstance(action, Hire):
+            new[action.region].add(action.sequence)
+    regions = {
+        name: Known(replace(reading.value, absent=reading.value.absent | new[name]), reading.at)
+        if isinstance(reading, Known)
+        else reading
+        for name, reading in observed.regions.items()
+    }
+    return replace(observed, regions=regions)
+
+
+def _hires_of(actions: Iterable[Action]) -> set[str]:
+    return {action.job for action in actions if isinstance(action, Hire)}
+
+
+def _prefix(key: Key, region: str) -> str:
+    return Desired(key.namespace, key.name, INSTALLATION, 1, None).job_prefix(region)  # type: ignore[arg-type]

@@ -1,0 +1,308 @@
+"""The Azure and the Kubernetes of one run: services that keep their state whatever happens to the operator.
+
+The services are the memory adapters, which pass the contract suites of the real ones. This module brings them to life:
+nodes on which jobs start, workers that read their sessions and leave (or not), regions that go down. Everything here
+happens by timers of the virtual loop; nothing here is ever told what the operator intends.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from jobq.control import ORDER_TTL, OnDeadline, Operation, Order, State
+from tests.exploration.virtual import VirtualLoop, WallClock
+from workforce_operator.adapters.memory import (
+    MemoryControlChannel,
+    MemoryTaskQueueDepth,
+    MemoryTemplates,
+    MemoryWorkerJobs,
+    MemoryWorkforceStore,
+    SentOrder,
+)
+from workforce_operator.domain.observed import Phase
+from workforce_operator.ports.azure import Workplace
+
+INSTALLATION = "k3v9x2ab"
+BUS = "bus"
+ACCOUNT, QUEUE = "account", "tasks"
+REPORT_SECONDS = 300.0
+Address = tuple[str, str, str, str]
+
+
+@dataclass
+class Session:
+    """A job's session on the nodes' queue. Its revision outlives the agents that read it."""
+
+    waiting: deque[SentOrder] = field(default_factory=deque)
+    revision: int = 0
+
+
+@dataclass
+class Worker:
+    """A job, and the agent in it while it runs.
+
+    Attributes:
+        lives: Raised whenever the job leaves its node: timers of an earlier life have no effect.
+        leaving: The order that it follows, or None.
+        leaves_at: When its last task ends, if it is leaving.
+        worked: Whether the agent has pulled a task in this life.
+    """
+
+    address: Address
+    sequence: int
+    owner: str
+    prefix: str
+    control: bool
+    lives: int = 0
+    leaving: Order | None = None
+    leaves_at: float = 0.0
+    deaf_until: float = 0.0
+    stubborn: bool = False
+    worked: bool = False
+
+    @property
+    def name(self) -> str:
+        return self.address[3]
+
+
+@dataclass
+class Nodes:
+    """The compute of one workspace."""
+
+    number: int
+    poisoned: bool = False
+    waiting: deque[Worker] = field(default_factory=deque)
+    busy: set[Address] = field(default_factory=set)
+
+
+class World:
+    """All services, and what happens in them by itself."""
+
+    def __init__(self, loop: VirtualLoop, rng: random.Random) -> None:
+        self.loop, self.rng = loop, rng
+        self.clock = WallClock(loop)
+        self.store = MemoryWorkforceStore(self.clock)
+        self.jobs = MemoryWorkerJobs(self.clock)
+        self.control = MemoryControlChannel(self.clock)
+        self.depth = MemoryTaskQueueDepth()
+        self.templates = MemoryTemplates()
+        self.workers: dict[Address, Worker] = {}
+        self.sessions: dict[str, Session] = {}
+        self.nodes: dict[str, Nodes] = {}
+        self.down: dict[str, float] = {}  # what cannot be reached -> until when
+        self.denied: dict[str, float] = {}
+        self.quiet = False
+        self.work()
+
+    # The task queue
+
+    def work(self, *, visible: bool = True) -> None:
+        self.depth.set(ACCOUNT, QUEUE, 100 if visible else 0)
+
+    @property
+    def work_waits(self) -> bool:
+        return self.depth._depths[ACCOUNT, QUEUE].has_visible
+
+    # What cannot be reached
+
+    def is_down(self, *what: str) -> bool:
+        return any(self.down.get(each, 0.0) > self.loop.now for each in what)
+
+    def is_denied(self, *what: str) -> bool:
+        return any(self.denied.get(each, 0.0) > self.loop.now for each in what)
+
+    # Jobs
+
+    def pool(self, address: Address) -> Nodes:
+        return self.nodes.setdefault(address[2], Nodes(20))
+
+    def state(self, worker: Worker) -> str:
+        return self.jobs.jobs[worker.address].job.state
+
+    def phase(self, worker: Worker) -> Phase:
+        return self.jobs.jobs[worker.address].job.phase
+
+    def live(self) -> list[Worker]:
+        return [worker for worker in self.workers.values() if self.phase(worker) is not Phase.ENDED]
+
+    def living_in(self, place: Workplace) -> list[Worker]:
+        """Live jobs of one region of one Workforce, wherever the region was when they were hired."""
+        return [worker for worker in self.live() if worker.prefix == place.prefix]
+
+    def born(self, address: Address, place: Workplace, sequence: int, *, control: bool) -> None:
+        """A PUT has made a job."""
+        worker = self.workers[address] = Worker(address, sequence, place.owner, place.prefix, control)
+        self.loop.call_later(self.rng.uniform(1, 20), self._wait_for_node, worker)
+
+    def cancelled(self, address: Address) -> None:
+        """A cancel was accepted."""
+        worker = self.workers[address]
+        if self.phase(worker) is Phase.ENDING:
+            self.loop.call_later(self.rng.uniform(1, 60), self.end, worker, "Canceled")
+
+    def end(self, worker: Worker, state: str, error: str | None = None) -> None:
+        """The job ends."""
+        if self.phase(worker) is not Phase.ENDED:
+            self._off_its_node(worker)
+            self._set(worker, state, error)
+
+    def preempt(self, worker: Worker, state: str = "Queued") -> None:
+        """The job loses its node and waits for another one."""
+        if self.phase(worker) is Phase.RUNNING:
+            self._off_its_node(worker)
+            self._set(worker, state)
+            self.loop.call_later(self.rng.uniform(5, 60), self._wait_for_node, worker)
+
+    def pause(self, worker: Worker) -> None:
+        """The platform pauses it; it goes on by itself when all is quiet."""
+        self.preempt(worker, "Paused")
+
+    def calm(self) -> None:
+        """From now on nothing goes wrong, and tasks end soon."""
+        self.quiet = True
+        self.down.clear()
+        self.denied.clear()
+        self.jobs.thaw_lists()
+        self.jobs.missing.clear()
+        for pool in self.nodes.values():
+            pool.number, pool.poisoned = 100, False
+            self._fill(pool)
+        for worker in self.workers.values():
+            worker.deaf_until, worker.stubborn = 0.0, False
+            if self.phase(worker) is Phase.PAUSED:
+                self._wait_for_node(worker)
+            if self.state(worker) == "NotResponding":
+                self._set(worker, "Running")
+            if worker.leaving is not None:
+                self._leave(worker, worker.leaving)
+            self.read_session(worker)
+
+    def _set(self, worker: Worker, state: str, error: str | None = None) -> None:
+        stored, now = self.jobs.jobs[worker.address], self.clock.now()
+        job = replace(stored.job, state=state, error=error or stored.job.error)
+        if job.phase is Phase.RUNNING and job.started is None:
+            job = replace(job, started=now)
+        if job.phase is Phase.ENDED:
+            job = replace(job, ended=now)
+        self.jobs.jobs[worker.address] = replace(stored, job=job)
+
+    def _wait_for_node(self, worker: Worker) -> None:
+        if self.state(worker) == "Paused" and not self.quiet:
+            return
+        pool = self.pool(worker.address)
+        if self.phase(worker) in (Phase.PENDING, Phase.PAUSED) and worker not in pool.waiting:
+            self._set(worker, "Queued")
+            pool.waiting.append(worker)
+            self._fill(pool)
+
+    def _fill(self, pool: Nodes) -> None:
+        while pool.waiting and len(pool.busy) < pool.number:
+            worker = pool.waiting.popleft()
+            if self.phase(worker) is Phase.PENDING:
+                pool.busy.add(worker.address)
+                self._start(worker)
+
+    def _off_its_node(self, worker: Worker) -> None:
+        worker.lives += 1
+        worker.leaving, worker.worked = None, False
+        pool = self.pool(worker.address)
+        if worker.address in pool.busy:
+            pool.busy.discard(worker.address)
+            self._fill(pool)
+
+    # The agent in a job
+
+    def _start(self, worker: Worker) -> None:
+        self._set(worker, "Running")
+        life = worker.lives
+        if self.pool(worker.address).poisoned:
+            self._later(self.rng.uniform(1, 30), worker, life, lambda: self.end(worker, "Failed", "no such image"))
+        # It looks at its session before its first pull.
+        self.read_session(worker)
+        worker.worked = worker.leaving is None
+        self._report_now_and_then(worker, life)
+
+    def told(self, order: SentOrder) -> None:
+        """An order has reached a session."""
+        session = self.sessions.setdefault(order.job, Session())
+        session.waiting.append(order)
+        for worker in self.workers.values():
+            if worker.name == order.job:
+                self.loop.call_later(self.rng.uniform(0, 40), self.read_session, worker)
+
+    def read_session(self, worker: Worker) -> None:
+        """The agent takes what has come, if it can."""
+        session = self.sessions.get(worker.name)
+        if session is None or self.state(worker) != "Running" or worker.deaf_until > self.loop.now:
+            return
+        while session.waiting:
+            sent = session.waiting.popleft()
+            if self.clock.now() - sent.at < ORDER_TTL and sent.order.revision >= session.revision:
+                session.revision = sent.order.revision
+                self._obey(worker, sent.order)
+
+    def _obey(self, worker: Worker, order: Order) -> None:
+        if order.operation is Operation.ACCEPT_NEW_TASKS:
+            worker.leaving, worker.worked = None, True
+        elif worker.leaving is None or order.revision > worker.leaving.revision:
+            self._leave(worker, order)
+        self.report(worker)
+
+    def _leave(self, worker: Worker, order: Order) -> None:
+        worker.leaving = order
+        longest = 60.0 if self.quiet else 7200.0 if worker.stubborn else 600.0
+        seconds = self.rng.uniform(1, longest) if worker.worked else 1.0
+        if order.on_deadline is OnDeadline.CHECKPOINT and order.deadline is not None:
+            seconds = min(seconds, max(0.0, (order.deadline - self.clock.now()).total_seconds()) + 20)
+        worker.leaves_at = self.loop.now + seconds
+        self._later(seconds, worker, worker.lives, lambda: self._left(worker))
+
+    def _left(self, worker: Worker) -> None:
+        """Its last task has ended, unless it was told to stay meanwhile, or its task takes longer."""
+        if worker.leaving is not None and self.loop.now >= worker.leaves_at - 1e-3:
+            self.end(worker, "Completed")
+
+    def _later(self, seconds: float, worker: Worker, life: int, act) -> None:
+        def unless_it_has_gone() -> None:
+            if worker.lives == life and self.phase(worker) is Phase.RUNNING:
+                act()
+
+        self.loop.call_later(seconds, unless_it_has_gone)
+
+    def _report_now_and_then(self, worker: Worker, life: int) -> None:
+        self.report(worker)
+        self.read_session(worker)
+        self._later(REPORT_SECONDS, worker, life, lambda: self._report_now_and_then(worker, life))
+
+    def report(self, worker: Worker) -> None:
+        """The agent says what it does, if it is heard."""
+        if not worker.control or self.state(worker) != "Running" or self.is_down("reports"):
+            return
+        session = self.sessions.get(worker.name, Session())
+        self.control.report(
+            BUS,
+            State(
+                job=worker.name,
+                time=self.clock.now(),
+                busy_slots=0 if worker.sequence % 3 == 0 else 1,
+                oldest_task_start=self.clock.now() - timedelta(seconds=worker.sequence * 60),
+                completed=0,
+                failed=0,
+                accepting=worker.leaving is None,
+                drain_id=worker.leaving.id if worker.leaving else None,
+                revision=session.revision,
+            ),
+        )
+
+    def has_unread_order(self, worker: Worker, at: datetime) -> bool:
+        """Whether an order to leave waits in the session, so that an agent that starts now leaves at once."""
+        session = self.sessions.get(worker.name, Session())
+        return any(
+            sent.order.operation is Operation.GRACEFUL_DOWNSCALE
+            and sent.order.revision >= session.revision
+            and at - sent.at < ORDER_TTL
+            for sent in session.waiting
+        )
