@@ -23,9 +23,11 @@ CRD_PAGE := docs/reference/workforce.md
 TESTS ?= tests
 TEST_WORKERS ?= 2
 PYTEST_FLAGS ?=
+EXPLORE_FLAGS ?=
 DEMO_FLAGS ?= $(if $(filter-out 0,$(KEEP)),--keep)
 
-.PHONY: help prerequisites setup demo test test-interop check crds bench bench-local bench-operator bench-worker soak lock fmt clean
+.PHONY: help prerequisites setup demo test test-interop check crds explore bench bench-local bench-operator bench-worker \
+        soak lock fmt clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -43,6 +45,9 @@ test: setup $(INTEROP_READY) ## Run all tests
 
 test-interop: $(PYTHON_READY) $(AZURITE_READY) $(INTEROP_READY) ## Run ai4s-jobq here
 	@$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadgroup --no-loadscope-reorder $(PYTEST_FLAGS) tests/interop
+
+explore: $(PYTHON_READY) ## Crash and fault exploration on a virtual clock: 10,000 runs, and mutants that must be found
+	@$(BIN)/python -m tests.exploration $(EXPLORE_FLAGS)
 
 check: $(PYTHON_READY) ## Check format, lint, types, layers and generated files
 	@tools/check

@@ -14,7 +14,7 @@ from tests.support import examples  # noqa: F401 - sets how many examples hypoth
 
 _TESTS = Path(__file__).parent
 _FIXTURES = ("azure", "kubernetes", "operator", "service_bus", "storage")
-_ORDER = ("unit", "property", "contract", "conformance", "integration", "e2e")
+_ORDER = ("unit", "property", "exploration", "contract", "conformance", "integration", "e2e")
 """Quick tests first: whoever broke something wants to know within seconds."""
 
 pytest_plugins = [f"tests.support.{name}" for name in _FIXTURES if (_TESTS / "support" / f"{name}.py").exists()]

@@ -33,7 +33,8 @@ from workforce_operator.reconcile.work_queue import WorkQueue
 
 CLOUD = load_cloud("AzureCloud")
 LEASE_SECONDS = 15.0
-POLL, RESYNC, RELIST = 20.0, 120.0, 600.0
+POLL, RESYNC, RELIST = 30.0, 300.0, 1200.0
+"""Longer than in earnest: a pass costs the same milliseconds, however much time lies between two."""
 
 
 class Telemetry:

@@ -47,6 +47,7 @@ class _Announced:
     next_sequence: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))  # by job name prefix
     revisions: defaultdict[str, dict[int, DrainState]] = field(default_factory=lambda: defaultdict(dict))  # by job
     deadlines: dict[str, datetime] = field(default_factory=dict)  # by job
+    told: dict[str, DrainState] = field(default_factory=dict)  # by job, as of the last status that was stored
     caps: list[tuple[float, dict[str, int]]] = field(default_factory=list)
     lost_at: float = -1.0
     gone_at: float | None = None
@@ -81,7 +82,8 @@ class Rules:
         self._said[key].gone_at = None
 
     def status_lost(self, key: Key) -> None:
-        self._said[key].lost_at = self.world.loop.now
+        said = self._said[key]
+        said.lost_at, said.told = self.world.loop.now, {}
 
     def status_written(self, stored: StoredWorkforce, status: WorkforceStatus) -> None:
         """A status is stored now."""
@@ -93,22 +95,34 @@ class Rules:
             said.next_sequence[prefix] = max(said.next_sequence[prefix], region.next_sequence or 0)
             self.check(len(region.waves) <= MAX_WAVES, "bounded status", f"{name} has {len(region.waves)} waves")
             self._announce(said, prefix, region)
+        self._kept(stored.key, said, ledger)
 
     def _announce(self, said: _Announced, prefix: str, region: RegionLedger) -> None:
         for wave in region.waves:
             for sequence in wave.jobs:
                 job = f"{prefix}-{sequence}"
                 known = said.revisions[job]
-                if wave.revision not in known:
-                    highest = max(known, default=0)
-                    if known and self.world.loop.now - said.lost_at > 0 and said.lost_at < 0:
-                        self.check(
-                            wave.revision > highest or wave.state is known[highest],
-                            "revisions rise",
-                            f"{job} {wave.state} {wave.revision} after {known[highest]} {highest}",
-                        )
-                said.revisions[job][wave.revision] = wave.state
+                highest = max(known, default=0)
+                # What a lost status had given out is not known any more: the clock alone sees to it then.
+                rises = said.lost_at >= 0 or wave.revision > highest or known.get(wave.revision) is wave.state
+                self.check(rises, "revisions rise", f"{job}: {wave.state} {wave.revision} after {known}")
+                known[wave.revision] = wave.state
                 said.deadlines[job] = wave.deadline
+
+    def _kept(self, key: Key, said: _Announced, ledger: Ledger) -> None:
+        """Who was told to leave is in the ledger until it has left, or was told to stay."""
+        now = {
+            f"{_prefix(key, name)}-{sequence}": wave.state
+            for name, region in ledger.regions.items()
+            for wave in region.waves
+            for sequence in wave.jobs
+        }
+        for worker in self._workers_of(key) if said.told else ():
+            if said.told.get(worker.name) is DrainState.SENT:
+                self.check(
+                    worker.name in now, "the ledger keeps drains", f"{worker.name} is told to leave and forgotten"
+                )
+        said.told = now
 
     def finalizer_removed(self, stored: StoredWorkforce, now: datetime, *, going: bool) -> None:
         """The operator lets an object go. ``now`` is the operator's time."""

@@ -27,7 +27,7 @@ from workforce_operator.reconcile import reconciler
 
 PATIENCE = 4 * 3600.0
 """By then everything has settled: the longest back-off is an hour, and a recall is given up after half of one."""
-QUIET = 2.5 * RESYNC
+QUIET = 1.2 * RESYNC
 """Nothing was written for so long: it has settled."""
 
 
@@ -119,7 +119,6 @@ class _Run:
         await asyncio.sleep(self.script.quiet_at)
         self._calm()
         await self._settle("in the end")
-        await self._stays("nothing changes", lambda: None)
         await self._stays("the operator restarts", self._restart)
         if self.script.deleted_at_the_end:
             await self._delete_everything()
@@ -129,7 +128,7 @@ class _Run:
         """There is always a process that leads: another one takes over when the lease of the last one has run out."""
         while True:
             self._trace("a process starts")
-            self.world.control._reports.clear()
+            self.world.forget_reports()
             leader = OperatorProcess(
                 self.network, f"p{len(self.processes)}", skew=self.skew, key_of_job=self._key_of_job
             )
@@ -162,7 +161,7 @@ class _Run:
         until = self.loop.now + PATIENCE
         writes, since = self._writes(), self.loop.now
         while self.loop.now < until:
-            await asyncio.sleep(RESYNC / 2)
+            await asyncio.sleep(RESYNC / 5)
             if self._writes() != writes:
                 writes, since = self._writes(), self.loop.now
             if self.loop.now - since >= QUIET and not self._unsettled():
@@ -174,7 +173,7 @@ class _Run:
         """Nothing is written although something happens that asks for nothing."""
         writes = self._writes()
         act()
-        await asyncio.sleep(3 * RESYNC)
+        await asyncio.sleep(LEASE_SECONDS + QUIET)
         self.rules.check(
             self._writes() == writes, "steady state", f"{why}, and (Azure, status) writes go from {writes} to "
             f"{self._writes()}",
@@ -372,6 +371,9 @@ class _Run:
     def on_lists_stand_still(self, key: Key, number: int, seconds: float) -> None:
         self.world.jobs.freeze_lists()
         self.loop.call_later(seconds, self.world.jobs.thaw_lists)
+
+    def on_lists_short(self, key: Key, number: int, seconds: float) -> None:
+        self.world.down["index"] = self.loop.now + seconds
 
     def on_reports_lost(self, key: Key, number: int, seconds: float) -> None:
         self.world.down["reports"] = self.loop.now + seconds * 3

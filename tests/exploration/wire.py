@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
-from jobq.control import Order, State
+from jobq.control import Exit, Order, State
 from tests.exploration.rules import Rules
 from tests.exploration.script import Script
 from tests.exploration.world import Address, World
@@ -236,7 +236,7 @@ class WiredJobs:
             memory[question] = value
             if fault == "stale list" and before is not None and cohorts is not None:
                 return before
-            if fault == "short list" and cohorts is not None:
+            if (fault == "short list" or self._world.is_down("index")) and cohorts is not None:
                 return value[::2]
             return value
 
@@ -311,6 +311,9 @@ class WiredControl:
 
     def reports(self, control: Control) -> Mapping[str, State]:
         return self._control.reports(control)
+
+    def last_words(self, control: Control) -> Mapping[str, Exit]:
+        return self._control.last_words(control)
 
     def recall_confirmed(self, control: Control, job: str, revision: int) -> bool:
         return self._control.recall_confirmed(control, job, revision)

@@ -10,9 +10,9 @@ from __future__ import annotations
 import random
 from collections import deque
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 
-from jobq.control import ORDER_TTL, OnDeadline, Operation, Order, State
+from jobq.control import ORDER_TTL, Exit, OnDeadline, Operation, Order, State
 from tests.exploration.virtual import VirtualLoop, WallClock
 from workforce_operator.adapters.memory import (
     MemoryControlChannel,
@@ -141,11 +141,14 @@ class World:
         """A cancel was accepted."""
         worker = self.workers[address]
         if self.phase(worker) is Phase.ENDING:
-            self.loop.call_later(self.rng.uniform(1, 60), self.end, worker, "Canceled")
+            self.loop.call_later(self.rng.uniform(1, 200), self.end, worker, "Canceled")
 
     def end(self, worker: Worker, state: str, error: str | None = None) -> None:
         """The job ends."""
         if self.phase(worker) is not Phase.ENDED:
+            if state == "Failed" and self._is_heard(worker):
+                said = {"job": worker.name, "time": self.clock.now(), "why": "failed", "exit_code": 1}
+                self.control.report(BUS, Exit(error=["it broke"], **said))
             self._off_its_node(worker)
             self._set(worker, state, error)
 
@@ -279,7 +282,7 @@ class World:
 
     def report(self, worker: Worker) -> None:
         """The agent says what it does, if it is heard."""
-        if not worker.control or self.state(worker) != "Running" or self.is_down("reports"):
+        if not self._is_heard(worker):
             return
         session = self.sessions.get(worker.name, Session())
         self.control.report(
@@ -297,12 +300,10 @@ class World:
             ),
         )
 
-    def has_unread_order(self, worker: Worker, at: datetime) -> bool:
-        """Whether an order to leave waits in the session, so that an agent that starts now leaves at once."""
-        session = self.sessions.get(worker.name, Session())
-        return any(
-            sent.order.operation is Operation.GRACEFUL_DOWNSCALE
-            and sent.order.revision >= session.revision
-            and at - sent.at < ORDER_TTL
-            for sent in session.waiting
-        )
+    def forget_reports(self) -> None:
+        """A process that starts knows nothing of what workers said to the one before it."""
+        self.control._reports.clear()
+        self.control._last_words.clear()
+
+    def _is_heard(self, worker: Worker) -> bool:
+        return worker.control and self.state(worker) == "Running" and not self.is_down("reports")

@@ -136,6 +136,10 @@ def test_numbers_alone_are_written_every_thirty_seconds():
     assert worth_writing(base(), new, NOW, NOW - timedelta(seconds=30))
 
 
+def test_numbers_are_written_when_the_clock_was_put_back():
+    assert worth_writing(base(), base(running_replicas=1), NOW, NOW + timedelta(hours=1))
+
+
 def test_numbers_within_a_region_or_a_message_are_numbers_too():
     one = base().regions[0]
     for new in (
