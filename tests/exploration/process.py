@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import traceback
 from datetime import datetime
 
 from jobq.cloud import load_cloud
@@ -22,12 +21,13 @@ from tests.exploration.wire import (
 )
 from tests.exploration.world import INSTALLATION
 from workforce_operator.adapters.arm.governor import Governor
-from workforce_operator.domain.errors import Fenced, OperatorError
+from workforce_operator.api.status import WorkforceStatus
+from workforce_operator.domain.errors import Fenced
 from workforce_operator.ports.kubernetes import Key
 from workforce_operator.reconcile.execute import Executor
 from workforce_operator.reconcile.loop import Loop, relist
 from workforce_operator.reconcile.observe import Absences, Observer
-from workforce_operator.reconcile.reconciler import Reconciler, Verdict
+from workforce_operator.reconcile.reconciler import Reconciler
 from workforce_operator.reconcile.telemetry import ActionKind, ActionResult, PassResult, Pulse
 from workforce_operator.reconcile.work_queue import WorkQueue
 
@@ -35,6 +35,10 @@ CLOUD = load_cloud("AzureCloud")
 LEASE_SECONDS = 15.0
 POLL, RESYNC, RELIST = 30.0, 300.0, 1200.0
 """Longer than in earnest: a pass costs the same milliseconds, however much time lies between two."""
+
+
+SURPRISES: list[str] = []
+"""What the operator has logged as something that nobody foresaw."""
 
 
 class Telemetry:
@@ -46,7 +50,12 @@ class Telemetry:
     def pass_ended(self, result: PassResult, seconds: float) -> None:
         if self._process.dead:
             return
+        if SURPRISES:
+            self._network.rules.check(False, "no surprises", SURPRISES.pop())
         self._network.trace(f"{self._process.name}: pass {result.value}")
+
+    def told(self, key: Key, status: WorkforceStatus | None) -> None:
+        """Shows in the trace when it is stored."""
 
     def read_failed(self, source: str) -> None:
         """Shows in the trace by the call itself."""
@@ -90,20 +99,13 @@ class OperatorProcess:
             resync_seconds=RESYNC,
         )  # fmt: skip
         self.queue: WorkQueue[Key] = WorkQueue(rng=random.Random(name).random, max_delay=120.0)
-        loop = Loop(self.queue, self._reconcile, telemetry=telemetry, pulse=Pulse(clock=self._loop.time), workers=2)
+        loop = Loop(
+            self.queue, self.reconciler.reconcile, telemetry=telemetry, pulse=Pulse(clock=self._loop.time), workers=2
+        )
         self._tasks = [
             self._loop.create_task(self._until_fenced(loop)),
             self._loop.create_task(relist(store, self.queue, seconds=RELIST)),
         ]
-
-    async def _reconcile(self, key: Key) -> Verdict:
-        try:
-            return await self.reconciler.reconcile(key)
-        except (OperatorError, TimeoutError):
-            raise
-        except Exception:
-            self._network.rules.check(False, "no surprises", traceback.format_exc())
-            raise
 
     def watch_event(self, key: Key) -> None:
         """The informer tells of a change."""

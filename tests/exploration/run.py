@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import traceback
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ from typing import Any
 
 import structlog
 
-from tests.exploration.process import LEASE_SECONDS, RESYNC, OperatorProcess
+from tests.exploration.process import LEASE_SECONDS, RESYNC, SURPRISES, OperatorProcess
 from tests.exploration.rules import Broken, Rules
 from tests.exploration.script import Event, Script, apply_edit
 from tests.exploration.virtual import VirtualLoop, run
@@ -50,11 +51,13 @@ def play(script: Script, *, trace: bool = False) -> Result:
 
 
 def silence() -> None:
-    """No log lines: the runs of an exploration would write millions."""
-    structlog.configure(
-        wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL),
-        logger_factory=structlog.ReturnLoggerFactory(),
-    )
+    """No log lines: an exploration would write millions. What nobody foresaw is kept."""
+
+    class Silent(structlog.make_filtering_bound_logger(logging.CRITICAL)):
+        def exception(self, event: str, *args: Any, **more: Any) -> None:
+            SURPRISES.append(traceback.format_exc())
+
+    structlog.configure(wrapper_class=Silent, logger_factory=structlog.ReturnLoggerFactory())
 
 
 class _Run:
@@ -75,6 +78,7 @@ class _Run:
         self.definition_went = False
 
     def result(self) -> Result:
+        SURPRISES.clear()
         state = random.getstate()
         random.seed(self.script.seed)
         decide = reconciler.decide

@@ -19,8 +19,9 @@ from tests.exploration.rules import Rules
 from tests.exploration.script import Script
 from tests.exploration.world import Address, World
 from workforce_operator.adapters.arm.governor import Governor, Kind
-from workforce_operator.api.spec import Control, Queue, Template
+from workforce_operator.api.spec import Control, Queue
 from workforce_operator.api.status import WorkforceStatus
+from workforce_operator.api.template import Template
 from workforce_operator.domain.actions import Note
 from workforce_operator.domain.errors import Conflict, Denied, Throttled, Unavailable
 from workforce_operator.domain.observed import Job, QueueDepth
