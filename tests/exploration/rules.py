@@ -126,7 +126,10 @@ class Rules:
 
     def finalizer_removed(self, stored: StoredWorkforce, now: datetime, *, going: bool) -> None:
         """The operator lets an object go. ``now`` is the operator's time."""
-        self._said[stored.key].gone_at = self.world.loop.now
+        said = self._said[stored.key]
+        # Whoever makes the object again begins with an empty status.
+        said.gone_at = said.lost_at = self.world.loop.now
+        said.told = {}
         self.left_behind |= {worker.address for worker in self._workers_of(stored.key)}
         deleted = stored.deletion_time
         if going:

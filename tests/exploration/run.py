@@ -29,7 +29,7 @@ from workforce_operator.reconcile import reconciler
 PATIENCE = 4 * 3600.0
 """By then everything has settled: the longest back-off is an hour, and a recall is given up after half of one."""
 QUIET = 1.2 * RESYNC
-"""Nothing was written for so long: it has settled."""
+"""Nothing was written, and no job changed, for so long that a pass has seen it: it has settled."""
 
 
 @dataclass
@@ -163,11 +163,11 @@ class _Run:
     async def _settle(self, when: str) -> None:
         """Wait until nothing is written any more and everything is as it should be."""
         until = self.loop.now + PATIENCE
-        writes, since = self._writes(), self.loop.now
+        before, since = (self._writes(), self.world.changes), self.loop.now
         while self.loop.now < until:
             await asyncio.sleep(RESYNC / 5)
-            if self._writes() != writes:
-                writes, since = self._writes(), self.loop.now
+            if (self._writes(), self.world.changes) != before:
+                before, since = (self._writes(), self.world.changes), self.loop.now
             if self.loop.now - since >= QUIET and not self._unsettled():
                 return
         what = "; ".join(self._unsettled()) or "writes never end"

@@ -95,6 +95,7 @@ class World:
         self.down: dict[str, float] = {}  # what cannot be reached -> until when
         self.denied: dict[str, float] = {}
         self.quiet = False
+        self.changes = 0
         self.work()
 
     # The task queue
@@ -191,6 +192,7 @@ class World:
         if job.phase is Phase.ENDED:
             job = replace(job, ended=now)
         self.jobs.jobs[worker.address] = replace(stored, job=job)
+        self.changes += 1
 
     def _wait_for_node(self, worker: Worker) -> None:
         if self.state(worker) == "Paused" and not self.quiet:
