@@ -228,7 +228,9 @@ class Rules:
             before, after = ledger.regions.get(name), plan.ledger.regions.get(name)
             if not isinstance(reading, Known):
                 self.check(not actions, "rule 1", f"{name} could not be read, and {actions[:1]}")
-                self.check(before is None or after is None or before == after, "rule 1", f"{name}: unread, edited")
+                # Its share may move to others; what was reserved and ordered there stays.
+                same = before is None or after is None or replace(before, share=after.share) == after
+                self.check(same, "rule 1", f"{name}: could not be read, and its ledger is changed")
             elif after is not None:
                 self._region(desired, name, reading.value, before=before, after=after, plan=plan, observed=observed)
         if self.plans % 8 == 0:

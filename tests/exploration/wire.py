@@ -279,6 +279,18 @@ class WiredJobs:
 
         await self._line.arm(Kind.WRITE, f"cancel {name}", place, service, writes=key)
 
+    async def resume(self, place: Workplace, name: str) -> bool:
+        address = address_of(place, name)
+
+        def service() -> bool:
+            resumed = _now(self._jobs.resume(place, name))
+            worker = self._world.workers.get(address)
+            if worker is not None:
+                self._world.resumed(worker)
+            return resumed
+
+        return await self._line.arm(Kind.WRITE, f"resume {name}", place, service, writes=key_of(place))
+
 
 class WiredControl:
     """See ``ports.azure.ControlChannel``. What workers reported is known to the process that was told."""

@@ -161,8 +161,13 @@ class World:
             self.loop.call_later(self.rng.uniform(5, 60), self._wait_for_node, worker)
 
     def pause(self, worker: Worker) -> None:
-        """The platform pauses it; it goes on by itself when all is quiet."""
+        """The platform pauses it, until somebody resumes it or all is quiet."""
         self.preempt(worker, "Paused")
+
+    def resumed(self, worker: Worker) -> None:
+        """A resume was accepted; without effect on a job that is not paused (any more)."""
+        if self.phase(worker) is Phase.PENDING:
+            self.loop.call_later(self.rng.uniform(1, 30), self._wait_for_node, worker)
 
     def calm(self) -> None:
         """From now on nothing goes wrong, and tasks end soon."""
