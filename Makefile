@@ -46,7 +46,7 @@ test: setup $(INTEROP_READY) ## Run all tests
 test-interop: $(PYTHON_READY) $(AZURITE_READY) $(INTEROP_READY) ## Run ai4s-jobq here
 	@$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadgroup --no-loadscope-reorder $(PYTEST_FLAGS) tests/interop
 
-explore: $(PYTHON_READY) ## Crash and fault exploration on a virtual clock: 10,000 runs, and mutants that must be found
+explore: $(PYTHON_READY) ## Break the operator in 10,000 runs on a virtual clock
 	@$(BIN)/python -m tests.exploration $(EXPLORE_FLAGS)
 
 check: $(PYTHON_READY) ## Check format, lint, types, layers and generated files
