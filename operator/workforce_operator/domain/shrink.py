@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -17,7 +17,7 @@ from workforce_operator.domain.orders import unnamed_orders
 from workforce_operator.domain.ranking import Loss, lay_off_order, loss_of, take_back_order
 from workforce_operator.domain.recovery import restored_until, unheard
 from workforce_operator.domain.situation import Situation
-from workforce_operator.domain.waves import add, wave_id
+from workforce_operator.domain.waves import above_seen, add, wave_id
 
 REQUESTED = "Requested"
 """Reason of the waves of jobs that somebody named."""
@@ -94,11 +94,12 @@ def take_back(situation: Situation, deficit: int) -> Shrunk:
     if not chosen:
         return Shrunk(waves)
     deadlines = [wave.deadline for wave in waves if not wave.jobs.isdisjoint({job.sequence for job in chosen})]
+    revision = _revision(situation, chosen)
     wave = Wave(
-        id=wave_id(situation.revision),
+        id=wave_id(revision),
         mode=DrainMode.FINISH,
         state=DrainState.RECALLED,
-        revision=situation.revision,
+        revision=revision,
         jobs=frozenset(job.sequence for job in chosen),
         sent=situation.now,
         deadline=max(deadlines),
@@ -113,18 +114,23 @@ def recallable(desired: Desired, count: Count, waves: Iterable[Wave], now: datet
     return [job for job in count.draining if job.sequence in jobs]
 
 
-def _leaving(situation: Situation, jobs: Iterable[Job], reason: str) -> Wave:
+def _leaving(situation: Situation, jobs: Sequence[Job], reason: str) -> Wave:
     """A new wave of jobs that are told to leave."""
+    revision = _revision(situation, jobs)
     return Wave(
-        id=wave_id(situation.revision),
+        id=wave_id(revision),
         mode=situation.desired.spec.drain.mode,
         state=DrainState.SENT,
-        revision=situation.revision,
+        revision=revision,
         jobs=frozenset(job.sequence for job in jobs),
         sent=situation.now,
         deadline=situation.desired.drain_deadline(situation.now),
         reason=reason,
     )
+
+
+def _revision(situation: Situation, jobs: Iterable[Job]) -> int:
+    return above_seen(situation.revision, (situation.reports.get(job.name) for job in jobs))
 
 
 def _victims(situation: Situation, excess: int) -> tuple[Job, ...]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from jobq.control import ORDER_TTL
+from jobq.control import ORDER_TTL, State
 from workforce_operator.api.status import DrainState
 from workforce_operator.domain.ledger import Ledger, Wave
 from workforce_operator.domain.observed import Job
@@ -17,6 +17,9 @@ from workforce_operator.domain.observed import Job
 MAX_WAVES = 16
 RECALL_ENDS_AFTER = 2 * ORDER_TTL
 """A recall that nobody confirmed is given up after this: the job counts as supply either way."""
+
+MOST_REVISION = 2**53 - 1
+"""The largest integer that every JSON reader keeps; as a time, in the year 2255. No higher one was ever given out."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
@@ -30,6 +33,17 @@ def next_revision(ledger: Ledger, now: datetime) -> int:
     """
     used = (wave.revision for region in ledger.regions.values() for wave in region.waves)
     return max(max(used, default=0) + 1, (now - _EPOCH) // timedelta(microseconds=1))
+
+
+def above_seen(revision: int, reports: Iterable[State | None]) -> int:
+    """The revision for a wave of workers who have reported this, or not: one that none of them ignores.
+
+    A worker ignores what is lower than anything it has seen. If the clock was put back after the waves had gone from
+    the ledger, only the workers themselves still know how far the revisions had come. A report that names what was
+    never given out counts for nothing.
+    """
+    seen = (report.revision for report in reports if report is not None and report.revision < MOST_REVISION)
+    return max(revision, max(seen, default=0) + 1)
 
 
 def wave_id(revision: int) -> str:

@@ -313,6 +313,23 @@ def test_taking_back_needs_a_higher_revision():
     assert decided.ledger.regions["one"].waves[0].revision == next_revision(Ledger(), NOW) + 6
 
 
+@pytest.mark.parametrize("replicas", [0, 2])
+def test_what_a_worker_has_seen_is_not_undercut_when_the_clock_was_put_back(replicas):
+    """The waves of before the clock was put back have gone: only the worker still knows their revision."""
+    seen = next_revision(Ledger(), NOW) + 1000
+    waves = () if replicas == 0 else (wave(0, 1, revision=5),)
+    here = observed(one=jobs(*running(2)), reports={name_of(1): report(1, revision=seen, accepting=replicas == 0)})
+    decided = plan(desired(replicas=replicas), here, ledger(one=entry(2, share=2, filled=2, waves=waves)))
+    assert decided.ledger.regions["one"].waves[0].revision == seen + 1
+    assert decided.ledger.regions["one"].waves[0].jobs == {0, 1}
+
+
+def test_a_revision_that_nobody_can_have_given_out_is_not_followed():
+    here = observed(one=jobs(*running(1)), reports={name_of(0): report(0, revision=10**30)})
+    decided = plan(desired(replicas=0), here, ledger(one=entry(1, share=1, filled=1)))
+    assert decided.ledger.regions["one"].waves[0].revision == next_revision(Ledger(), NOW)
+
+
 def test_a_recall_is_repeated_until_it_is_confirmed():
     known = ledger(one=entry(1, share=1, filled=1, waves=(wave(0, state=RECALLED, revision=9),)))
     here = jobs(*running(1))
