@@ -189,9 +189,21 @@ def _work(desired: Desired, observed: Observed, ledger: Ledger) -> _Work:
     seen = _look(desired, observed, known)
     sites = sites_of(desired, observed, known, seen, moved=moved, channel_awaited=awaited)
     wanted = size(desired, observed, known, {name: each.count for name, each in seen.items()})
-    placement = place(wanted.wanted, sites, desired.spec.placement.strategy, observed.reports)
+    held = desired.spec.suspend is Suspend.HOLD and not desired.deleting
+    placement = place(wanted.wanted, sites, desired.spec.placement.strategy, {} if held else observed.reports)
+    if held:
+        placement = _as_remembered(placement, known)
     templates = region_hashes(desired.spec, known.regions)
     return _Work(desired, observed, known, wanted, seen, placement, gone, awaited, templates)
+
+
+def _as_remembered(placement: Placement, ledger: Ledger) -> Placement:
+    """The shares of the ledger, where it has any: what is not intended is not shown as if it were."""
+    known = {name: ledger.regions[name].share for name in placement.shares}
+    return replace(
+        placement,
+        shares=placement.shares | {name: share for name, share in known.items() if share is not None},
+    )
 
 
 def _look(desired: Desired, observed: Observed, ledger: Ledger) -> dict[str, Seen]:

@@ -18,6 +18,7 @@ from tests.support.planning import (
     job,
     jobs,
     ledger,
+    name_of,
     observed,
     orders,
     pending_cancels,
@@ -188,6 +189,18 @@ def test_hold_leaves_the_shares_that_are_remembered():
     known = ledger(one=entry(2, share=2, filled=2))
     answer = plan(desired(replicas=5, suspend="Hold"), observed(one=jobs(*running(2))), known)
     assert answer.ledger == known
+    assert shares(answer) == {"one": 2}
+
+
+@pytest.mark.parametrize("share", [2, None])
+def test_what_hold_shows_does_not_hang_on_who_has_reported(share):
+    """An operator that has just started has heard nobody; it writes the same status as the one before it."""
+    known = ledger(one=entry(2, share=share, filled=2), two=entry(2, "two", share=share, filled=2))
+    wanted = desired(replicas=2, regions=[region("one"), region("two")], suspend="Hold")
+    here = {"one": jobs(*running(2)), "two": crowd("two", 2)}
+    idle = {name_of(number): report(number, busy=0) for number in range(2)}
+    silent, heard = (plan(wanted, observed(**here, reports=reports), known) for reports in ({}, idle))
+    assert shares(heard) == shares(silent)
 
 
 TWO, OTHER = region("two", compute="gpu"), coordinates("two", compute="gpu")
