@@ -68,9 +68,9 @@ def _ledger_after_the_act(_pass: Any) -> Any:
     async def wrong(self: Any, stored: Any, desired: Any) -> Any:
         ledger = reconciler.read_ledger(stored.status)
         places = reconciler.workplaces(desired, ledger)
-        observed = await self._observer.observe(reconciler._subject(desired, ledger, places))
+        observed = await self._observe(stored.key, desired, ledger, places)
         decided = reconciler.decide(desired, observed, ledger)
-        done = await self._executor.execute(self._work(desired, decided, places))
+        done = await self._executor.execute(self._work(desired, decided, places, {}))
         if decided.ledger != ledger:
             status = reconciler.announce(desired, decided, stored.status, observed.now)
             stored = await self._store.write_status(stored, status)
@@ -206,13 +206,13 @@ MUTANTS = {
     "a used name is used again": Mutant(hire, "_names", _name_reused, seed=10),
     "another job is told to leave": Mutant(orders, "_order", _another_job_is_told, seed=4),
     "drains are not taken back": Mutant(region, "take_back", _recall_ignored, seed=16),
-    "a running job is cancelled": Mutant(Executor, "_cancel_if_waiting", _running_is_cancelled, seed=90),
+    "a running job is cancelled": Mutant(Executor, "_cancel_if_waiting", _running_is_cancelled, seed=56),
     "a failed job is supply": Mutant(situation, "count_jobs", _failed_is_supply, seed=10),
     "the finalizer goes early": Mutant(plan, "end_of_deletion", lambda _: lambda *_: End(finished=True), seed=18),
     "the deletion waits for ever": Mutant(plan, "end_of_deletion", lambda _: lambda *_: End(finished=False), seed=1),
     "revisions do not rise": Mutant(plan, "next_revision", _revision_stays, seed=16),
-    "the lease is not checked": Mutant(OperatorProcess, "check", lambda _: lambda self: None, seed=16),
-    "names without a job are forgotten": Mutant(hire, "_names", _absent_names_are_free, seed=16),
+    "the lease is not checked": Mutant(OperatorProcess, "check", lambda _: lambda self: None, seed=33),
+    "names without a job are forgotten": Mutant(hire, "_names", _absent_names_are_free, seed=27),
     "one too many is told to leave": Mutant(region, "lay_off", _one_too_many_leaves, seed=20),
     "Hold is ignored": Mutant(reconciler, "decide", _hold_is_ignored, seed=12),
     "the status holds the time": Mutant(reconciler, "build_status", _time_in_the_status),

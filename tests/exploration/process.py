@@ -13,6 +13,7 @@ from tests.exploration.wire import (
     Events,
     Line,
     Network,
+    WiredCapacity,
     WiredControl,
     WiredDepth,
     WiredJobs,
@@ -26,9 +27,10 @@ from workforce_operator.domain.errors import Fenced
 from workforce_operator.ports.kubernetes import Key
 from workforce_operator.reconcile.execute import Executor
 from workforce_operator.reconcile.loop import Loop, relist
+from workforce_operator.reconcile.losses import Losses
 from workforce_operator.reconcile.observe import Absences, Observer
 from workforce_operator.reconcile.reconciler import Reconciler
-from workforce_operator.reconcile.telemetry import ActionKind, ActionResult, PassResult, Pulse
+from workforce_operator.reconcile.telemetry import ActionKind, ActionResult, LossCause, PassResult, Pulse
 from workforce_operator.reconcile.work_queue import WorkQueue
 
 CLOUD = load_cloud("AzureCloud")
@@ -63,6 +65,9 @@ class Telemetry:
     def acted(self, kind: ActionKind, result: ActionResult) -> None:
         """Shows in the trace by the call itself."""
 
+    def lost(self, cause: LossCause, seconds: float) -> None:
+        """A number for people, from which nothing follows."""
+
 
 class OperatorProcess:
     """Starts when it is made. Ends when it is killed, or finds that another one leads."""
@@ -84,8 +89,8 @@ class OperatorProcess:
             store=store,
             events=Events(),
             observer=Observer(
-                jobs=jobs, depth=WiredDepth(line), control=control, clock=self.clock, telemetry=telemetry,
-                absences=absences,
+                jobs=jobs, depth=WiredDepth(line), control=control, capacity=WiredCapacity(line), clock=self.clock,
+                telemetry=telemetry, absences=absences,
             ),
             executor=Executor(
                 jobs=jobs, control=control, telemetry=telemetry, absences=absences, clock=self._loop.time
@@ -93,6 +98,7 @@ class OperatorProcess:
             templates=WiredTemplates(line),
             clock=self.clock,
             guard=self,
+            losses=Losses(telemetry),
             cloud=CLOUD,
             installation_id=INSTALLATION,
             poll_seconds=POLL,

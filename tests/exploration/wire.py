@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
-from jobq.control import Exit, Order, State
+from jobq.control import DrainFinished, Exit, Order, State
 from tests.exploration.rules import Rules
 from tests.exploration.script import Script
 from tests.exploration.world import Address, World
@@ -23,6 +23,7 @@ from workforce_operator.api.spec import Control, Queue
 from workforce_operator.api.status import WorkforceStatus
 from workforce_operator.api.template import Template
 from workforce_operator.domain.actions import Note
+from workforce_operator.domain.capacity import ClusterCapacity
 from workforce_operator.domain.errors import Conflict, Denied, Throttled, Unavailable
 from workforce_operator.domain.observed import Job, QueueDepth
 from workforce_operator.ports.azure import JobBody, Workplace
@@ -322,6 +323,12 @@ class WiredControl:
             sending=lambda: self._line.rules.ordered(key, job, order),
         )
 
+    async def send_to_any(self, control: Control, topic: str, order: Order, message_id: str) -> None:
+        raise AssertionError(f"no Workforce here speaks with workers that have no name: {topic} {order} {message_id}")
+
+    def take_finished(self, control: Control) -> tuple[DrainFinished, ...]:
+        return self._control.take_finished(control)
+
     def reports(self, control: Control) -> Mapping[str, State]:
         return self._control.reports(control)
 
@@ -330,6 +337,17 @@ class WiredControl:
 
     def recall_confirmed(self, control: Control, job: str, revision: int) -> bool:
         return self._control.recall_confirmed(control, job, revision)
+
+
+class WiredCapacity:
+    """See ``ports.azure.Capacity``."""
+
+    def __init__(self, line: Line) -> None:
+        self._line = line
+
+    async def read(self, place: Workplace) -> ClusterCapacity | None:
+        capacity = self._line.world.capacity
+        return await self._line.arm(Kind.READ, f"nodes of {place.region}", place, lambda: _now(capacity.read(place)))
 
 
 class WiredDepth:
@@ -409,6 +427,14 @@ class WiredTemplates:
         return await self._line.call(
             f"resolve for {place.region}",
             lambda: _now(templates.resolve(template, place, environment=environment, template_hash=template_hash)),
+            reach=(AZURE, place.coordinates.workspace),
+        )
+
+    async def latest_version(self, place: Workplace, name: str) -> str:
+        templates = self._line.world.templates
+        return await self._line.call(
+            f"look up {name} for {place.region}",
+            lambda: _now(templates.latest_version(place, name)),
             reach=(AZURE, place.coordinates.workspace),
         )
 

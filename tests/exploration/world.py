@@ -15,6 +15,7 @@ from datetime import timedelta
 from jobq.control import ORDER_TTL, Exit, OnDeadline, Operation, Order, State
 from tests.exploration.virtual import VirtualLoop, WallClock
 from workforce_operator.adapters.memory import (
+    MemoryCapacity,
     MemoryControlChannel,
     MemoryTaskQueueDepth,
     MemoryTemplates,
@@ -88,6 +89,7 @@ class World:
         self.jobs = MemoryWorkerJobs(self.clock)
         self.control = MemoryControlChannel(self.clock)
         self.depth = MemoryTaskQueueDepth()
+        self.capacity = MemoryCapacity()
         self.templates = MemoryTemplates()
         self.workers: dict[Address, Worker] = {}
         self.sessions: dict[str, Session] = {}
