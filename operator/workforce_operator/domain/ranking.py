@@ -7,7 +7,7 @@ the highest sequence, so that the order is total and a repeated pass chooses the
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from enum import IntEnum
 
@@ -47,17 +47,47 @@ _WORDS = {
 }
 
 
-def lay_off_order(count: Count, reports: Mapping[str, State], *, running: bool) -> tuple[Job, ...]:
-    """All supply in the order in which it is laid off.
+def lay_off_order(
+    count: Count, reports: Mapping[str, State], *, running: bool, most: int | None = None
+) -> tuple[Job, ...]:
+    """Supply in the order in which it is laid off.
 
     Args:
         count: The region's jobs.
         reports: What workers said, by job name.
         running: Whether running jobs may be laid off at all; without a control channel they may not. A paused job has
             given its tasks back and has no process.
+        most: How many are asked for; None = all of them.
     """
-    jobs = (*count.pending, *count.paused, *count.running) if running else (*count.pending, *count.paused)
-    return tuple(sorted(jobs, key=lambda job: _lay_off_key(job, reports.get(job.name))))
+    classes: dict[Loss, Sequence[Job]] = {Loss.NEVER_RAN: count.pending, Loss.PAUSED: count.paused}
+    if running and (most is None or most > len(count.pending) + len(count.paused)):
+        classes |= running_by_loss(count.running, reports)
+    order: list[Job] = []
+    for loss, jobs in classes.items():
+        if most is not None and len(order) >= most:
+            break
+        order += sorted(jobs, key=lambda job: (within_loss(job, loss, reports.get(job.name)), -job.sequence))
+    return tuple(order[:most])
+
+
+def running_by_loss(jobs: Iterable[Job], reports: Mapping[str, State]) -> dict[Loss, Sequence[Job]]:
+    """Running jobs in classes of equal loss, the smallest first. As ``loss_of`` has it, for many at a time."""
+    refuses: list[Job] = []
+    idle: list[Job] = []
+    silent: list[Job] = []
+    busy: list[Job] = []
+    report_of = reports.get
+    for job in jobs:
+        report = report_of(job.name)
+        if report is None:
+            silent.append(job)
+        elif not report.accepting:
+            refuses.append(job)
+        elif report.busy_slots:
+            busy.append(job)
+        else:
+            idle.append(job)
+    return {Loss.REFUSES: refuses, Loss.IDLE: idle, Loss.SILENT: silent, Loss.BUSY: busy}
 
 
 def take_back_order(jobs: Iterable[Job], waves: Iterable[Wave], reports: Mapping[str, State]) -> tuple[Job, ...]:

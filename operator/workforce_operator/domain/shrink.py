@@ -139,9 +139,11 @@ def _victims(situation: Situation, excess: int) -> tuple[Job, ...]:
     Then running workers go only as far as those that have spoken are too many by themselves. Where nobody is wanted,
     there is nothing to take care of.
     """
+    if situation.ledger.restored is None or situation.share == 0:
+        return lay_off_order(situation.count, situation.reports, running=True, most=excess)
     order = lay_off_order(situation.count, situation.reports, running=True)
     silent = unheard(order, situation.reports, situation.ledger.restored)
-    if not silent or situation.share == 0:
+    if not silent:
         return order[:excess]
     never_ran = tuple(job for job in order[:excess] if job.phase is not Phase.RUNNING)
     unsure = silent | {job.sequence for job in never_ran}
@@ -160,8 +162,7 @@ def _waits_for_reports(situation: Situation, number: int) -> str | None:
 
 
 def _without_control(situation: Situation, excess: int) -> Shrunk:
-    order = lay_off_order(situation.count, situation.reports, running=False)
-    victims = order[:excess]
+    victims = lay_off_order(situation.count, situation.reports, running=False, most=excess)
     cancels = tuple(CancelPending(situation.name, job.name, None, situation.reason) for job in victims)
     left = excess - len(victims)
     waiting = (

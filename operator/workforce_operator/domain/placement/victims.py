@@ -15,7 +15,7 @@ from workforce_operator.domain.observed import Job
 from workforce_operator.domain.placement.even import Slot, lowered
 from workforce_operator.domain.placement.sites import Site
 from workforce_operator.domain.placement.strategies import cost
-from workforce_operator.domain.ranking import Loss, loss_of, within_loss
+from workforce_operator.domain.ranking import Loss, running_by_loss, within_loss
 
 
 def cut_vacancies(
@@ -87,8 +87,8 @@ def _by_loss(sites: Sequence[Site], reports: Mapping[str, State]) -> Iterator[tu
         loss: [] for loss in (Loss.REFUSES, Loss.IDLE, Loss.SILENT, Loss.BUSY)
     }
     for site, count in counts:
-        for job in count.running:
-            classes[loss_of(job, reports.get(job.name))].append((site, job))
+        for loss, jobs in running_by_loss(count.running, reports).items():
+            classes[loss] += [(site, job) for job in jobs]
     yield from classes.items()
 
 
