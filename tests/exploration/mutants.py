@@ -214,6 +214,7 @@ MUTANTS = {
     "the lease is not checked": Mutant(OperatorProcess, "check", lambda _: lambda self: None, seed=33),
     "names without a job are forgotten": Mutant(hire, "_names", _absent_names_are_free, seed=27),
     "one too many is told to leave": Mutant(region, "lay_off", _one_too_many_leaves, seed=20),
+    "a worker that was named stays": Mutant(region, "requested", lambda _: lambda situation: None, seed=7),
     "Hold is ignored": Mutant(reconciler, "decide", _hold_is_ignored, seed=12),
     "the status holds the time": Mutant(reconciler, "build_status", _time_in_the_status),
     "hires use names beyond the reserved ones": Mutant(reconciler, "decide", _lost_hire_gets_another_name, seed=2),

@@ -84,6 +84,9 @@ class Rules:
     def status_lost(self, key: Key) -> None:
         said = self._said[key]
         said.lost_at, said.told = self.world.loop.now, {}
+        # The status alone knew of regions that the spec does not name any more.
+        named = tuple(f"{key.name}-{region['name']}-" for region in self.world.store._objects[key].spec["regions"])
+        self.left_behind |= {worker.address for worker in self._workers_of(key) if not worker.name.startswith(named)}
 
     def status_written(self, stored: StoredWorkforce, status: WorkforceStatus) -> None:
         """A status is stored now."""
@@ -261,12 +264,13 @@ class Rules:
         live = {number for number, phase in phases.items() if phase is not Phase.ENDED}
         supply = {number for number in live if phases[number] is not Phase.ENDING}
         hires = [action.sequence for action in actions if isinstance(action, Hire)]
+        named = {job.sequence for job in read.jobs if job.name in desired.drain_requested}
         self._hires(desired, name, hires, phases=phases, maybe_live=live | read.unread, after=after)
         numbers = plan.regions.get(name)
         if numbers is not None:
             expected = len(supply - leaving)
             self.check(numbers.supply == expected, "rule 6", f"{name}: supply {numbers.supply}, not {expected}")
-            chosen = leaving - left
+            chosen = leaving - left - named
             wanted = 0 if name not in {region.name for region in desired.spec.regions} else numbers.desired
             kept = len(supply - leaving)
             fresh = bool(chosen & supply) and before is not None and before.restored is None
@@ -277,7 +281,9 @@ class Rules:
                 not (fresh and running and pending), "rule 3", f"{name}: drains {running} and keeps pending {pending}"
             )
         if hires and isinstance(observed.control, Known) and observed.control.value:
-            self._taken_back_first(desired, name, after, phases, observed.now)
+            self._taken_back_first(
+                desired, name, after, {number: phases[number] for number in phases if number not in named}, observed.now
+            )
         for action in actions:
             self._act(desired, action, after, phases, observed.now)
 
@@ -337,6 +343,8 @@ class Rules:
         known = [ledger.regions[name].next_sequence for name in plan.ledger.regions if name in ledger.regions]
         if plan.finished or None in known or len(known) < len(plan.ledger.regions):
             return  # a pass that finds the names in use decides nothing else yet
+        if any(action.job in desired.drain_requested for action in plan.actions):
+            return  # who takes the place of a worker that was named is decided by the next pass
         again = plan_again(desired, _nothing_done(observed, plan), plan.ledger)
         for name, region in again.ledger.regions.items():
             once = plan.ledger.regions.get(name)

@@ -217,7 +217,13 @@ class _Run:
                 deadline = stored.deletion_time + timedelta(seconds=stored.spec.get("deletionDeadlineSeconds", 86400))
                 wrong += [f"{key.name} is still being deleted"] if self.world.clock.now() > deadline else []
                 continue
-            wrong += self._wrong(key, WorkforceSpec.model_validate(stored.spec), stored.status)
+            spec = WorkforceSpec.model_validate(stored.spec)
+            wrong += self._wrong(key, spec, stored.status)
+            if spec.control is not None and spec.suspend != "Hold":
+                stay = [each for each in self.world.live() if each.name in stored.drain_requested]
+                wrong += [
+                    f"{each.name} was named and stays" for each in stay if self.world.phase(each) is Phase.RUNNING
+                ]
         return wrong
 
     def _wrong(self, key: Key, spec: WorkforceSpec, status: Any) -> list[str]:
@@ -228,7 +234,7 @@ class _Run:
             worker
             for worker in self.world.live()
             if worker.owner.endswith(f"/{key.namespace}/{key.name}")
-            # What a deleted object left behind in a region is nobody's until somebody names that region again.
+            # What a deleted object or a lost status left behind is nobody's until the spec names its region.
             and (worker.address not in self.rules.left_behind or worker.name.startswith(places))
         ]
         supply = [
@@ -408,6 +414,12 @@ class _Run:
         if key in self.world.store._objects:
             self.world.store.lose_status(key)
             self.rules.status_lost(key)
+            self._tell(key)
+
+    def on_drain_asked(self, key: Key, number: int, seconds: float) -> None:
+        worker = self._one(number, Phase.RUNNING)
+        if worker is not None and key in self.world.store._objects:
+            self.world.store.ask_to_drain(key, worker.name)
             self._tell(key)
 
     def on_definition_goes(self, key: Key, number: int, seconds: float) -> None:

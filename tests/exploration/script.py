@@ -204,6 +204,7 @@ HAPPENINGS = {
     "restart": 3,
     "stand-by takes over": 2,
     "status lost": 1,
+    "drain asked": 2,  # somebody names a worker that is to leave
     "delete": 2,
     "definition goes": 1,
 }
