@@ -1,0 +1,96 @@
+"""How things end when Azure is away or refuses us, and who gets the worker jobs that are left."""
+
+from __future__ import annotations
+
+import json
+import uuid
+
+import pytest
+
+from tests.support.operator import OVER, OperatorProcess
+
+pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(400)]
+
+ARM = {"service": "arm", "path": "*/jobs*"}
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [{"kind": "outage", "name": "away", "where": ARM}, {"kind": "revoked", "name": "refused", "where": ARM}],
+    ids=["away", "revoked"],
+)
+def test_deletion_ends_without_azure_and_an_equal_workforce_takes_the_jobs_back(bench, chaos, fault):
+    """Rule 10: nothing can be cancelled or seen, and the object goes after its deadline all the same, and says so."""
+    bench.operator.start()
+    bench.apply(bench.workforce(replicas=2, deletionDeadlineSeconds=1))
+    bench.until(lambda: len(bench.running()) == 2, "two running jobs")
+    chaos.post("chaos", {"seed": 7, "faults": [fault]})
+    bench.kubectl("delete", "wf/md", "--timeout=150s")
+    assert "RegionsUnreadable" in bench.events()
+    chaos.delete("chaos")
+    assert len(bench.running()) == 2
+
+    bench.apply(bench.workforce(replicas=2, deletionPolicy="Cancel"))
+    bench.wait_ready()
+    assert len(bench.jobs()) == 2
+    bench.kubectl("delete", "wf/md", "--timeout=90s")
+    bench.until(lambda: all(job["status"] in OVER for job in bench.jobs()), "the end of all jobs")
+
+
+def test_a_lost_cluster_gets_its_jobs_back_and_another_one_with_the_same_names_never_touches_them(bench, tmp_path):
+    """The object goes with its status, as with a lost cluster; another installation then has the same names."""
+    bench.operator.start()
+    bench.apply(bench.workforce(replicas=2))
+    bench.until(lambda: len(bench.running()) == 2, "two running jobs")
+    bench.operator.kill()
+    forget(bench)
+
+    other = OperatorProcess(
+        bench.operator.environment | {"WORKFORCE_INSTALLATION_ID": uuid.uuid4().hex[:12], "POD_NAME": "other-0"},
+        tmp_path / "other.log",
+    )
+    theirs = other.environment["WORKFORCE_INSTALLATION_ID"]
+    other.start()
+    try:
+        bench.apply(bench.workforce(replicas=3, deletionPolicy="Cancel"))
+        bench.until(lambda: len(bench.azure.jobs(f"{theirs}/")) == 3, "three jobs of the other installation")
+        bench.wait_ready()
+        bench.kubectl("delete", "wf/md", "--timeout=90s")
+        bench.until(lambda: all(job["status"] in OVER for job in bench.azure.jobs(f"{theirs}/")), "their end")
+    finally:
+        other.kill()
+    assert len(bench.running()) == 2
+
+    bench.operator.start()
+    bench.apply(bench.workforce(replicas=2, deletionPolicy="Cancel"))
+    bench.wait_ready()
+    assert len(bench.jobs()) == 2
+    assert len(bench.azure.jobs(f"{theirs}/")) == 3
+
+
+def test_a_status_of_another_installation_is_left_alone(bench, tmp_path):
+    """A restored backup of another cluster's objects: nothing is hired or cancelled, and the condition says why."""
+    bench.operator.start()
+    bench.apply(bench.workforce(replicas=1))
+    bench.until(lambda: len(bench.running()) == 1, "a running job")
+    bench.operator.kill()
+    other = OperatorProcess(
+        bench.operator.environment | {"WORKFORCE_INSTALLATION_ID": uuid.uuid4().hex[:12], "POD_NAME": "other-0"},
+        tmp_path / "other.log",
+    )
+    other.start()
+    try:
+        bench.kubectl("scale", "wf/md", "--replicas=3")
+        told = ("False", "OtherInstallation")
+        bench.until(lambda: bench.condition("SpecAccepted") == told, "that the condition says why")
+        assert bench.azure.jobs(f"{other.environment['WORKFORCE_INSTALLATION_ID']}/") == []
+        assert len(bench.running()) == 1
+    finally:
+        other.kill()
+
+
+def forget(bench):
+    """The object is gone without an operator having seen it go."""
+    patch = json.dumps({"metadata": {"finalizers": None}})
+    bench.kubectl("patch", "wf", "md", "--type=merge", "-p", patch)
+    bench.kubectl("delete", "wf/md", "--timeout=60s")
