@@ -220,7 +220,8 @@ class _Run:
             spec = WorkforceSpec.model_validate(stored.spec)
             wrong += self._wrong(key, spec, stored.status)
             if spec.control is not None and spec.suspend != "Hold":
-                stay = [each for each in self.world.live() if each.name in stored.drain_requested]
+                named = [each for each in self.world.live() if each.name in stored.drain_requested]
+                stay = [each for each in named if each.address not in self.rules.left_behind]
                 wrong += [
                     f"{each.name} was named and stays" for each in stay if self.world.phase(each) is Phase.RUNNING
                 ]
@@ -418,9 +419,11 @@ class _Run:
 
     def on_drain_asked(self, key: Key, number: int, seconds: float) -> None:
         worker = self._one(number, Phase.RUNNING)
-        if worker is not None and key in self.world.store._objects:
-            self.world.store.ask_to_drain(key, worker.name)
-            self._tell(key)
+        owner = self._key_of_job(worker.name) if worker else key
+        if worker and owner in self.world.store._objects:
+            asked = self.world.store._objects[owner].drain_requested
+            self.world.store.ask_to_drain(owner, *asked, worker.name)
+            self._tell(owner)
 
     def on_definition_goes(self, key: Key, number: int, seconds: float) -> None:
         self.world.store.definition_going = True
