@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 from aiohttp import web
 
-from jobq.address import QueueAddress
+from jobq.address import AddressError, QueueAddress
 from jobq.backends.port import Delivery
 from jobq.backends.storage import DELETES_AT_ONCE
 from jobq.cloud import PUBLIC_CLOUDS
@@ -151,9 +151,8 @@ async def test_deletes_that_get_no_answer_do_not_keep_others_waiting(queue, faul
 
 
 @pytest.mark.parametrize("name", ["a b", "ü", "a?b=c"])
-async def test_a_queue_name_that_cannot_be_one_is_asked_for_and_nothing_else(faulty, name):
-    faulty.script = [(404, "QueueNotFound")]
-    async with open_backend(replace(address(faulty.port), queue=name), CLOUD) as backend:
-        with pytest.raises(QueueMissing):
-            await backend.receive(1, timedelta(seconds=30))
-    assert faulty.requests == ["GET"]
+async def test_a_queue_name_that_cannot_be_one_is_refused_before_anything_is_asked(faulty, name):
+    with pytest.raises(AddressError, match="cannot be a storage queue"):
+        async with open_backend(replace(address(faulty.port), queue=name), CLOUD):
+            pass
+    assert faulty.requests == []

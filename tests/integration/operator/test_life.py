@@ -94,14 +94,18 @@ def test_a_suspended_workforce_keeps_its_jobs_and_hires_nobody(bench):
     bench.until(lambda: len(bench.live()) == 5, "five jobs")
 
 
+SPREAD = {"strategy": "Spread"}
+"""Also to where no node is free."""
+
+
 def test_a_region_that_is_removed_is_emptied_of_pending_jobs(bench):
     """Without a control channel running jobs stay; the waiting ones go."""
     crowded = [bench.region("uksouth"), bench.region("westeurope", compute="small")]
     bench.operator.start()
-    bench.apply(bench.workforce(replicas=6, regions=crowded, deletionPolicy="Cancel"))
+    bench.apply(bench.workforce(replicas=6, regions=crowded, deletionPolicy="Cancel", placement=SPREAD))
     bench.until(lambda: len(bench.live()) == 6, "six jobs")
     bench.until(lambda: len(bench.running()) == 4, "four running jobs, and two that wait for a node")
-    bench.apply(bench.workforce(replicas=6, regions=crowded[:1], deletionPolicy="Cancel"))
+    bench.apply(bench.workforce(replicas=6, regions=crowded[:1], deletionPolicy="Cancel", placement=SPREAD))
 
     def in_region(name):
         return [job for job in bench.live() if job["workspace"] == f"ws-{name}"]
