@@ -118,9 +118,13 @@ def test_a_deleted_pod_is_replaced_and_its_processes_end(installed):
     before = set(installed.cluster.pod_processes(installed.namespace))
     installed.kubectl("delete", "pod", pod["metadata"]["name"], "--timeout=60s")
     installed.kubectl("rollout", "status", f"deployment/{RELEASE}-batch", "--timeout=60s")
-    after = set(installed.cluster.pod_processes(installed.namespace))
-    assert len(after) == len(before)
-    assert len(after - before) == 3, "guard, command, and the process that left the session"
+
+    def now():
+        return set(installed.cluster.pod_processes(installed.namespace))
+
+    # A Pod is ready before its command has started everything.
+    wait_until(lambda: len(now() - before) == 3, "guard, command, and the process that left the session")
+    assert len(now()) == len(before)
 
 
 def test_a_rollout_restart_replaces_all_pods_without_a_moment_without_any(installed):
