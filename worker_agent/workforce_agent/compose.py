@@ -59,6 +59,7 @@ async def run_worker(
             credential = None
             if control is not None or address.connection_string is None:
                 credential = await stack.enter_async_context(open_credential(cloud))
+            await guard.ready()
             processor = await stack.enter_async_context(
                 open_processor(
                     settings.processor,

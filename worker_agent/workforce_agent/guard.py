@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import select
 import signal
 import sys
 import uuid
@@ -19,6 +20,8 @@ AGENT_MARK = f"@{uuid.uuid4().hex}"
 """Part of the mark in the environment of everything that this agent starts for a task."""
 
 RESTART_SECONDS = 1.0
+READY_SECONDS = 10.0
+"""A guard is a bare interpreter: ready in tens of milliseconds, and in seconds on a node that is out of breath."""
 
 helpers: set[int] = set()
 """Children of this process that are no task's and must not be taken for what a task left behind."""
@@ -39,6 +42,8 @@ class Guard:
         self.pid: int | None = None
         self._pipe = -1
         self._exit = -1
+        self._starting = -1
+        self._ready = asyncio.Event()
         self._again: asyncio.TimerHandle | None = None
 
     def __enter__(self) -> Self:
@@ -50,6 +55,20 @@ class Guard:
         if self._again is not None:
             self._again.cancel()
         self._unwatch()
+
+    async def ready(self, seconds: float = READY_SECONDS) -> bool:
+        """Wait until the guard that was started guards: a task from before that could leave something behind.
+
+        Args:
+            seconds: How long to wait. Work goes on without it: a guard is there for an agent that is killed, too.
+        """
+        try:
+            async with asyncio.timeout(seconds):
+                await self._ready.wait()
+        except TimeoutError:
+            _log.warning("guard_is_late", after=seconds, effect="what a task leaves behind may outlive a killed agent")
+            return False
+        return self.pid is not None
 
     def watch(self, session: int) -> None:
         """A task's process was started, in a session of its own."""
@@ -73,28 +92,38 @@ class Guard:
 
     def _start(self) -> None:
         ours, self._pipe = os.pipe()
+        self._starting, theirs = os.pipe()
         program = [sys.executable, "-I", "-S", str(Path(guard_program.__file__))]
-        nothing = [(os.POSIX_SPAWN_OPEN, number, "/dev/null", os.O_WRONLY, 0) for number in (1, 2)]
+        files = [
+            (os.POSIX_SPAWN_DUP2, ours, 0),
+            (os.POSIX_SPAWN_DUP2, theirs, 1),
+            (os.POSIX_SPAWN_OPEN, 2, "/dev/null", os.O_WRONLY, 0),
+        ]
         try:
             # Not a Popen object, which would complain that the guard outlives it.
             self.pid = os.posix_spawn(
                 sys.executable,
                 [*program, str(os.getpid()), AGENT_MARK, "cgroup" if self._own_cgroup else "-"],
                 {},
-                file_actions=[(os.POSIX_SPAWN_DUP2, ours, 0), *nothing],
+                file_actions=files,
                 setsid=True,
             )
         except OSError as error:
             os.close(self._pipe)
+            self._starting = _close(self._starting)
+            self._ready.set()
             _log.warning("no_guard", error=str(error), effect="tasks may outlive an agent that is killed")
             return
         finally:
             os.close(ours)
+            os.close(theirs)
         # A guard that does not listen must not stop the agent.
         os.set_blocking(self._pipe, False)
         helpers.add(self.pid)
         self._exit = os.pidfd_open(self.pid)
-        asyncio.get_running_loop().add_reader(self._exit, self._ended)
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self._exit, self._ended)
+        loop.add_reader(self._starting, self._started)
         for session in sorted(self._sessions):
             self._say(b"+%d\n" % session)
 
@@ -108,6 +137,12 @@ class Guard:
         except BrokenPipeError:
             pass  # it is dead, and about to be replaced
 
+    def _started(self) -> None:
+        # It has let go of its end: it guards, or has died and is about to be replaced.
+        self._starting = _close(self._starting)
+        if not select.select([self._exit], [], [], 0)[0]:
+            self._ready.set()
+
     def _ended(self) -> None:
         assert self.pid is not None  # it has just ended
         self._unwatch()
@@ -120,10 +155,15 @@ class Guard:
         self._again = asyncio.get_running_loop().call_later(RESTART_SECONDS, self._start)
 
     def _unwatch(self) -> None:
-        if self._exit < 0:
-            return
+        self._exit = _close(self._exit)
+        self._starting = _close(self._starting)
+
+
+def _close(descriptor: int) -> int:
+    """Close a descriptor that the loop reads, if it is open. Returns what stands for none."""
+    if descriptor >= 0:
         # The loop may be gone by now, and its readers with it.
         with contextlib.suppress(RuntimeError):
-            asyncio.get_running_loop().remove_reader(self._exit)
-        os.close(self._exit)
-        self._exit = -1
+            asyncio.get_running_loop().remove_reader(descriptor)
+        os.close(descriptor)
+    return -1

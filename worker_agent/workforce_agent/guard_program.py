@@ -2,8 +2,9 @@
 
 It is no module of the running agent: the agent starts it as a program of its own, without site packages, and imports
 from here only what both need to know of the process table. Standard input brings a line for each task that starts
-(`+<session>`) or is over (`-<session>`), and `.` when the guard is not needed any more. When the agent dies, whatever
-killed it, the guard sends SIGKILL to everything that the tasks started, because the queue hands them out again.
+(`+<session>`) or is over (`-<session>`), and `.` when the guard is not needed any more; standard output is closed once
+it guards. When the agent dies, whatever killed it, the guard sends SIGKILL to everything that the tasks started,
+because the queue hands them out again.
 
 What belongs to a task is found by its session, by the mark in its environment, by ancestry, among the orphans that were
 the agent's children when the guard last looked, and, where cgroups can be written, by the agent's cgroup, which nothing
@@ -237,6 +238,13 @@ def _rest() -> bytes:
     return found
 
 
+def _say_ready() -> None:
+    """Let go of standard output, which is what the agent waits for before it runs a task."""
+    nothing = os.open("/dev/null", os.O_WRONLY)
+    os.dup2(nothing, 1)
+    os.close(nothing)
+
+
 def end_all(watch: Watch) -> None:
     """SIGKILL to everything that is left, until nothing is."""
     deadline = time.monotonic() + KILL_SECONDS
@@ -259,6 +267,7 @@ def main(agent: int, mark: str, *, own_cgroup: bool) -> None:
     except ProcessLookupError:
         watch.hear(_rest())
     else:
+        _say_ready()
         if not follow(watch, agent_exit):
             return
     if cgroup is not None:

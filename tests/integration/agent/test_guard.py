@@ -7,15 +7,20 @@ import sys
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from tests.support.agent import push, until
 from workforce_agent import guard
 from workforce_agent.guard import Guard
 
 
+def proc(pid, what):
+    return Path(f"/proc/{pid}/{what}").read_text()
+
+
 def alive(pid):
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] not in "ZX"
+        return proc(pid, "stat").rsplit(")", 1)[1].split()[0] not in "ZX"
     except OSError:
         return False
 
@@ -42,6 +47,10 @@ ESCAPES = {
 }
 
 
+SEEN_SECONDS = 3
+"""Without a cgroup a guard must have seen an orphan that carries no mark before its agent died."""
+
+
 async def test_nothing_survives_a_killed_agent(queue, agent, tmp_path):
     files = {name: tmp_path / name for name in ESCAPES}
     await push(queue, *(command.format(files[name]) for name, command in ESCAPES.items()))
@@ -50,6 +59,8 @@ async def test_nothing_survives_a_killed_agent(queue, agent, tmp_path):
         await until(lambda file=file: file.exists() and file.read_text().strip(), f"a start of {name}")
     pids = {name: int(file.read_text()) for name, file in files.items()}
     (guarding,) = await until(lambda: guards_of(worker.process.pid), "a guard")
+    if "workforce-agent-" not in proc(worker.process.pid, "cgroup"):
+        await asyncio.sleep(SEEN_SECONDS)
     worker.signal(signal.SIGKILL)
     await worker.exit_code()
     await until(lambda: not any(alive(pid) for pid in pids.values()), f"the end of {pids}")
@@ -66,6 +77,7 @@ from workforce_agent.process import TaskProcess
 async def main():
     become_subreaper()
     with Guard(own_cgroup=False) as guard:
+        await guard.ready()
         for command in sys.argv[1:]:
             TaskProcess(["bash", "-c", command], os.environ, None, TaskOutput("t", Writer()), guarded_by=guard)
         await asyncio.sleep(300)
@@ -84,10 +96,43 @@ async def test_nothing_survives_a_killed_agent_where_cgroups_cannot_be_written(t
         await until(lambda file=file: file.exists() and file.read_text().strip(), f"a start of {name}")
     pids = {name: int(file.read_text()) for name, file in files.items()}
     await until(lambda: guards_of(process.pid), "a guard")
-    await asyncio.sleep(3)  # the guard must have seen that the last one became an orphan
+    await asyncio.sleep(SEEN_SECONDS)
     process.kill()
     await process.wait()
     await until(lambda: not any(alive(pid) for pid in pids.values()), f"the end of {pids}")
+
+
+@pytest.fixture
+def guarded(monkeypatch):
+    monkeypatch.setattr(guard, "RESTART_SECONDS", 0.05)
+
+
+async def test_a_guard_that_is_ready_cannot_be_ended_politely(guarded):
+    with Guard(own_cgroup=False) as watching:
+        assert await watching.ready()
+        first = watching.pid
+        status = dict(line.split(":", 1) for line in proc(first, "status").splitlines())
+        assert int(status["SigIgn"], 16) >> (signal.SIGTERM - 1) & 1
+        watching.dismiss()
+
+
+async def test_a_guard_that_dies_before_it_is_ready_is_waited_for_again(guarded):
+    with Guard(own_cgroup=False) as watching:
+        first = watching.pid
+        os.kill(first, signal.SIGKILL)
+        assert await watching.ready()
+        assert watching.pid not in {first, None}
+        watching.dismiss()
+
+
+async def test_a_guard_that_does_not_get_ready_is_waited_for_in_vain_and_said(guarded):
+    with Guard(own_cgroup=False) as watching, capture_logs() as said:
+        os.kill(watching.pid, signal.SIGSTOP)
+        assert not await watching.ready(0.2)
+        os.kill(watching.pid, signal.SIGKILL)
+        await watching.ready()
+        watching.dismiss()
+    assert [entry["event"] for entry in said] == ["guard_is_late", "guard_ended"]
 
 
 async def test_a_guard_ends_with_its_agent(agent):
@@ -111,11 +156,6 @@ async def test_a_guard_that_was_killed_is_replaced_and_the_new_one_knows_what_ru
     await worker.exit_code()
     pid = int((files.folder / "a.started").read_text())
     await until(lambda: not alive(pid) and not alive(second), "the end of the task")
-
-
-@pytest.fixture
-def guarded(monkeypatch):
-    monkeypatch.setattr(guard, "RESTART_SECONDS", 0.05)
 
 
 async def test_a_guard_that_is_let_go_ends_and_harms_nobody(guarded):
