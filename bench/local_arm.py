@@ -155,10 +155,11 @@ class Work:
         params = {} if url else {**VERSION, "properties": "cohort=bench"}
         url = url or f"{self._base}{next(self._pages)}/jobs"
         async with self._session.get(url, params=params) as answer:
-            page = json.loads(await answer.read())
-        if page["nextLink"]:
-            self._next.append(page["nextLink"])
-        return len(page["value"])
+            jobs, _, link = (await answer.read()).rpartition(b',"nextLink":')
+        # Decoding a page costs this client more than making it costs the server.
+        if following := json.loads(link.removesuffix(b"}")):
+            self._next.append(following)
+        return jobs.count(b'"jobType"')
 
     async def cancel(self, number: int) -> int:
         """One POST."""

@@ -26,6 +26,8 @@ from workforce_local.state import StateFolder
 
 ROUNDS = 50
 IDLE_SECONDS = 30
+SETTLE_SECONDS = 20
+"""After a start Node.js compiles and collects for some seconds what it has just loaded."""
 PATIENCE = 120
 
 
@@ -90,7 +92,7 @@ def measure_idle(folder: StateFolder) -> None:
         times = {name: [process.cpu_times() for process in some] for name, some in parts.items()}
         return {name: sum(one.user + one.system for one in some) for name, some in times.items()}
 
-    time.sleep(2)
+    time.sleep(SETTLE_SECONDS)
     before = used()
     time.sleep(IDLE_SECONDS)
     after = used()

@@ -29,6 +29,8 @@ class Listed(Protocol):
 
 
 T = TypeVar("T", bound=Listed)
+Wanted = tuple[str, str | None]
+"""A key, and the value that it must have; None for any."""
 
 
 @dataclass(frozen=True)
@@ -69,14 +71,17 @@ class Filter:
             return False
         if self.job_type and str(properties.get("jobType", "")).lower() != self.job_type.lower():
             return False
-        if self.tag and not _has(properties.get("tags") or {}, self.tag):
-            return False
-        return all(_has(properties.get("properties") or {}, pair) for pair in self.pairs)
+        return _has(properties.get("tags"), self._tags) and _has(properties.get("properties"), self._pairs)
+
+    # A list asks every job of a workspace, so what is asked for is read once.
 
     @cached_property
-    def pairs(self) -> tuple[str, ...]:
-        """The properties asked for, with or without a value each."""
-        return tuple(pair.strip() for pair in (self.properties or "").split(",") if pair.strip())
+    def _tags(self) -> tuple[Wanted, ...]:
+        return (_wanted(self.tag),) if self.tag else ()
+
+    @cached_property
+    def _pairs(self) -> tuple[Wanted, ...]:
+        return tuple(_wanted(pair.strip()) for pair in (self.properties or "").split(",") if pair.strip())
 
 
 @dataclass(frozen=True)
@@ -98,6 +103,14 @@ def page(jobs: Iterable[T], chosen: Filter, size: int) -> Page[T]:
     return Page(items, None)
 
 
-def _has(pairs: Mapping[str, str], wanted: str) -> bool:
-    key, separator, value = wanted.partition("=")
-    return key in pairs and (not separator or pairs[key] == value)
+def _wanted(pair: str) -> Wanted:
+    key, separator, value = pair.partition("=")
+    return key, value if separator else None
+
+
+def _has(pairs: Mapping[str, str] | None, wanted: Iterable[Wanted]) -> bool:
+    for key, value in wanted:
+        found = (pairs or {}).get(key)
+        if found is None or (value is not None and found != value):
+            return False
+    return True
