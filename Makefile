@@ -6,6 +6,8 @@ SHELL := bash
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-builtin-rules
+# Where it is set, each of the many processes that the tests start compiles all its modules again.
+unexport PYTHONDONTWRITEBYTECODE
 
 BIN := .venv/bin
 AZURITE := .cache/azurite

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +108,7 @@ def schema() -> Schema:
     }
 
 
+@cache
 def definition_text() -> str:
     """The definition as YAML."""
     # Aliases would be correct YAML, and unreadable.
@@ -115,6 +117,7 @@ def definition_text() -> str:
     return HEADER + yaml.dump(definition(), Dumper=dumper, sort_keys=False, width=120, allow_unicode=True)
 
 
+@cache
 def page_text() -> str:
     """The reference page as Markdown."""
     return reference_page(schema())

@@ -32,9 +32,11 @@ def below_of(path: str, node: dict[str, Any]) -> Iterator[tuple[str, dict[str, A
     return nodes(f"{path}.*", values) if "properties" in values else nodes(path, node)
 
 
+PROPERTIES = schema()["properties"]
+
+
 def all_nodes(*sections: str) -> dict[str, dict[str, Any]]:
-    properties = schema()["properties"]
-    return {path: node for section in sections for path, node in nodes(section, properties[section])}
+    return {path: node for section in sections for path, node in nodes(section, PROPERTIES[section])}
 
 
 def leaves() -> list[str]:
