@@ -32,6 +32,22 @@ _JOBS_LIVE = (
     " (has(region.hiring) && region.hiring.size() > 0)"
     " || (has(region.reserved) && region.reserved > 0 && has(region.desired) && region.desired > 0))))"
 )
+_LIVES = (
+    "(has(known.pending) && known.pending > 0) || (has(known.running) && known.running > 0)"
+    " || (has(known.paused) && known.paused > 0) || (has(known.draining) && known.draining > 0)"
+    " || (has(known.hiring) && known.hiring.size() > 0)"
+    " || (has(known.reserved) && known.reserved > 0 && has(known.desired) && known.desired > 0)"
+)
+_OTHER_CONTROL = (
+    "oldSelf.spec.regions.exists(before, before.name == region.name && (has(before.control) != has(region.control)"
+    " || (has(before.control) && before.control != region.control)))"
+)
+# A list of one is how CEL says "let": the regions where jobs live are looked for once, or the rule costs too much.
+_SAME_CONTROL_WHERE_JOBS_LIVE = (
+    "!has(oldSelf.status) || !has(oldSelf.status.regions) ||"
+    f" [oldSelf.status.regions.filter(known, {_LIVES})].all(live,"
+    f" self.spec.regions.all(region, !live.exists(known, known.name == region.name) || !{_OTHER_CONTROL}))"
+)
 _SAME_CONTROL = (
     "has(self.spec.control) == has(oldSelf.spec.control)"
     " && (!has(self.spec.control) || self.spec.control == oldSelf.spec.control)"
@@ -44,6 +60,11 @@ _ROOT_RULES = rules(
     rule(
         f"({_SAME_CONTROL}) || !({_JOBS_LIVE})",
         "`spec.control` must not change while worker jobs live or are being hired: they listen where they were told to",
+    ),
+    rule(
+        _SAME_CONTROL_WHERE_JOBS_LIVE,
+        "`spec.regions[].control` must not change while the region's worker jobs live or are being hired: they listen"
+        " where they were told to",
     ),
 )
 

@@ -115,6 +115,24 @@ class Queue(Model):
     """Where the tasks are, for type ServiceBus."""
 
 
+class ServiceBusNamespace(Model):
+    """A Service Bus namespace, by its ARM coordinates."""
+
+    subscription_id: Annotated[str, Field(pattern=_GUID, max_length=36)]
+    """Azure subscription of the namespace."""
+    resource_group: Annotated[str, Field(min_length=1, max_length=90)]
+    """Resource group of the namespace."""
+    namespace: Annotated[str, Field(min_length=1, max_length=260)]
+    """Name of the namespace."""
+
+
+class RegionControl(Model):
+    """The control channel of one region."""
+
+    service_bus: ServiceBusNamespace
+    """Namespace that holds the region's control topic and queues; made there when missing."""
+
+
 class Region(Model):
     """One place to run worker jobs: an AzureML workspace, a compute, an experiment and a control topic."""
 
@@ -156,17 +174,8 @@ class Region(Model):
     """Cost of one replica for an hour, a decimal number; a region without it is taken for the dearest."""
     overrides: Overrides | None = None
     """What the jobs of this region have otherwise than `template` says; variables and outputs are merged by name."""
-
-
-class ServiceBusNamespace(Model):
-    """A Service Bus namespace, by its ARM coordinates."""
-
-    subscription_id: Annotated[str, Field(pattern=_GUID, max_length=36)]
-    """Azure subscription of the namespace."""
-    resource_group: Annotated[str, Field(min_length=1, max_length=90)]
-    """Resource group of the namespace."""
-    namespace: Annotated[str, Field(min_length=1, max_length=260)]
-    """Name of the namespace."""
+    control: RegionControl | None = None
+    """Service Bus namespace of this region instead of that of `control`. Does not change while its jobs live."""
 
 
 class ControlDialect(StrEnum):
@@ -236,6 +245,11 @@ class WorkforceSpec(Model):
                 "!has(self.deletionPolicy) || self.deletionPolicy != 'Drain' || has(self.control)",
                 "`deletionPolicy` Drain must have `control`: without it no running worker can be told to leave",
                 field=".deletionPolicy",
+            ),
+            rule(
+                "has(self.control) || !self.regions.exists(region, has(region.control))",
+                "`regions[].control` needs `control`: it says only where a region has another Service Bus namespace",
+                field=".regions",
             ),
             rule("has(self.replicas) || has(self.autoscaling)", "`replicas` or `autoscaling` must be set"),
             rule(

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import AwareDatetime, Field, ValidationError
 
 from workforce_operator.api.base import Model, map_list
-from workforce_operator.api.spec import DrainMode
+from workforce_operator.api.spec import DrainMode, RegionControl
 
 ModelT = TypeVar("ModelT", bound=Model)
 
@@ -92,6 +92,8 @@ class RegionCoordinates(Model):
     """Experiment of the jobs."""
     topic: str
     """Control topic."""
+    control: RegionControl | None = None
+    """The region's own control channel; absent = that of `spec.control`."""
 
 
 class ResolvedEnvironment(Model):
@@ -121,7 +123,7 @@ class CircuitStatus(Model):
 class RegionStatus(Model):
     """One region: counts, and the ledger of its reserved names and drains."""
 
-    name: str
+    name: Annotated[str, Field(max_length=40)]
     """Name of the region."""
     coordinates: RegionCoordinates
     """Where its jobs are."""

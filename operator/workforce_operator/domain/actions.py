@@ -136,7 +136,7 @@ class Plan:
         actions: To be executed in this order of kinds: orders and cancels, then resumes, then hires.
         desired: Worker jobs wanted now, over all regions.
         regions: Numbers by region name.
-        channel_awaited: Nobody is hired before the control channel is ready for the first time.
+        channels_awaited: Regions where nobody is hired before their control channel is ready for the first time.
         history: What the next pass is to be told of autoscaling.
         notes: For people.
         shifts: How the regions' shares changed, and why.
@@ -151,7 +151,7 @@ class Plan:
     actions: tuple[Action, ...] = ()
     desired: int = 0
     regions: dict[str, RegionPlan] = field(default_factory=dict)
-    channel_awaited: bool = False
+    channels_awaited: frozenset[str] = frozenset()
     history: ScalingHistory | None = None
     notes: tuple[Note, ...] = ()
     shifts: tuple[Shift, ...] = ()

@@ -14,10 +14,10 @@ from typing import Literal
 from workforce_operator.api.spec import Suspend
 from workforce_operator.api.status import Condition
 from workforce_operator.domain.observed import Unknown
-from workforce_operator.domain.outcomes import Failure
+from workforce_operator.domain.outcomes import Failure, why_unknown
 from workforce_operator.domain.replace import clock
 from workforce_operator.domain.template_backoff import TemplateBackoff
-from workforce_operator.domain.view import View, why_unknown
+from workforce_operator.domain.view import View
 
 Status = Literal["True", "False", "Unknown"]
 
@@ -157,7 +157,7 @@ def _queue_reachable(view: View) -> Verdict:
 
 def _regions_healthy(view: View) -> Verdict:
     if view.unreadable:
-        return Verdict("False", "RegionUnreadable", _by_region(view.unreadable))
+        return Verdict("False", "RegionUnreadable", _by_name(view.unreadable))
     open_circuits = {name: circuit for name, circuit in view.circuits.items() if circuit.is_open}
     if open_circuits:
         texts = (f"{name}: {circuit.text(view.observed.now)}" for name, circuit in open_circuits.items())
@@ -171,7 +171,7 @@ def _regions_healthy(view: View) -> Verdict:
         return Verdict("False", "CrashLoop", "; ".join(texts))
     lasting = {name: failure for name, failure in view.failures.items() if failure.lasting}
     if lasting:
-        return Verdict("False", next(iter(lasting.values())).reason, _by_region(lasting))
+        return Verdict("False", next(iter(lasting.values())).reason, _by_name(lasting))
     return Verdict("True", "AllHealthy", "every region answers")
 
 
@@ -195,7 +195,7 @@ def _capacity_available(view: View) -> Verdict:
         return Verdict("False", "ClusterFull" if full else "QuotaExceeded", "; ".join(texts) + _unplaced(view))
     throttled = {name: failure for name, failure in view.failures.items() if failure.reason == "Throttled"}
     if throttled:
-        return Verdict("False", "Throttled", _by_region(throttled))
+        return Verdict("False", "Throttled", _by_name(throttled))
     return Verdict("True", "Enough", "no hire is held back")
 
 
@@ -206,14 +206,11 @@ def _of_template(backoff: TemplateBackoff) -> str:
 
 
 def _control_channel_ready(view: View) -> Verdict:
-    control = view.observed.control
-    if isinstance(control, Unknown):
-        why = why_unknown(control)
-        return Verdict("False", why.reason, why.message)
-    if view.control is not None:
-        return Verdict("False", view.control.reason, view.control.message)
-    if not control.value:
+    if view.desired.spec.control is None:
         return Verdict("False", "NotConfigured", "spec.control is not set: running workers are never told to leave")
+    failures = {channel.text: channel.failure for channel in view.channels if channel.failure is not None}
+    if failures:
+        return Verdict("False", next(iter(failures.values())).reason, _by_name(failures))
     return Verdict("True", "Ready", "topics and queues stand")
 
 
@@ -252,7 +249,7 @@ def _growing(view: View) -> Verdict:
     if view.desired.spec.suspend is Suspend.SCALE_UP_ONLY:
         return Verdict("False", "Suspended", f"{view.missing} more are wanted; suspend is ScaleUpOnly: nobody is hired")
     text = _sentence(f"{view.missing} of {view.wanted} are missing", view.waiting()) + _unplaced(view)
-    if view.channel_awaited:
+    if view.unheard and all(name in view.unheard for name, each in view.regions.items() if each.desired > each.supply):
         return Verdict("False", "ControlChannelNotReady", text)
     if view.blind:
         return Verdict("False", "QueueUnreadable", text)
@@ -287,9 +284,9 @@ def _blocked(view: View, current: Mapping[str, Condition]) -> Verdict | None:
     placed_elsewhere = current[REGIONS_HEALTHY].reason == "CircuitOpen" and not (view.missing or view.unplaced)
     if current[REGIONS_HEALTHY].status == "False" and not (view.unreadable or placed_elsewhere):
         return Verdict("False", "Degraded", current[REGIONS_HEALTHY].message)
-    if view.channel_awaited and view.missing > 0 and view.desired.spec.suspend is Suspend.NONE:
-        why = current[CONTROL_CHANNEL_READY].message
-        return Verdict("False", "Degraded", f"nobody is hired before ControlChannelReady is True: {why}")
+    if view.unheard and view.missing > 0 and view.desired.spec.suspend is Suspend.NONE:
+        why, where = current[CONTROL_CHANNEL_READY].message, ", ".join(view.unheard)
+        return Verdict("False", "Degraded", f"{where}: nobody is hired before ControlChannelReady is True: {why}")
     return None
 
 
@@ -297,7 +294,7 @@ def _unsettled(view: View) -> Verdict | None:
     """Why the numbers are not what this generation asked for, or None if they are."""
     of = f"{view.running} of {view.wanted} run"
     if view.unreadable:
-        return Verdict("False", "Degraded", f"cannot be read: {_by_region(view.unreadable)}")
+        return Verdict("False", "Degraded", f"cannot be read: {_by_name(view.unreadable)}")
     if view.missing > 0 or view.pending:
         if view.blind and not view.pending:
             return Verdict("False", "Degraded", _sentence(of, view.waiting()))
@@ -344,7 +341,7 @@ def _is_recent(view: View, current: Mapping[str, Condition]) -> bool:
     return view.observed.now - min(since, default=view.observed.now) < TOLERANCE
 
 
-def _by_region(failures: Mapping[str, Failure]) -> str:
+def _by_name(failures: Mapping[str, Failure]) -> str:
     return "; ".join(f"{name}: {failure.message}" for name, failure in failures.items())
 
 

@@ -14,6 +14,7 @@ from pydantic import Field
 from workforce_operator.api.base import Model
 from workforce_operator.api.spec import Suspend
 from workforce_operator.domain.actions import Plan, RegionPlan
+from workforce_operator.domain.channels import channels
 from workforce_operator.domain.desired import Desired
 from workforce_operator.domain.observed import Known, Observed, Unknown
 from workforce_operator.domain.outcomes import Failure
@@ -105,7 +106,7 @@ def record(desired: Desired, observed: Observed, plan: Plan, deeds: Iterable[Dee
     return Record(
         generation=desired.generation,
         desired=plan.desired,
-        facts=tuple(_facts(observed, plan)),
+        facts=tuple(_facts(desired, observed, plan)),
         steps=(*_wanted(desired, plan), *_placed(plan), *_regions(desired, observed, plan), *_told(plan)),
         acts=grouped(deeds),
     )
@@ -137,24 +138,30 @@ def grouped(deeds: Iterable[Deed]) -> tuple[Act, ...]:
     )
 
 
-def _facts(observed: Observed, plan: Plan) -> Iterable[Fact]:
+def _facts(desired: Desired, observed: Observed, plan: Plan) -> Iterable[Fact]:
     queue = observed.queue
     if isinstance(queue, Unknown):
         yield _not_read("queue", queue)
     else:
         waits = "some wait" if queue.value.has_visible else "none waits"
         yield Fact(about="queue", text=f"{queue.value.length} tasks, {waits}")
-    control = observed.control
-    if isinstance(control, Unknown):
-        yield _not_read("control", control)
-    else:
-        yield Fact(about="control", text="ready" if control.value else "not configured")
+    yield from _channels(desired, observed, plan)
     for name, numbers in plan.regions.items():
         reading = observed.regions.get(name)
         if isinstance(reading, Known):
             yield Fact(about=name, text=_counts(numbers))
         else:
             yield _not_read(name, reading)
+
+
+def _channels(desired: Desired, observed: Observed, plan: Plan) -> Iterable[Fact]:
+    found = channels(desired.spec.control, plan.ledger, observed, {})
+    if not found:
+        yield Fact(about="control", text="not configured")
+    for each in found:
+        about = "control" if len(found) == 1 else f"control {each.namespace}"
+        why = "ready" if each.failure is None else each.failure.message
+        yield Fact(about=about, text=why, known=each.failure is None)
 
 
 def _not_read(about: str, reading: Unknown | None) -> Fact:
@@ -182,8 +189,9 @@ def _wanted(desired: Desired, plan: Plan) -> Iterable[Step]:
     if suspend is not Suspend.NONE:
         yield Step(about="workforce", text=_SUSPENDED[suspend])
     yield Step(about="workforce", rule=8, text=f"{plan.desired} wanted{_why(desired, plan)}")
-    if plan.channel_awaited:
-        yield Step(about="workforce", text="nobody is hired before the control channel is ready once")
+    if plan.channels_awaited:
+        where = ", ".join(sorted(plan.channels_awaited))
+        yield Step(about="workforce", text=f"{where}: nobody is hired before the control channel is ready once")
 
 
 def _why(desired: Desired, plan: Plan) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from jobq import names
-from workforce_operator.api.spec import DeletionPolicy, Region, WorkforceSpec
+from workforce_operator.api.spec import Control, DeletionPolicy, Region, WorkforceSpec
 from workforce_operator.api.status import RegionCoordinates
 from workforce_operator.domain.ledger import Ledger
 
@@ -87,7 +87,15 @@ class Desired:
             compute=region.compute,
             experiment=region.experiment or default,
             topic=region.topic or default,
+            control=region.control,
         )
+
+
+def control_of(control: Control | None, coordinates: RegionCoordinates) -> Control | None:
+    """The control channel of a region's jobs: ``spec.control``, in the region's own namespace if it has one."""
+    if control is None or coordinates.control is None:
+        return control
+    return control.model_copy(update={"service_bus": coordinates.control.service_bus})
 
 
 def region_places(desired: Desired, ledger: Ledger) -> dict[str, RegionCoordinates]:

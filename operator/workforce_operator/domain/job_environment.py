@@ -15,7 +15,7 @@ from jobq.durations import DurationError, parse_duration
 from workforce_operator.api.spec import ControlDialect
 from workforce_operator.api.status import RegionCoordinates
 from workforce_operator.api.template import AZURE_CLIENT_ID_VARIABLE, SecretKeyRef, Template
-from workforce_operator.domain.desired import Desired
+from workforce_operator.domain.desired import Desired, control_of
 
 INSIGHTS_VARIABLE = "APPLICATIONINSIGHTS_CONNECTION_STRING"
 KILL_TIMEOUT_SECONDS = 600
@@ -49,7 +49,7 @@ def job_environment(
     Args:
         desired: The Workforce.
         template: The region's; see ``template.region_template``.
-        coordinates: The region's, for its control topic.
+        coordinates: The region's, for its control topic and namespace.
         cloud: Where Service Bus is.
         cloud_setting: The operator's own cloud setting; given to the workers if it is not the default.
         insights: Connection string of the Application Insights that workers tell unless the template names another.
@@ -96,7 +96,7 @@ def _work(desired: Desired, template: Template) -> dict[str, str]:
 
 
 def _control(desired: Desired, coordinates: RegionCoordinates, cloud: Cloud) -> dict[str, str]:
-    control = desired.spec.control
+    control = control_of(desired.spec.control, coordinates)
     if control is None:
         return {}
     channel = {

@@ -198,7 +198,9 @@ class Observed:
         now: The time of this pass; the planner knows no other clock.
         regions: By region name, for every region of the spec and of the status.
         queue: The task queue.
-        control: Known(True) when topics and queues stand and can be sent to; Known(False) when not configured.
+        control: The channel of ``spec.control``: Known(True) when its topics and queues stand and can be sent to;
+            Known(False) when it is not configured, or every region has another.
+        own_control: The same by region name, for regions that have a channel of their own.
         capacity: By region name, the compute's nodes; what does not tell them is unknown.
         reports: The latest ``state`` report per job name. Only makes choices better.
         finished: The ``drain-finished`` reports since the last pass, of any Workforce: only to be counted.
@@ -215,3 +217,18 @@ class Observed:
     last_words: Mapping[str, Exit] = field(default_factory=dict)
     history: ScalingHistory | None = None
     finished: tuple[DrainFinished, ...] = ()
+    own_control: Mapping[str, Known[bool] | Unknown] = field(default_factory=dict)
+
+    @property
+    def channels(self) -> tuple[Known[bool] | Unknown, ...]:
+        """All control channels."""
+        return (self.control, *self.own_control.values())
+
+    def channel(self, region: str) -> Known[bool] | Unknown:
+        """The control channel of a region."""
+        return self.own_control.get(region, self.control)
+
+    def can_order(self, region: str) -> bool:
+        """Whether the workers of a region can be told something now."""
+        channel = self.channel(region)
+        return isinstance(channel, Known) and channel.value

@@ -3,9 +3,9 @@
 Pure: the same input gives the same plan, and planning again on the result of a plan does nothing. Regions are decided
 one by one; only their shares depend on each other, and are remembered. An unreadable region is left as it is.
 
-Nobody is the first to be hired while ``spec.control`` is set and the channel is not known to be ready: workers listen
-where they were told to, so a channel that does not exist could not be corrected once they live. While anybody lives,
-or was promised a name, the channel was ready once, and an outage of it holds no replacement back.
+Nobody is the first to be hired while ``spec.control`` is set and the region's channel is not known to be ready: workers
+listen where they were told to, so a channel that does not exist could not be corrected once they live. While anybody
+who listens there lives, or was promised a name, it was ready once, and an outage of it holds no replacement back.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class _Work:
     seen: Mapping[str, Seen]
     placement: Placement
     gone: frozenset[str]
-    channel_awaited: bool
+    channels_awaited: frozenset[str]
     templates: Mapping[str, str]
 
     def decide(self) -> dict[str, Decision]:
@@ -95,7 +95,7 @@ class _Work:
             desired=self.size.wanted,
             history=self.size.history,
             regions=numbers,
-            channel_awaited=self.channel_awaited,
+            channels_awaited=self.channels_awaited,
             shifts=self.placement.shifts,
             full=self.placement.full,
             free=self.placement.free,
@@ -149,7 +149,7 @@ class _Work:
                 share=self._share(name),
                 most=0 if name in self.gone else limits[name],
                 reason=self._reason(name),
-                channel_awaited=self.channel_awaited,
+                channel_awaited=name in self.channels_awaited,
                 template=self.templates[name],
             )
             for name, seen in self.seen.items()
@@ -185,9 +185,9 @@ def _work(desired: Desired, observed: Observed, ledger: Ledger) -> _Work:
     named = {region.name for region in desired.spec.regions}
     moved = frozenset(moved_regions(desired, known))
     gone = frozenset(name for name in known.regions if name not in named) | moved
-    awaited = _channel_awaited(desired, observed, known)
+    awaited = _channels_awaited(desired, observed, known)
     seen = _look(desired, observed, known)
-    sites = sites_of(desired, observed, known, seen, moved=moved, channel_awaited=awaited)
+    sites = sites_of(desired, observed, known, seen, moved=moved, channels_awaited=awaited)
     wanted = size(desired, observed, known, {name: each.count for name, each in seen.items()})
     held = desired.spec.suspend is Suspend.HOLD and not desired.deleting
     placement = place(wanted.wanted, sites, desired.spec.placement.strategy, {} if held else observed.reports)
@@ -243,11 +243,17 @@ def _with_trials(desired: Desired, observed: Observed, situations: Mapping[str, 
     }
 
 
-def _channel_awaited(desired: Desired, observed: Observed, ledger: Ledger) -> bool:
-    ready = isinstance(observed.control, Known) and observed.control.value
-    if desired.spec.control is None or ready:
-        return False
-    return not any(_in_use(region, observed.regions.get(name, _NOT_READ)) for name, region in ledger.regions.items())
+def _channels_awaited(desired: Desired, observed: Observed, ledger: Ledger) -> frozenset[str]:
+    """Regions whose control channel is not ready, and was not before as far as anybody knows."""
+    awaited = frozenset(name for name in ledger.regions if not observed.can_order(name))
+    if desired.spec.control is None or not awaited:
+        return frozenset()
+    in_use = {
+        region.coordinates.control
+        for name, region in ledger.regions.items()
+        if _in_use(region, observed.regions.get(name, _NOT_READ))
+    }
+    return frozenset(name for name in awaited if ledger.regions[name].coordinates.control not in in_use)
 
 
 def _in_use(region: RegionLedger, reading: Known[RegionJobs] | Unknown) -> bool:

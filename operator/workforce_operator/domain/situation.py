@@ -31,7 +31,8 @@ class Situation:
         revision: For a wave that this pass makes.
         reason: CamelCase: why jobs would be laid off.
         drained: Sequences of all jobs that a wave knew when this pass began, those that have just ended included.
-        channel_awaited: Nobody is hired before the control channel is ready; see ``plan``.
+        channel_ready: The region's control channel can be sent on.
+        channel_awaited: Nobody is hired before that is so for the first time; see ``plan``.
         last_words: Exit reports by job name.
         template: Hash of the template that is hired here now.
         backoff: The template is in back-off.
@@ -49,7 +50,7 @@ class Situation:
     reason: str
     now: datetime
     queue: Known[QueueDepth] | Unknown
-    control: Known[bool] | Unknown
+    channel_ready: bool
     reports: Mapping[str, State]
     drained: frozenset[int]
     channel_awaited: bool
@@ -74,7 +75,7 @@ class Situation:
     @property
     def can_order(self) -> bool:
         """Whether workers can be told something now."""
-        return self.desired.spec.control is not None and isinstance(self.control, Known) and self.control.value
+        return self.desired.spec.control is not None and self.channel_ready
 
     @property
     def names_victims(self) -> bool:
@@ -153,7 +154,7 @@ def assess(
         reason=reason,
         now=observed.now,
         queue=observed.queue,
-        control=observed.control,
+        channel_ready=observed.can_order(seen.name),
         reports=observed.reports,
         drained=seen.drained,
         channel_awaited=channel_awaited,

@@ -86,6 +86,8 @@ def _where(error: ErrorDetails) -> str:
 
 
 def _check_unions(spec: WorkforceSpec) -> None:
+    if spec.control is None and any(region.control is not None for region in spec.regions):
+        raise SpecError("spec.regions: control of a region needs spec.control: it only says another namespace")
     if spec.deletion_policy == "Drain" and spec.control is None:
         raise SpecError(
             "spec.deletionPolicy Drain needs spec.control: without it no running worker can be told to leave"
@@ -97,11 +99,14 @@ def _check_regions(namespace: str, name: str, spec: WorkforceSpec) -> None:
         if region.min_replicas > region.max_replicas:
             raise SpecError(f"spec.regions: {region.name}: minReplicas must not be greater than maxReplicas")
     default = f"{namespace}-{name}"
-    for field, reason in (("experiment", "DuplicateExperiment"), ("topic", "DuplicateTopic")):
-        values = (getattr(region, field) or f"{default}-{region.name}" for region in spec.regions)
-        repeated = _first_repeated(values)
-        if repeated is not None:
-            raise SpecError(f"spec.regions: {field} {repeated} must not be used by two regions", reason=reason)
+    experiment = _first_repeated(region.experiment or f"{default}-{region.name}" for region in spec.regions)
+    if experiment is not None:
+        text = f"spec.regions: experiment {experiment} must not be used by two regions"
+        raise SpecError(text, reason="DuplicateExperiment")
+    topic = _first_repeated((region.topic or f"{default}-{region.name}", region.control) for region in spec.regions)
+    if topic is not None:
+        text = f"spec.regions: topic {topic[0]} must not be used by two regions of one Service Bus namespace"
+        raise SpecError(text, reason="DuplicateTopic")
     repeated = _first_repeated(region.name for region in spec.regions)
     if repeated is not None:
         raise SpecError(f"spec.regions: name {repeated} must be unique")

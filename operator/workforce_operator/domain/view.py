@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from workforce_operator.api.status import ScaleDecision, WorkforceStatus
 from workforce_operator.domain.actions import Hire, Plan, RegionPlan
+from workforce_operator.domain.channels import Channel, channels
 from workforce_operator.domain.circuit import Circuit, after_pass
 from workforce_operator.domain.desired import Desired, moved_regions
-from workforce_operator.domain.observed import Known, Observed, Unknown
-from workforce_operator.domain.outcomes import Failure, Outcomes
-
-_REASON = re.compile(r"^[A-Z][A-Za-z0-9]*$")
+from workforce_operator.domain.observed import Observed
+from workforce_operator.domain.outcomes import Failure, Outcomes, why_unknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +26,8 @@ class View:
         hired: Whether hires were asked for in this pass.
         wanted: Replicas wanted, over all regions.
         decision: How that came about.
-        channel_awaited: Nobody is hired before the control channel is ready for the first time.
+        channels: The control channels; none if there is no ``spec.control``.
+        channels_awaited: Regions where nobody is hired before their control channel is ready for the first time.
         circuits: Failures of hires that have not been followed by one that worked, by region, after this pass.
         full: Regions without a free node while something has no place, and whether a quota is why.
         free: Further jobs that would find a node, by region, as far as it is known.
@@ -41,12 +39,12 @@ class View:
     unreadable: Mapping[str, Failure]
     failures: Mapping[str, Failure]
     spec: Failure | None
-    control: Failure | None
+    channels: tuple[Channel, ...]
     moved: tuple[str, ...]
     hired: bool
     wanted: int
     decision: ScaleDecision | None
-    channel_awaited: bool
+    channels_awaited: frozenset[str]
     circuits: Mapping[str, Circuit] = field(default_factory=dict)
     full: Mapping[str, bool] = field(default_factory=dict)
     free: Mapping[str, int] = field(default_factory=dict)
@@ -95,6 +93,12 @@ class View:
         return 0 < self.missing <= sum(region.blind for region in self.regions.values())
 
     @property
+    def unheard(self) -> tuple[str, ...]:
+        """Regions where replicas are missing because their control channel has never been ready."""
+        short = (name for name, region in self.regions.items() if region.desired > region.supply)
+        return tuple(name for name in short if name in self.channels_awaited)
+
+    @property
     def excess(self) -> int:
         """Supply that is too much."""
         return sum(max(0, region.supply - region.desired) for region in self.regions.values())
@@ -131,12 +135,12 @@ def view(desired: Desired, observed: Observed, plan: Plan, outcomes: Outcomes, p
         unreadable={name: why_unknown(reading) for name, reading in readings.items()},
         failures=outcomes.regions,
         spec=outcomes.spec,
-        control=outcomes.control,
+        channels=channels(desired.spec.control, plan.ledger, observed, outcomes.control),
         moved=moved_regions(desired, plan.ledger),
         hired=any(isinstance(action, Hire) for action in plan.actions),
         wanted=plan.desired,
         decision=plan.ledger.decision,
-        channel_awaited=plan.channel_awaited,
+        channels_awaited=plan.channels_awaited,
         circuits=_circuits(observed, plan, outcomes),
         full=plan.full,
         free=plan.free,
@@ -149,12 +153,3 @@ def _circuits(observed: Observed, plan: Plan, outcomes: Outcomes) -> dict[str, C
         for name, region in plan.ledger.regions.items()
     }
     return {name: circuit for name, circuit in after.items() if circuit is not None}
-
-
-def why_unknown(reading: Known[Any] | Unknown | None) -> Failure:
-    """Reason and message of a reading that is not known."""
-    if not isinstance(reading, Unknown):
-        return Failure("NotRead", "it was not read")
-    if _REASON.match(reading.reason):
-        return Failure(reading.reason, reading.message or reading.reason)
-    return Failure("Unavailable", reading.message or reading.reason)

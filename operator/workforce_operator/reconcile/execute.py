@@ -21,6 +21,7 @@ import structlog
 from jobq.control import Operation
 from workforce_operator.api.spec import Control
 from workforce_operator.domain.actions import Action, Cancel, CancelPending, Hire, Resume, SendOrder, SendToAny
+from workforce_operator.domain.desired import control_of
 from workforce_operator.domain.errors import Denied, Fenced, Missing, OperatorError, Throttled, Unavailable
 from workforce_operator.domain.observed import Phase
 from workforce_operator.ports.azure import ControlChannel, JobBody, WorkerJobs, Workplace
@@ -55,7 +56,7 @@ class Work:
     Attributes:
         installation_id: Whose queues the orders go to.
         places: By region name.
-        control: The control channel, or None.
+        control: The control channel of ``spec.control``, or None; regions may have another.
         body: Gives the job of a region, resolved at the first hire there.
         outdated: Whether the Workforce has changed since: then no further hire is begun.
     """
@@ -177,7 +178,7 @@ class Executor:
         """Send the order that the action is, or that comes before it."""
         if isinstance(action, SendToAny):
             topic = work.places[action.region].coordinates.topic
-            await self._control.send_to_any(_channel(work), topic, action.order, action.message_id)
+            await self._control.send_to_any(_channel(work, action.region), topic, action.order, action.message_id)
             return ActionResult.DONE
         order = action if isinstance(action, SendOrder) else action.order if isinstance(action, CancelPending) else None
         return ActionResult.NOT_NEEDED if order is None else await self._send(work, order)
@@ -214,7 +215,7 @@ class Executor:
         return ActionResult.DONE
 
     async def _send(self, work: Work, action: SendOrder) -> ActionResult:
-        control = _channel(work)
+        control = _channel(work, action.region)
         key = (control.service_bus.namespace, action.message_id)
         if key in self._sent:
             return ActionResult.NOT_NEEDED
@@ -233,10 +234,11 @@ class Executor:
         return ActionResult.DONE
 
 
-def _channel(work: Work) -> Control:
-    if work.control is None:
+def _channel(work: Work, region: str) -> Control:
+    control = control_of(work.control, work.places[region].coordinates)
+    if control is None:
         raise Unavailable("there is no control channel to send the order to")
-    return work.control
+    return control
 
 
 class OncePerRegion:

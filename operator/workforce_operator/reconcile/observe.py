@@ -1,4 +1,4 @@
-"""Reads the world for one pass: every region, the queue and the control channel in parallel, each with its own timeout.
+"""Reads the world for one pass: every region, the queue and every control channel in parallel, each with its own timeout.
 
 It decides nothing: what could not be read becomes an `Unknown` with its reason and never an empty list. Only open
 cohorts are listed, and lists may lag; so every reserved name that a list does not show is read by itself.
@@ -18,10 +18,10 @@ from typing import TypeVar
 
 import structlog
 
-from jobq.control import Exit, State
 from jobq.names import COHORT_SIZE
 from workforce_operator.api.spec import Control, Queue
 from workforce_operator.domain.capacity import ClusterCapacity
+from workforce_operator.domain.desired import control_of
 from workforce_operator.domain.errors import Fenced, Missing, OperatorError, SpecError
 from workforce_operator.domain.ledger import RegionLedger
 from workforce_operator.domain.observed import Job, Known, Observed, QueueDepth, RegionJobs, Unknown
@@ -51,8 +51,8 @@ class Subject:
         ledger: By region name; a region without an entry has no reserved names that we know of.
         queue: The task queue, or None if it is not known any more.
         queue_read: A reading of it that is still young enough; else it is read anew.
-        control: The control channel, or None if there is none.
-        hold: Nothing may be made: the control channel is not looked after.
+        control: The control channel of ``spec.control``, or None if there is none; regions may have another.
+        hold: Nothing may be made: the control channels are not looked after.
     """
 
     installation_id: str
@@ -62,6 +62,16 @@ class Subject:
     control: Control | None
     queue_read: Known[QueueDepth] | None = None
     hold: bool = False
+
+    @property
+    def channels(self) -> dict[Control, tuple[str, ...]]:
+        """The control channels that somebody listens on, each with its regions."""
+        found: dict[Control, tuple[str, ...]] = {}
+        for name, place in self.places.items():
+            control = control_of(self.control, place.coordinates)
+            if control is not None:
+                found[control] = (*found.get(control, ()), name)
+        return found
 
 
 class Absences:
@@ -133,16 +143,25 @@ class Observer:
                 for name in subject.places
             }
             queue = group.create_task(self._queue(subject), name="observe queue")
-            control = group.create_task(self._channel(subject), name="observe control")
+            channels = {
+                control: group.create_task(self._channel(subject, control, names), name="observe control")
+                for control, names in subject.channels.items()
+            }
         return Observed(
             now=self._clock.now(),
             regions={name: task.result() for name, task in regions.items()},
             queue=queue.result(),
-            control=control.result(),
+            control=channels[subject.control].result() if subject.control in channels else self._not_configured(),
+            own_control={
+                name: channels[control].result()
+                for control, names in subject.channels.items()
+                for name in names
+                if control != subject.control
+            },
             capacity={name: task.result() for name, task in capacity.items()},
-            reports=self._reports(subject),
-            last_words=self._last_words(subject),
-            finished=() if subject.control is None else self._control.take_finished(subject.control),
+            reports={job: state for each in channels for job, state in self._control.reports(each).items()},
+            last_words={job: words for each in channels for job, words in self._control.last_words(each).items()},
+            finished=tuple(finished for each in channels for finished in self._control.take_finished(each)),
         )
 
     async def _region(self, subject: Subject, name: str) -> Known[RegionJobs] | Unknown:
@@ -168,25 +187,19 @@ class Observer:
             return subject.queue_read
         return await self._read("queue", queue.model_dump_json(), lambda: self._depth.read(queue))
 
-    async def _channel(self, subject: Subject) -> Known[bool] | Unknown:
-        control = subject.control
-        if control is None:
-            return Known(value=False, at=self._clock.now())
+    def _not_configured(self) -> Known[bool]:
+        return Known(value=False, at=self._clock.now())
+
+    async def _channel(self, subject: Subject, control: Control, regions: tuple[str, ...]) -> Known[bool] | Unknown:
         if subject.hold:
             return Unknown("Suspended", "not looked at while suspend is Hold")
-        topics = frozenset(place.coordinates.topic for place in subject.places.values())
+        topics = frozenset(subject.places[name].coordinates.topic for name in regions)
 
         async def ensure() -> bool:
             await self._control.ensure(control, topics, subject.installation_id)
             return True
 
         return await self._read("control", control.service_bus.namespace, ensure)
-
-    def _reports(self, subject: Subject) -> Mapping[str, State]:
-        return {} if subject.control is None else self._control.reports(subject.control)
-
-    def _last_words(self, subject: Subject) -> Mapping[str, Exit]:
-        return {} if subject.control is None else self._control.last_words(subject.control)
 
     async def _read(self, source: str, what: str, read: Callable[[], Awaitable[T]]) -> Known[T] | Unknown:
         try:

@@ -309,7 +309,7 @@ class Reconciler:
         return written
 
     async def _tell(self, stored: StoredWorkforce, plan: Plan, outcomes: Outcomes, changes: tuple[Note, ...]) -> None:
-        failures = [outcomes.spec, outcomes.control, *outcomes.regions.values()]
+        failures = [outcomes.spec, *outcomes.control.values(), *outcomes.regions.values()]
         notes = [Note(each.reason, each.message, warning=True) for each in failures if each is not None]
         for note in (*plan.notes, *notes, *changes):
             await self._events.emit(stored, note)
@@ -369,13 +369,13 @@ def outcomes_of(done: Sequence[Done]) -> Outcomes:
     regions: dict[str, Failure] = {}
     refused: dict[str, Failure] = {}
     spec: Failure | None = None
-    control: Failure | None = None
+    control: dict[str, Failure] = {}
     for each in done:
         if each.error is None:
             continue
         failure = Failure.of(each.error)
         if each.of_control:
-            control = control or failure
+            control.setdefault(each.action.region, failure)
         elif isinstance(each.error, SpecError) and each.error.reason not in OF_REGION:
             spec = spec or failure
         else:
@@ -400,7 +400,7 @@ def changing(plan: Plan, observed: Observed) -> bool:
         or region.supply != region.desired
         for region in plan.regions.values()
     )
-    return unread or moving or isinstance(observed.queue, Unknown) or isinstance(observed.control, Unknown)
+    return unread or moving or any(isinstance(each, Unknown) for each in (observed.queue, *observed.channels))
 
 
 def _spec(stored: StoredWorkforce) -> WorkforceSpec:

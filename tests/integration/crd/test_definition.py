@@ -218,6 +218,14 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         "spec.control.serviceBus.namespace",
     ),
     "control without service bus": (workforce(control={}), "spec.control.serviceBus"),
+    "control of a region alone": (
+        workforce(control=None, regions=[region("one", control=CONTROL)]),
+        "`regions[].control` needs `control`",
+    ),
+    "control of a region without namespace": (
+        workforce(regions=[region("one", control={"serviceBus": _without(CONTROL["serviceBus"], "namespace")})]),
+        "spec.regions[0].control.serviceBus.namespace",
+    ),
     "drain of another mode": (workforce(drain={"mode": "Kill"}), "spec.drain.mode"),
     "drain deadline too short": (workforce(drain={"deadlineSeconds": 59}), "spec.drain.deadlineSeconds"),
     "other act on deadline": (workforce(drain={"onDeadline": "Explode"}), "spec.drain.onDeadline"),
@@ -338,6 +346,31 @@ def test_control_does_not_change_while_jobs_are_being_hired(workforces: Workforc
     nothing = {"hiring": [], "reserved": 2, "desired": 0}
     assert workforces.patch_status("wf", {"regions": [entry | nothing]}) == ""
     assert workforces.patch("wf", {"spec": {"control": None}}) == ""
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [{"pending": 1}, {"running": 1}, {"paused": 1}, {"draining": 1}, {"hiring": [{"first": 0, "last": 0}]},
+     {"reserved": 2, "desired": 2}],
+    ids=str,
+)  # fmt: skip
+def test_a_regions_control_does_not_change_while_its_own_jobs_live_or_are_being_hired(
+    workforces: Workforces, numbers: dict[str, Any]
+):
+    """Jobs of other regions listen elsewhere: they are no reason."""
+    other = {"serviceBus": CONTROL["serviceBus"] | {"namespace": "other"}}
+    workforces.create(workforce())
+    coordinates = dict.fromkeys(("subscriptionId", "resourceGroup", "workspace", "compute", "experiment", "topic"), "x")
+    live = {"name": "one", "coordinates": coordinates} | numbers
+    assert workforces.patch_status("wf", {"replicas": 1, "regions": [live]}) == ""
+    said = workforces.patch("wf", {"spec": {"regions": [region("one", control=other), region("two")]}})
+    assert "`spec.regions[].control` must not change" in said
+    assert workforces.patch("wf", {"spec": {"regions": [region("one"), region("two", control=other)]}}) == ""
+    new = [region("one"), region("two", control=other), region("three", control=other)]
+    assert workforces.patch("wf", {"spec": {"regions": new}}) == ""
+    ended = {"pending": 0, "running": 0, "paused": 0, "draining": 0, "hiring": [], "reserved": 2, "desired": 0}
+    assert workforces.patch_status("wf", {"replicas": 0, "regions": [live | ended]}) == ""
+    assert workforces.patch("wf", {"spec": {"regions": [region("one", control=other)]}}) == ""
 
 
 def test_an_object_can_be_deleted_whatever_its_status_says(workforces: Workforces):

@@ -9,6 +9,8 @@ _COORDINATES = f"{_DOMAIN}/test_desired.py::test_coordinates_are_taken_from_the_
 _ENVIRONMENT = f"{_DOMAIN}/test_job_environment.py"
 _QUEUE_AND_CONTROL = f"{_ENVIRONMENT}::test_a_job_finds_its_queue_its_slots_and_its_control_channel"
 _SECRETS = f"{_ENVIRONMENT}::test_own_variables_and_secrets_are_passed_on"
+_REGION_CONTROL = f"{_DOMAIN}/test_region_control.py"
+_OWN_CHANNEL_KEPT = f"{_REGION_CONTROL}::test_a_region_taken_out_of_the_spec_is_emptied_over_its_own_namespace"
 _ENTITIES = "tests/contract/operator_ports/test_control_entities.py"
 _REPLACE = f"{_DOMAIN}/test_replace.py"
 _SHRINKING = f"{_DOMAIN}/test_shrinking.py"
@@ -104,6 +106,11 @@ EFFECTS = {
     "spec.regions[].compute": _COORDINATES,
     "spec.regions[].experiment": _COORDINATES,
     "spec.regions[].topic": _COORDINATES,
+    "spec.regions[].control.serviceBus.subscriptionId": _COORDINATES,
+    "spec.regions[].control.serviceBus.resourceGroup": _COORDINATES,
+    "spec.regions[].control.serviceBus.namespace": (
+        f"{_REGION_CONTROL}::test_workers_listen_in_their_own_regions_namespace"
+    ),
     "spec.regions[].minReplicas": f"{_DOMAIN}/test_placement.py::test_replicas_are_spread_evenly_within_the_bounds",
     "spec.regions[].maxReplicas": f"{_HIRING}::test_the_cap_counts_every_name_that_may_have_a_job",
     "spec.regions[].priority": f"{_PLACING}::test_priority_fills_the_region_with_the_higher_number_first",
@@ -186,6 +193,9 @@ EFFECTS = {
     "status.regions[].coordinates.compute": _LEDGER,
     "status.regions[].coordinates.experiment": _LEDGER,
     "status.regions[].coordinates.topic": _LEDGER,
+    "status.regions[].coordinates.control.serviceBus.subscriptionId": _OWN_CHANNEL_KEPT,
+    "status.regions[].coordinates.control.serviceBus.resourceGroup": _OWN_CHANNEL_KEPT,
+    "status.regions[].coordinates.control.serviceBus.namespace": _OWN_CHANNEL_KEPT,
     "status.regions[].desired": f"{_PLACING}::test_a_share_is_remembered_and_a_restart_moves_nothing",
     "status.regions[].pending": _NUMBERS,
     "status.regions[].running": _NUMBERS,

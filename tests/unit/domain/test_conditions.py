@@ -265,7 +265,9 @@ def test_a_control_channel_that_was_never_ready_degrades_and_is_named():
     status = status_of(desired(), observed(control=None, one=jobs()), ledger(one=entry(0)))
     assert verdict(status, "ControlChannelReady") == ("False", "AccessDenied")
     assert verdict(status, "Ready") == ("False", "Degraded")
-    assert said(status, "Ready").message == "nobody is hired before ControlChannelReady is True: no role"
+    assert (
+        said(status, "Ready").message == "one: nobody is hired before ControlChannelReady is True: bus (one): no role"
+    )
     assert verdict(status, "Progressing") == ("False", "ControlChannelNotReady")
 
 
@@ -295,7 +297,7 @@ def test_the_control_channels_state_is_told():
     assert verdict(status_of(desired(), observed(one=here), FULL), "ControlChannelReady") == ("True", "Ready")
     denied = status_of(desired(), observed(control=None, one=here), FULL)
     assert verdict(denied, "ControlChannelReady") == ("False", "AccessDenied")
-    failed = Outcomes(control=Failure.of(Unavailable("no link")))
+    failed = Outcomes(control={"one": Failure.of(Unavailable("no link"))})
     broken = status_of(desired(), observed(one=here), FULL, outcomes=failed)
     assert verdict(broken, "ControlChannelReady") == ("False", "Unavailable")
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from tests.support.planning import NOW, coordinates, desired, entry, ledger
-from tests.support.workforces import region
+from tests.support.workforces import REGION, region
 from workforce_operator.domain.desired import moved_regions, region_places
 from workforce_operator.domain.ledger import Ledger
 
@@ -33,6 +33,7 @@ def test_coordinates_are_taken_from_the_spec():
         "compute": "c",
         "experiment": "e",
         "topic": "t",
+        "control": {"serviceBus": {"subscriptionId": REGION["subscriptionId"], "resourceGroup": "g", "namespace": "n"}},
     }
     wanted = desired(regions=[region("one", **given)])
     assert wanted.coordinates(wanted.spec.regions[0]).model_dump(by_alias=True) == given

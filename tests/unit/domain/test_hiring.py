@@ -298,12 +298,12 @@ def test_nobody_is_the_first_to_be_hired_before_the_control_channel_is_ready():
     second = plan(desired(replicas=3), observed(control=None, one=jobs()), first.ledger)
     after = second.ledger.regions["one"]
     assert second.actions == ()
-    assert second.channel_awaited
+    assert second.channels_awaited == {"one"}
     assert (after.next_sequence, after.hiring, after.reserved) == (0, frozenset(), 0)
     assert second.regions["one"].waiting == "nobody is hired before ControlChannelReady is True"
     ready = plan(desired(replicas=3), observed(one=jobs()), second.ledger)
     assert hires(ready) == [0, 1, 2]
-    assert not ready.channel_awaited
+    assert not ready.channels_awaited
 
 
 def test_names_left_over_do_not_keep_a_channel_that_does_not_exist():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.workforces import region, spec, template
+from tests.support.workforces import CONTROL, region, spec, template
 from workforce_operator.api.spec import DeletionPolicy, Suspend
 from workforce_operator.api.template import RESERVED_VARIABLES
 from workforce_operator.domain.errors import SpecError
@@ -98,6 +98,12 @@ CASES = [
     (spec(regions=[region("a", experiment="e"), region("b", experiment="e")]), "DuplicateExperiment", "experiment e"),
     (spec(regions=[region("a", topic="t"), region("b", topic="t")]), "DuplicateTopic", "topic t"),
     (spec(regions=[region("a"), region("b", topic="ns-wf-a")]), "DuplicateTopic", "topic ns-wf-a"),
+    (
+        spec(regions=[region("a", topic="t", control=CONTROL), region("b", topic="t", control=CONTROL)]),
+        "DuplicateTopic",
+        "one Service Bus namespace",
+    ),
+    (spec(regions=[region("a", control=CONTROL)], control=None), "Invalid", "spec.control"),
     (
         spec(regions=[region("a", experiment="x", topic="x"), region("a", experiment="y", topic="y")]),
         "Invalid",

@@ -2,11 +2,13 @@
 
 import asyncio
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
 from jobq.control import Operation, Order
+from workforce_operator.api.spec import Control, RegionControl
 from workforce_operator.domain.actions import Cancel, CancelPending, Hire, Resume, SendOrder, SendToAny
 from workforce_operator.domain.errors import Denied, Fenced, SpecError, Throttled, Unavailable
 from workforce_operator.ports.azure import JobBody
@@ -299,3 +301,28 @@ async def test_only_messages_that_were_surely_not_sent_count_as_unsent(world, ex
         world.control.faults.next_error("send_to_any", error)
     done = await execute(*(to_any(number) for number in range(5)))
     assert surely_unsent(done) == {("uksouth", "w1"): 2}
+
+
+async def test_orders_go_to_the_namespace_that_the_regions_workers_listen_in(world, bus):
+    own = RegionControl(service_bus=bus.service_bus.model_copy(update={"namespace": "other"}))
+    there = world.place("westeurope")
+    places = {
+        "uksouth": world.place(),
+        "westeurope": replace(there, coordinates=there.coordinates.model_copy(update={"control": own})),
+    }
+    for control, place in ((bus, places["uksouth"]), (Control(service_bus=own.service_bus), places["westeurope"])):
+        await world.control.ensure(control, frozenset({place.coordinates.topic}), "k3v9x2ab")
+
+    async def body(place):
+        return BODY
+
+    here = order(world, 0)
+    elsewhere = replace(here, region="westeurope", job=name_of(world, 0, "westeurope"))
+    anybody = SendToAny("westeurope", "w1", Order(operation=Operation.GRACEFUL_DOWNSCALE, id="w1-9"), "w1-9")
+    done = await world.executor.execute(Work((here, elsewhere, anybody), "k3v9x2ab", places, bus, body))
+    assert [each.result for each in done] == [ActionResult.DONE] * 3
+    assert {(sent.job, sent.namespace) for sent in world.control.orders} == {
+        (here.job, "bus"),
+        (elsewhere.job, "other"),
+    }
+    assert [sent[0] for sent in world.control.announced] == [places["westeurope"].coordinates.topic]

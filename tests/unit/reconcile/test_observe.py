@@ -2,9 +2,12 @@
 
 import asyncio
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
+from jobq.control import DrainFinished, Exit, State
+from workforce_operator.api.spec import RegionControl
 from workforce_operator.domain.errors import Denied, Fenced, Throttled, Unavailable
 from workforce_operator.domain.ledger import RegionLedger
 from workforce_operator.domain.observed import Known, Unknown
@@ -231,3 +234,47 @@ async def test_the_same_failure_reads_the_same_each_time(world, subject):
         readings.append((await world.observer.observe(subject)).queue)
     assert readings[0] == readings[1]
     assert "\n" not in readings[0].message
+
+
+def with_own_namespace(world, subject, *, alone=False):
+    """The subject with a second region, which listens in ``other``; or with that one only."""
+    own = RegionControl(service_bus=subject.control.service_bus.model_copy(update={"namespace": "other"}))
+    place = world.place("westeurope")
+    elsewhere = {"westeurope": replace(place, coordinates=place.coordinates.model_copy(update={"control": own}))}
+    return replace(subject, places=elsewhere if alone else subject.places | elsewhere)
+
+
+async def test_each_namespace_gets_the_topics_of_the_regions_that_listen_there(world, subject):
+    world.control.namespaces = {"bus", "other"}
+    seen = await world.observer.observe(with_own_namespace(world, subject))
+    queues = {"workforce-k3v9x2ab-nodes", "workforce-k3v9x2ab-reports"}
+    assert world.control.entities == {"bus": {"chem-md-uksouth"} | queues, "other": {"chem-md-westeurope"} | queues}
+    assert seen.can_order("uksouth")
+    assert seen.can_order("westeurope")
+
+
+async def test_a_namespace_that_fails_says_nothing_about_the_others(world, subject):
+    seen = await world.observer.observe(with_own_namespace(world, subject))
+    assert seen.can_order("uksouth")
+    assert seen.channel("westeurope") == Unknown("NotFound", "Service Bus namespace other does not exist")
+
+
+async def test_a_namespace_that_no_region_listens_in_is_left_alone(world, subject):
+    world.control.namespaces = {"other"}
+    seen = await world.observer.observe(with_own_namespace(world, subject, alone=True))
+    assert seen.can_order("westeurope")
+    assert "bus" not in world.control.entities
+
+
+async def test_reports_come_from_all_namespaces(world, subject):
+    world.control.namespaces = {"bus", "other"}
+    time = datetime(2026, 1, 1, tzinfo=UTC)
+    for namespace in ("bus", "other"):
+        living = State(job=f"lives-{namespace}", time=time, busy_slots=1, completed=0, failed=0, accepting=True)
+        world.control.report(namespace, living)
+        world.control.report(namespace, Exit(job=f"ended-{namespace}", time=time, why="done", exit_code=0))
+        world.control.report(namespace, DrainFinished(job=f"left-{namespace}", time=time, drain_id="w1"))
+    seen = await world.observer.observe(with_own_namespace(world, subject))
+    assert set(seen.reports) == {"lives-bus", "lives-other"}
+    assert set(seen.last_words) == {"ended-bus", "ended-other"}
+    assert {each.job for each in seen.finished} == {"left-bus", "left-other"}

@@ -27,7 +27,7 @@ def sites_of(
     seen: Mapping[str, Seen],
     *,
     moved: frozenset[str],
-    channel_awaited: bool,
+    channels_awaited: frozenset[str],
 ) -> list[Site]:
     """The regions of the spec, in its order.
 
@@ -37,9 +37,9 @@ def sites_of(
         ledger: What is intended, with an entry for every region of the spec.
         seen: The regions that could be read.
         moved: Regions that are emptied where they were before: they can hold nobody yet.
-        channel_awaited: Nobody is hired before the control channel is ready.
+        channels_awaited: Regions where nobody is hired before their control channel is ready.
     """
-    pass_ = _Pass(desired, observed, channel_awaited=channel_awaited)
+    pass_ = _Pass(desired, observed, channels_awaited)
     clusters = {name: reading.value for name, reading in observed.capacity.items() if isinstance(reading, Known)}
     places = {name: known.coordinates for name, known in ledger.regions.items()}
     free = free_by_region(
@@ -62,19 +62,15 @@ def sites_of(
 class _Pass:
     """What is the same for all regions of a pass."""
 
-    def __init__(self, desired: Desired, observed: Observed, *, channel_awaited: bool) -> None:
-        suspended = desired.spec.suspend is Suspend.SCALE_UP_ONLY
-        control = desired.spec.control
+    def __init__(self, desired: Desired, observed: Observed, channels_awaited: frozenset[str]) -> None:
         self.desired, self.now = desired, observed.now
-        self.can_order = control is not None and isinstance(observed.control, Known) and observed.control.value
-        self.may_hire = not (desired.deleting or suspended or channel_awaited)
         self.patience = timedelta(seconds=desired.spec.placement.queued_timeout_seconds)
-        # Who never ran can be cancelled without a channel, but not past one that is to be there and is not.
-        self.may_move = self.may_hire and (control is None or self.can_order)
+        self._suspended = desired.deleting or desired.spec.suspend is Suspend.SCALE_UP_ONLY
+        self._observed, self._awaited = observed, channels_awaited
 
     def back(self, seen: Seen) -> int:
         """Workers that can be told to stay after all."""
-        if not (self.may_hire and self.can_order):
+        if self.desired.spec.control is None or not (self._may_hire(seen.name) and self._observed.can_order(seen.name)):
             return 0
         return len(recallable(self.desired, seen.count, seen.ledger.waves, self.now))
 
@@ -84,9 +80,14 @@ class _Pass:
 
     def queued(self, seen: Seen) -> int:
         """Jobs that have waited for a node for too long."""
-        if not self.may_move:
+        # Who never ran can be cancelled without a channel, but not past one that is to be there and is not.
+        can_cancel = self.desired.spec.control is None or self._observed.can_order(seen.name)
+        if not (self._may_hire(seen.name) and can_cancel):
             return 0
         return sum(self.now - _waits_since(job, self.now) >= self.patience for job in seen.count.pending)
+
+    def _may_hire(self, region: str) -> bool:
+        return not self._suspended and region not in self._awaited
 
 
 def _site(pass_: _Pass, region: Region, known: RegionLedger, seen: Seen | None) -> Site:
