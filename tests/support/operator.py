@@ -24,7 +24,14 @@ import pytest
 import yaml
 
 from tests.support.kubernetes import Cluster, wait_until
-from workforce_local.config import ComputeConfig, LocalConfig, TimingConfig, VirtualClusterConfig, WorkspaceConfig
+from workforce_local.config import (
+    ComputeConfig,
+    LocalConfig,
+    ServiceBusConfig,
+    TimingConfig,
+    VirtualClusterConfig,
+    WorkspaceConfig,
+)
 from workforce_local.parts import AzurePart, StoragePart
 from workforce_local.processes import guarded
 from workforce_local.supervisor import Started
@@ -32,6 +39,7 @@ from workforce_local.supervisor import Started
 ROOT = Path(__file__).parents[2]
 SUBSCRIPTION = "00000000-0000-4000-8000-000000000001"
 REGIONS = ("uksouth", "westeurope")
+OTHER_BUS = "wf-bus-2"
 OVER = frozenset({"Completed", "Failed", "Canceled"})
 TIMING = TimingConfig(
     starting_seconds=0.05,
@@ -46,11 +54,12 @@ TIMING = TimingConfig(
 
 
 def config() -> LocalConfig:
-    """Two regions of forty nodes, and a virtual cluster."""
+    """Two regions of forty nodes, a virtual cluster, and two Service Bus namespaces."""
     computes = (ComputeConfig(name="cluster", max_nodes=40), ComputeConfig(name="small", max_nodes=1))
     workspaces = tuple(WorkspaceConfig(name=f"ws-{name}", location=name, computes=computes) for name in REGIONS)
     virtual = (VirtualClusterConfig(name="vc", max_nodes=8),)
-    return LocalConfig(workspaces=workspaces, virtual_clusters=virtual, timing=TIMING)
+    buses = tuple(ServiceBusConfig(name=name) for name in ("wf-bus", OTHER_BUS))
+    return LocalConfig(workspaces=workspaces, virtual_clusters=virtual, service_bus=buses, timing=TIMING)
 
 
 @dataclass
@@ -231,9 +240,9 @@ class Bench:
             "maxReplicas": 30,
         } | changes
 
-    def control(self) -> dict[str, Any]:
-        """The control channel of the local Azure."""
-        return {"serviceBus": {"subscriptionId": SUBSCRIPTION, "resourceGroup": "workforce", "namespace": "wf-bus"}}
+    def control(self, namespace: str = "wf-bus") -> dict[str, Any]:
+        """A control channel of the local Azure."""
+        return {"serviceBus": {"subscriptionId": SUBSCRIPTION, "resourceGroup": "workforce", "namespace": namespace}}
 
     def apply(self, document: Mapping[str, Any]) -> None:
         """``kubectl apply``."""

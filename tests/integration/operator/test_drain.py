@@ -1,13 +1,15 @@
 """Shrinking with a control channel: workers are told to leave, finish their tasks, and nobody else is told."""
 
+import json
 import subprocess
 import sys
 import time
+from collections import Counter
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.support.operator import OVER
+from tests.support.operator import OTHER_BUS, OVER
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
 
@@ -131,4 +133,31 @@ def test_real_workers_finish_their_tasks_and_leave(bench, tmp_path):
     bench.kubectl("delete", "wf/md", "--timeout=90s")
     assert {job["status"] for job in bench.jobs()} == {"Completed"}
     assert len(bench.jobs()) == 4
+    assert lost_seconds(bench) == {"returned": 0, "cancelled": 0}
+
+
+def test_regions_are_shrunk_over_the_namespaces_that_their_workers_listen_in(bench, tmp_path):
+    record = tmp_path / "record"
+    push(bench, (f"sleep 1; echo {number} >> {record}\n" for number in range(16)))
+    bench.operator.start()
+    regions = [bench.region("uksouth"), bench.region("westeurope", control=bench.control(OTHER_BUS))]
+    placement = {"strategy": "Spread"}
+    bench.apply(
+        bench.workforce(replicas=4, control=bench.control(), regions=regions, placement=placement, template=WORKER)
+    )
+    bench.until(lambda: len(bench.running()) == 4, "four running workers")
+    bench.until(record.exists, "the first task that was completed")
+    heard = Counter(job["environment"]["WORKFORCE_BACK_CHANNEL_FULLY_QUALIFIED_NAMESPACE"] for job in bench.jobs())
+    assert heard == {f"{namespace}.servicebus.windows.net": 2 for namespace in ("wf-bus", OTHER_BUS)}
+
+    moved = [bench.region(region["name"], control=bench.control(OTHER_BUS)) for region in regions]
+    patch = json.dumps({"spec": {"regions": moved}})
+    refused = bench.kubectl("patch", "wf", "md", "--type=merge", "-p", patch, check=False)
+    assert "`spec.regions[].control` must not change while the region's worker jobs live" in refused
+
+    bench.kubectl("scale", "wf/md", "--replicas=0")
+    bench.until(lambda: not bench.live(), "all four gone", patience=120)
+    assert {job["status"] for job in bench.jobs()} == {"Completed"}
+    assert {line["region"] for line in bench.operator.said("told to leave")} == {"uksouth", "westeurope"}
+    bench.until(lambda: bench.condition("Draining")[0] == "False", "that nobody is leaving any more")
     assert lost_seconds(bench) == {"returned": 0, "cancelled": 0}
