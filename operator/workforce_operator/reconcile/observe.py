@@ -1,4 +1,4 @@
-"""Reads the world for one pass: every region, the queue and every control channel in parallel, each with its own timeout.
+"""Reads the world for one pass: every region, the queue and every control channel, each with its own timeout.
 
 It decides nothing: what could not be read becomes an `Unknown` with its reason and never an empty list. Only open
 cohorts are listed, and lists may lag; so every reserved name that a list does not show is read by itself.
