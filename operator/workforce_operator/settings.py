@@ -17,6 +17,7 @@ from pydantic import AliasChoices, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from jobq.cloud import CLOUD_VARIABLE, DEFAULT_CLOUD
+from workforce_operator.api.spec import INSTALLATION_ID
 
 PREFIX = "WORKFORCE_"
 _LABEL = re.compile(r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")
@@ -47,7 +48,7 @@ class Settings(BaseSettings):
     """Which Azure: a public cloud's name or the path of a JSON file."""
     namespaces: Annotated[tuple[str, ...], NoDecode] = ()
     """Namespaces whose Workforces are served, separated by commas; empty = all."""
-    installation_id: Annotated[str, Field(pattern=r"^[a-z0-9]{8,16}$")] | None = None
+    installation_id: Annotated[str, Field(pattern=INSTALLATION_ID)] | None = None
     """Whose jobs are ours; by default the operator makes one at its first start and keeps it in a ConfigMap."""
     pod_namespace: str = Field(default="default", validation_alias=AliasChoices("POD_NAMESPACE"))
     """Namespace of the operator itself: its lease and its installation id live there (variable ``POD_NAMESPACE``)."""

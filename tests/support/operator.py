@@ -15,7 +15,7 @@ import subprocess
 import sys
 import urllib.request
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -279,6 +279,22 @@ class Bench:
         return [each["reason"] for each in found if each["involvedObject"]["kind"] == "Workforce"]
 
     # -- Azure
+
+    def push(self, lines: Iterable[str]) -> None:
+        """Put one task for each line into the Workforce's queue; tasks that fail are not tried again."""
+        self.agent("push", f"wfdemo/{self.namespace}-tasks", "--num-retries", "0", stdin="".join(lines))
+
+    def agent(self, *arguments: str, stdin: str = "") -> str:
+        """Run the agent's command line as a person would; what it says."""
+        return subprocess.run(
+            [sys.executable, "-m", "workforce_agent", *arguments],
+            input=stdin,
+            env={**self.operator.environment, "PATH": "/usr/bin:/bin"},
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+            timeout=60,
+        ).stdout
 
     def jobs(self, name: str = "md") -> list[dict[str, Any]]:
         """All jobs ever made for a Workforce."""

@@ -21,6 +21,9 @@ _COMPUTE = (
     r"/Microsoft\.MachineLearningServices/virtual[cC]lusters/[^/ ]+)$"
 )
 
+INSTALLATION_ID = r"^[a-z0-9]{8,16}$"
+"""What an installation id looks like."""
+
 _FIXED = rules(rule("self == oldSelf", "must not change for a region: use a new region name"))
 
 
@@ -292,3 +295,5 @@ class WorkforceSpec(Model):
     """Drain, Cancel or Orphan; unset = Drain with control, else pending jobs are cancelled, running ones reported."""
     deletion_deadline_seconds: Annotated[int, Field(ge=0, le=2_592_000)] = 86_400
     """Deletion ends at the latest this long after it was asked for."""
+    adopt_from: Annotated[str, Field(pattern=INSTALLATION_ID, max_length=16)] | None = None
+    """Installation id of another operator whose worker jobs of the same namespace and name are taken over."""

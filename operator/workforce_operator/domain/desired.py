@@ -19,10 +19,12 @@ class Desired:
     """One Workforce, as people want it.
 
     Attributes:
+        installation_id: Whose jobs these are: this operator's id, or the one that it takes over from.
         spec: Valid; see ``validate.read_spec``.
         deletion_time: When deletion was asked for, or None.
         drain_requested: Names of worker jobs that somebody wants to have drained; others take their place.
-        definition_going: The CustomResourceDefinition itself is being deleted: all Workforces go, their jobs stay.
+        jobs_stay: The object goes without its jobs, whatever its policy: the CustomResourceDefinition itself is being
+            deleted, or the jobs are another installation's.
     """
 
     namespace: str
@@ -31,7 +33,7 @@ class Desired:
     generation: int
     spec: WorkforceSpec
     deletion_time: datetime | None = None
-    definition_going: bool = False
+    jobs_stay: bool = False
     drain_requested: frozenset[str] = frozenset()
 
     @property
@@ -42,7 +44,7 @@ class Desired:
     @property
     def deleting(self) -> bool:
         """Whether the object is being deleted."""
-        return self.deletion_time is not None or self.definition_going
+        return self.deletion_time is not None or self.jobs_stay
 
     @property
     def deletion_deadline(self) -> datetime | None:
@@ -59,7 +61,7 @@ class Desired:
     @property
     def deletion_policy(self) -> DeletionPolicy | None:
         """The policy in force; None = cancel pending jobs and report running ones (unset, and no control channel)."""
-        if self.definition_going:
+        if self.jobs_stay:
             return DeletionPolicy.ORPHAN
         if self.spec.deletion_policy is None and self.spec.control is not None:
             return DeletionPolicy.DRAIN

@@ -21,7 +21,7 @@ import structlog
 
 from jobq.cloud import DEFAULT_CLOUD, Cloud
 from workforce_operator.api.base import FINALIZER
-from workforce_operator.api.spec import DeletionPolicy, Suspend, WorkforceSpec
+from workforce_operator.api.spec import Suspend
 from workforce_operator.api.status import WorkforceStatus
 from workforce_operator.domain.actions import Cancel, Hire, Note, Plan
 from workforce_operator.domain.decision import record, refusal
@@ -35,7 +35,6 @@ from workforce_operator.domain.pins import pinned, to_look_up, with_versions
 from workforce_operator.domain.plan import plan as decide
 from workforce_operator.domain.status import announce, build_status, refused_status, transitions, worth_writing
 from workforce_operator.domain.template import region_hash
-from workforce_operator.domain.validate import read_spec, spec_for_deletion
 from workforce_operator.domain.waves import withdrawn
 from workforce_operator.domain.workers import Workers, workers
 from workforce_operator.ports.azure import JobBody, Templates, Workplace, WriteGuard
@@ -45,6 +44,7 @@ from workforce_operator.reconcile.execute import Done, Executor, OncePerRegion, 
 from workforce_operator.reconcile.losses import Losses
 from workforce_operator.reconcile.observe import Observer, Subject
 from workforce_operator.reconcile.telemetry import ActionResult
+from workforce_operator.reconcile.wanted import wanted
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -157,31 +157,7 @@ class Reconciler:
 
     async def _desired(self, stored: StoredWorkforce) -> Desired:
         going = stored.deletion_time is not None and await self._store.definition_is_going()
-        owner = stored.status.installation_id
-        if owner is not None and owner != self._installation_id and not self._may_leave(stored):
-            raise SpecError(
-                f"the worker jobs belong to the operator installation {owner}, and this one is "
-                f"{self._installation_id}: nothing is done. Run the operator with the installation id {owner}",
-                reason="OtherInstallation",
-            )
-        return Desired(
-            namespace=stored.key.namespace,
-            name=stored.key.name,
-            installation_id=self._installation_id,
-            generation=stored.generation,
-            spec=_spec(stored),
-            deletion_time=stored.deletion_time,
-            definition_going=going,
-            drain_requested=stored.drain_requested,
-        )
-
-    def _may_leave(self, stored: StoredWorkforce) -> bool:
-        """Whether an object of another installation may go, with its jobs left: a deletion always ends."""
-        if stored.deletion_time is None:
-            return False
-        spec = spec_for_deletion(stored.spec)
-        deadline = stored.deletion_time + timedelta(seconds=spec.deletion_deadline_seconds)
-        return spec.deletion_policy is DeletionPolicy.ORPHAN or self._clock.now() >= deadline
+        return wanted(stored, self._installation_id, self._clock.now(), definition_going=going)
 
     async def _refuse(self, stored: StoredWorkforce, failure: Failure) -> Verdict:
         now = self._clock.now()
@@ -401,16 +377,6 @@ def changing(plan: Plan, observed: Observed) -> bool:
         for region in plan.regions.values()
     )
     return unread or moving or any(isinstance(each, Unknown) for each in (observed.queue, *observed.channels))
-
-
-def _spec(stored: StoredWorkforce) -> WorkforceSpec:
-    """The spec; while the object is being deleted, at least as much of it as can be read."""
-    try:
-        return read_spec(stored.key.namespace, stored.key.name, stored.spec)
-    except SpecError:
-        if stored.deletion_time is None:
-            raise
-        return spec_for_deletion(stored.spec)
 
 
 def _is_young(reading: Known[QueueDepth] | None, desired: Desired, now: datetime) -> bool:

@@ -77,7 +77,7 @@ def memory_control() -> ControlBench:
     return ControlBench(channel, guard, lambda: set(channel.entities.get(NAMESPACE, ())), received, report)
 
 
-def _worker_side(client: ServiceBusClient) -> tuple[Any, Any]:
+def _worker_side(client: ServiceBusClient, reports: str = REPORTS) -> tuple[Any, Any]:
     """What workers do over AMQP: take a session's orders, and send a text to the reports queue."""
 
     async def received(job: str, number: int) -> list[tuple[Order, str]]:
@@ -90,7 +90,7 @@ def _worker_side(client: ServiceBusClient) -> tuple[Any, Any]:
         return found
 
     async def report(text: str) -> None:
-        async with client.get_queue_sender(REPORTS) as sender:
+        async with client.get_queue_sender(reports) as sender:
             await sender.send_messages(ServiceBusMessage(text))
 
     return received, report
@@ -189,8 +189,8 @@ class RealBus:
             report,
         )
 
-    async def send_report(self, text: str) -> None:
-        await _worker_side(self.client)[1](text)
+    async def send_report(self, text: str, queue: str = REPORTS) -> None:
+        await _worker_side(self.client, queue)[1](text)
 
 
 @asynccontextmanager

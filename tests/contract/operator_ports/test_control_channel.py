@@ -12,6 +12,7 @@ import pytest_asyncio
 import structlog
 
 from jobq.control import DrainFinished, Exit, Mode, Operation, Order, State, encode_report
+from jobq.names import node_queue_name, reports_queue_name
 from tests.contract.operator_ports.bus import (
     INSTALLATION,
     NODES,
@@ -242,6 +243,29 @@ async def test_the_last_words_of_a_worker_end_its_entry(bus: RealBus):
     await bus.bench().until(lambda: JOB in bus.channel.reports(control()))
     await bus.send_report(encode_report(Exit(job=JOB, time=NOW, why="drained", exit_code=0)))
     await bus.bench().until(lambda: JOB not in bus.channel.reports(control()))
+
+
+async def test_each_installation_that_is_acted_for_has_its_own_queues_and_their_reports_come_together(bus: RealBus):
+    """One Workforce has workers of its own, another one took over those of another installation."""
+    for installation in (INSTALLATION, "otherone"):
+        await bus.channel.ensure(control(), TOPICS, installation)
+        await bus.channel.send(control(), installation, f"of-{installation}", ORDER, f"{installation}-0")
+    waiting = {name: bus.management.broker.queue(node_queue_name(name)) for name in (INSTALLATION, "otherone")}
+    assert {name: len(queue.messages) for name, queue in waiting.items()} == {INSTALLATION: 1, "otherone": 1}
+    await bus.send_report(encode_report(state("ours")))
+    for report in (
+        state("theirs", revision=3),
+        Exit(job="ended", time=NOW, why="done", exit_code=0),
+        DrainFinished(job="left", time=NOW, drain_id="w1"),
+    ):
+        await bus.send_report(encode_report(report), reports_queue_name("otherone"))
+    await bus.bench().until(lambda: set(bus.channel.reports(control())) == {"ours", "theirs"})
+    await bus.bench().until(lambda: "ended" in bus.channel.last_words(control()))
+    assert bus.channel.recall_confirmed(control(), "theirs", 3)
+    assert not bus.channel.recall_confirmed(control(), "ours", 3)
+    left: list[DrainFinished] = []
+    await bus.bench().until(lambda: left.extend(bus.channel.take_finished(control())) or left)
+    assert [each.job for each in left] == ["left"]
 
 
 async def test_a_bus_that_accepts_and_says_nothing_is_unavailable(bus: RealBus, monkeypatch):

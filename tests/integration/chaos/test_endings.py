@@ -89,6 +89,38 @@ def test_a_status_of_another_installation_is_left_alone(bench, tmp_path):
         other.kill()
 
 
+WORKER = {"slots": 1, "environment": {"type": "Image", "image": "worker:1"}}
+
+
+def test_another_installation_takes_over_the_workers_of_a_lost_cluster_and_drains_one_of_them(bench, tmp_path):
+    """Orders go to the queues where those workers listen; their reports come from there."""
+    gate, record = tmp_path / "gate", tmp_path / "record"
+    bench.push(f"until [ -e {gate} ]; do sleep 0.2; done; echo {number} >> {record}\n" for number in range(2))
+    bench.operator.start()
+    bench.apply(bench.workforce(replicas=2, control=bench.control(), template=WORKER))
+    bench.until(lambda: len(bench.running()) == 2, "two running workers")
+    bench.until(lambda: bench.condition("ControlChannelReady")[0] == "True", "the control channel")
+    bench.operator.kill()
+    forget(bench)
+
+    changes = {"WORKFORCE_INSTALLATION_ID": uuid.uuid4().hex[:12], "POD_NAME": "other-0"}
+    bench.operator.start(**changes)
+    adopting = {"control": bench.control(), "template": WORKER, "adoptFrom": bench.installation_id}
+    # What was forgotten with the status may be a drain, so that nobody is told before its deadline.
+    adopting["drain"] = {"deadlineSeconds": 60}
+    bench.apply(bench.workforce(replicas=2, **adopting))
+    bench.wait_ready()
+    assert bench.status()["installationId"] == bench.installation_id
+    bench.kubectl("scale", "wf/md", "--replicas=1")
+    bench.until(lambda: bench.operator.said("told to leave"), "that one is told to leave", patience=150)
+    gate.touch()
+    bench.until(lambda: len(bench.live()) == 1, "that it is gone", patience=120)
+    assert [job["status"] for job in bench.jobs() if job["status"] in OVER] == ["Completed"]
+    bench.until(lambda: record.exists() and len(record.read_text().split()) == 2, "both tasks")
+    assert len(bench.jobs()) == 2
+    assert bench.azure.jobs(f"{changes['WORKFORCE_INSTALLATION_ID']}/") == []
+
+
 def forget(bench):
     """The object is gone without an operator having seen it go."""
     patch = json.dumps({"metadata": {"finalizers": None}})

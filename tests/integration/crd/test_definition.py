@@ -240,6 +240,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         "spec.drain.onDeadline",
     ),
     "drain policy without control": (workforce(deletionPolicy="Drain", control=None), "spec.deletionPolicy"),
+    "an installation id that cannot be one": (workforce(adoptFrom="K3V9X2AB"), "spec.adoptFrom"),
     "negative deletion deadline": (workforce(deletionDeadlineSeconds=-1), "spec.deletionDeadlineSeconds"),
     "unknown field": (workforce(relicas=3), 'unknown field "spec.relicas"'),
     "unknown nested field": (workforce(drain={"modus": "Finish"}), 'unknown field "spec.drain.modus"'),

@@ -1,8 +1,6 @@
 """Shrinking with a control channel: workers are told to leave, finish their tasks, and nobody else is told."""
 
 import json
-import subprocess
-import sys
 import time
 from collections import Counter
 
@@ -51,24 +49,6 @@ def test_a_restart_in_the_middle_of_a_shrink_drains_nobody_else_and_growth_takes
     bench.until(lambda: all(job["status"] in OVER for job in bench.jobs()), "the end of all jobs")
 
 
-def push(bench, lines):
-    """Put one task for each line into the queue of the bench's Workforce; tasks that fail are not tried again."""
-    agent(bench, "push", f"wfdemo/{bench.namespace}-tasks", "--num-retries", "0", stdin="".join(lines))
-
-
-def agent(bench, *arguments, stdin=""):
-    """Run the agent's command line as a person would; what it says."""
-    return subprocess.run(
-        [sys.executable, "-m", "workforce_agent", *arguments],
-        input=stdin,
-        env={**bench.operator.environment, "PATH": "/usr/bin:/bin"},
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-        timeout=60,
-    ).stdout
-
-
 def lost_seconds(bench):
     """What shrinking has cost so far, by cause."""
     families = text_string_to_metric_families(bench.operator.fetch("/metrics"))
@@ -83,7 +63,7 @@ def test_real_workers_that_checkpoint_return_their_tasks_which_run_once_more_to_
     """Tasks have no retries: one whose return had counted as an attempt would be in the dead letters."""
     started, record = tmp_path / "started", tmp_path / "record"
     task = "trap 'exit 7' TERM; echo {0} >> {1}; sleep {2} & wait $!; echo {0} >> {3}\n"
-    push(bench, (task.format(number, started, 15, record) for number in range(6)))
+    bench.push(task.format(number, started, 15, record) for number in range(6))
     bench.operator.start()
     drain = {"mode": "Checkpoint"}
     bench.apply(bench.workforce(replicas=3, control=bench.control(), template=WORKER, drain=drain))
@@ -99,12 +79,12 @@ def test_real_workers_that_checkpoint_return_their_tasks_which_run_once_more_to_
     bench.until(lambda: record.exists() and len(record.read_text().split()) == 6, "all tasks", patience=120)
     assert sorted(map(int, record.read_text().split())) == list(range(6))
     assert len(started.read_text().split()) == 10
-    assert agent(bench, "failed", "list", f"wfdemo/{bench.namespace}-tasks", "--json").strip() == ""
+    assert bench.agent("failed", "list", f"wfdemo/{bench.namespace}-tasks", "--json").strip() == ""
 
 
 def test_workers_that_are_cancelled_at_work_cost_what_their_tasks_had_run(bench, tmp_path):
     started = tmp_path / "started"
-    push(bench, (f"trap '' TERM; echo {number} >> {started}; sleep 600\n" for number in range(2)))
+    bench.push(f"trap '' TERM; echo {number} >> {started}; sleep 600\n" for number in range(2))
     bench.operator.start()
     bench.apply(bench.workforce(replicas=1, control=bench.control(), template=WORKER, deletionPolicy="Cancel"))
     bench.until(lambda: started.exists() and len(started.read_text().split()) == 2, "two tasks that run")
@@ -117,7 +97,7 @@ def test_workers_that_are_cancelled_at_work_cost_what_their_tasks_had_run(bench,
 
 def test_real_workers_finish_their_tasks_and_leave(bench, tmp_path):
     record = tmp_path / "record"
-    push(bench, (f"sleep 1; echo {number} >> {record}\n" for number in range(20)))
+    bench.push(f"sleep 1; echo {number} >> {record}\n" for number in range(20))
     bench.operator.start()
     bench.apply(bench.workforce(replicas=4, control=bench.control(), template=WORKER))
     bench.until(lambda: len(bench.running()) == 4, "four running workers")
@@ -138,7 +118,7 @@ def test_real_workers_finish_their_tasks_and_leave(bench, tmp_path):
 
 def test_regions_are_shrunk_over_the_namespaces_that_their_workers_listen_in(bench, tmp_path):
     record = tmp_path / "record"
-    push(bench, (f"sleep 1; echo {number} >> {record}\n" for number in range(16)))
+    bench.push(f"sleep 1; echo {number} >> {record}\n" for number in range(16))
     bench.operator.start()
     regions = [bench.region("uksouth"), bench.region("westeurope", control=bench.control(OTHER_BUS))]
     placement = {"strategy": "Spread"}

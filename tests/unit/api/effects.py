@@ -164,6 +164,10 @@ EFFECTS = {
         f"{_DOMAIN}/test_template_backoff.py::test_fewer_failures_than_the_policy_s_leave_the_template_alone"
     ),
     "spec.suspend": f"{_HIRING}::test_hold_touches_nothing_and_remembers_nothing",
+    "spec.adoptFrom": (
+        "tests/unit/reconcile/test_adoption.py"
+        "::test_adopt_from_takes_the_living_jobs_over_and_hires_only_what_is_missing"
+    ),
     "spec.deletionPolicy": f"{_DELETION}::test_policy_cancel_cancels_everything_that_lives",
     "spec.deletionDeadlineSeconds": f"{_DELETION}::test_at_the_deadline_running_workers_are_left_and_named",
     "status.observedGeneration": _NUMBERS,

@@ -10,11 +10,12 @@ import secrets
 import string
 
 from workforce_operator.adapters.kubernetes.api import KubernetesApi
+from workforce_operator.api.spec import INSTALLATION_ID
 from workforce_operator.domain.errors import Conflict, Missing, SpecError
 
 CONFIG_MAP = "workforce-installation"
 KEY = "id"
-_VALID = re.compile(r"^[a-z0-9]{8,16}$")
+_VALID = re.compile(INSTALLATION_ID)
 _LENGTH = 10
 _ALPHABET = string.ascii_lowercase + string.digits
 

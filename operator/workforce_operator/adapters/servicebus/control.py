@@ -109,7 +109,7 @@ class ServiceBusControl:
         self._credential = credential
         self._guard = guard
         self._entities = Entities(arm)
-        self._buses: dict[str, _Bus] = {}
+        self._buses: dict[tuple[str, str], _Bus] = {}
 
     async def ensure(self, control: Control, topics: frozenset[str], installation_id: str) -> None:
         """See ``ports.azure.ControlChannel``."""
@@ -155,32 +155,33 @@ class ServiceBusControl:
 
     def reports(self, control: Control) -> Mapping[str, State]:
         """See ``ports.azure.ControlChannel``."""
-        bus = self._buses.get(namespace_path(control.service_bus).lower())
-        return bus.reports.states() if bus else {}
+        return {job: state for bus in self._all(control) for job, state in bus.reports.states().items()}
 
     def last_words(self, control: Control) -> Mapping[str, Exit]:
         """See ``ports.azure.ControlChannel``."""
-        bus = self._buses.get(namespace_path(control.service_bus).lower())
-        return bus.reports.last_words() if bus else {}
+        return {job: words for bus in self._all(control) for job, words in bus.reports.last_words().items()}
 
     def take_finished(self, control: Control) -> tuple[DrainFinished, ...]:
         """See ``ports.azure.ControlChannel``."""
-        bus = self._buses.get(namespace_path(control.service_bus).lower())
-        return bus.reports.take_finished() if bus else ()
+        return tuple(finished for bus in self._all(control) for finished in bus.reports.take_finished())
 
     def recall_confirmed(self, control: Control, job: str, revision: int) -> bool:
         """See ``ports.azure.ControlChannel``."""
-        bus = self._buses.get(namespace_path(control.service_bus).lower())
-        return bus is not None and bus.reports.recall_confirmed(job, revision)
+        return any(bus.reports.recall_confirmed(job, revision) for bus in self._all(control))
 
     async def close(self) -> None:
         """Close all links, those of all namespaces at once: each takes up to a second."""
         buses, self._buses = self._buses, {}
         await asyncio.gather(*(bus.close() for bus in buses.values()), return_exceptions=True)
 
+    def _all(self, control: Control) -> list[_Bus]:
+        """The namespace's links of all installations that are acted for; no two have a job of the same name."""
+        path = namespace_path(control.service_bus).lower()
+        return [bus for (namespace, _), bus in self._buses.items() if namespace == path]
+
     async def _bus(self, namespace: ServiceBusNamespace, installation_id: str) -> _Bus:
         host = await self._entities.host(namespace, turn=installation_id)
-        key = namespace_path(namespace).lower()
+        key = (namespace_path(namespace).lower(), installation_id)
         bus = self._buses.get(key)
         if bus is None:
             bus = self._buses[key] = _Bus(self._cloud, self._credential, host, installation_id)
