@@ -15,17 +15,19 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from typing_extensions import override
 
 from workforce_local.config import ConfigError, LocalConfig
 from workforce_local.console import ConsoleReporter, export_lines, program, status_lines
-from workforce_local.health import faults
-from workforce_local.parts import Report, compose
 from workforce_local.processes import end
 from workforce_local.state import HOME_VARIABLE, Phase, Record, StateError, StateFolder, default_folder
 from workforce_local.supervisor import LEFTOVER_GRACE_SECONDS, Component, clean_up, supervise
+
+if TYPE_CHECKING:
+    from workforce_local.parts import Report
 
 EXIT_RUNNING = 3
 """Exit code of an `up` where a local cloud runs already."""
@@ -42,13 +44,17 @@ class Options:
     config: LocalConfig = field(default_factory=LocalConfig)
 
 
+def _compose(folder: StateFolder, options: Options, report: Report) -> Sequence[Sequence[Component]]:
+    from workforce_local.parts import compose  # noqa: PLC0415 - most verbs start nothing
+
+    return compose(folder, options.config, kubernetes=options.kubernetes, report=report)
+
+
 @dataclass(frozen=True)
 class Launcher:
     """How the parts are made, and how this program is started again in the background. Tests bring their own."""
 
-    compose: Callable[[StateFolder, Options, Report], Sequence[Sequence[Component]]] = lambda folder, options, report: (
-        compose(folder, options.config, kubernetes=options.kubernetes, report=report)
-    )
+    compose: Callable[[StateFolder, Options, Report], Sequence[Sequence[Component]]] = _compose
     command: Sequence[str] = (sys.executable, "-m", "workforce_local.cli")
 
 
@@ -202,6 +208,8 @@ def down(folder: StateFolder) -> None:
 @state_dir
 def status(folder: StateFolder) -> None:
     """Show each part, its process and its health; the exit code is 0 if all of it runs and is healthy."""
+    from workforce_local.health import faults  # noqa: PLC0415 - an HTTP client, which no other verb needs
+
     record = _running(folder)
     found = dict(zip(record.processes, asyncio.run(faults(record.processes)), strict=True))
     click.echo(f"{record.phase} in {folder.root} (supervisor: pid {record.supervisor.pid})")

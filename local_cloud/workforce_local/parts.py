@@ -1,7 +1,8 @@
 """Which parts the local cloud consists of, where their files are, and in which order they start.
 
 Each class here is thin: it starts somebody else's part and says what it has brought up. What a part is and how it works
-is in its own package. Storage comes before Azure, because Azure's description of itself names storage's addresses.
+is in its own package. Azure waits for storage's addresses, which its description of itself names, not for storage
+itself. What only the cluster needs is imported where it is needed: most of a start without Kubernetes is imports.
 """
 
 from __future__ import annotations
@@ -11,17 +12,18 @@ import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from workforce_local.cluster.api_server import LocalKubernetes
-from workforce_local.cluster.binaries import resolve
 from workforce_local.config import LocalConfig
 from workforce_local.identity.certificates import CertificateAuthority
-from workforce_local.identity.cluster_trust import trust_cluster
 from workforce_local.processes import Identity
 from workforce_local.program import Program
 from workforce_local.state import Process, StateFolder
 from workforce_local.storage import Azurite, TlsFiles
 from workforce_local.supervisor import Component, PartError, Started
+
+if TYPE_CHECKING:
+    from workforce_local.cluster.api_server import LocalKubernetes
 
 Report = Callable[[str], None]
 """Gets lines for people; from the main thread only."""
@@ -40,17 +42,20 @@ class StoragePart:
         self._authority = authority
         self._accounts = config.storage_accounts
         self._azurite: Azurite | None = None
+        self._placed = asyncio.Event()
 
-    @property
-    def azurite(self) -> Azurite:
-        """The running storage."""
-        assert self._azurite is not None, "start it first"
+    async def placed(self) -> Azurite:
+        """The storage, once its addresses are known; it may still be starting."""
+        await self._placed.wait()
+        assert self._azurite is not None
         return self._azurite
 
     async def start(self) -> Started:
         """Install it if need be, and start it."""
         certificate, key = CertificateAuthority(self._authority).write_server_files(self._folder / "tls")
         self._azurite = Azurite(self._folder, self._accounts, tls=TlsFiles(certificate, key), guard=True)
+        self._azurite.place()
+        self._placed.set()
         await self._azurite.start()
         identity = Identity.of(self._azurite.pid or 0)
         if identity is None:
@@ -81,18 +86,21 @@ class AzurePart:
         self._program: Program | None = None
 
     async def start(self) -> Started:
-        """Start it with the addresses of the storage that runs, and trust in the cluster's tokens."""
+        """Start it with the addresses of the storage, and trust in the cluster's tokens."""
+        storage = await self._storage.placed()
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         config = self._folder / "config.json"
         given = self._config
         if self._cluster is not None:
+            from workforce_local.identity.cluster_trust import trust_cluster  # noqa: PLC0415 - see the module
+
             given = await trust_cluster(given, self._cluster.kubeconfig, self._folder)
         config.write_text(given.model_dump_json(by_alias=True, indent=2), encoding="utf-8")
         options = {
             "--state-dir": self._folder,
             "--config": config,
-            "--storage-queue-url": self._storage.azurite.queue_url("{account}"),
-            "--blob-url": self._storage.azurite.blob_url("{account}"),
+            "--storage-queue-url": storage.queue_url("{account}"),
+            "--blob-url": storage.blob_url("{account}"),
             "--ready-file": self._ready_file,
         }
         command = [sys.executable, "-m", "workforce_local.azure", *_flags(options)]
@@ -131,6 +139,9 @@ class KubernetesPart:
 
     async def start(self) -> Started:
         """Find the programs and start the control plane."""
+        from workforce_local.cluster.api_server import LocalKubernetes  # noqa: PLC0415 - see the module
+        from workforce_local.cluster.binaries import resolve  # noqa: PLC0415 - see the module
+
         loop = asyncio.get_running_loop()
 
         def report(line: str) -> None:
@@ -192,7 +203,7 @@ def compose(
     storage = StoragePart(folder.root / "storage", azure, config)
     log = folder.logs / "azure.log"
     if not kubernetes:
-        return [[storage], [AzurePart(azure, log, config, storage)]]
+        return [[storage, AzurePart(azure, log, config, storage)]]
     cluster = KubernetesPart(folder.root / "kubernetes", str(folder.root), report)
     jobs = AzurePart(azure, log, config, storage, cluster)
     pods = PodsPart(folder.root / "kubernetes", folder.logs / "pods.log", cluster)

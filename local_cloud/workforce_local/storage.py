@@ -31,6 +31,7 @@ _SERVICES = 3
 _LISTENING = "is successfully listening"
 _CHECKOUT = Path(__file__).resolve().parents[2]
 _MANIFEST = _CHECKOUT / "tools" / "azurite"
+_PRELOAD = _MANIFEST / "without_telemetry.cjs"
 _MANIFEST_FILES = ("package.json", "package-lock.json", ".npmrc")
 
 
@@ -168,6 +169,11 @@ class Azurite:
             f"BlobEndpoint={self.blob_url(account)};QueueEndpoint={self.queue_url(account)};"
         )
 
+    def place(self) -> None:
+        """Choose the ports, and so the addresses, before it listens there."""
+        self.blob_port = self.blob_port or self._reserve()
+        self.queue_port = self.queue_port or self._reserve()
+
     async def start(self) -> None:
         """Start and return when it answers.
 
@@ -180,8 +186,7 @@ class Azurite:
         if script is None:
             script = await asyncio.to_thread(install)
         self.state_dir.mkdir(parents=True, exist_ok=True)
-        self.blob_port = self.blob_port or self._reserve()
-        self.queue_port = self.queue_port or self._reserve()
+        self.place()
         try:
             # The table service is started too, because one process with all three costs as much memory as one service.
             with reserve() as table:
@@ -224,7 +229,15 @@ class Azurite:
         return "https" if self._tls else "http"
 
     def _spawn(self, script: Path, table_port: int) -> None:
-        arguments = ["node", str(script), "--location", str(self.state_dir / "data"), "--silent"]
+        arguments = [
+            "node",
+            "--require",
+            str(_PRELOAD),
+            str(script),
+            "--location",
+            str(self.state_dir / "data"),
+            "--silent",
+        ]
         arguments += ["--blobPort", str(self.blob_port), "--queuePort", str(self.queue_port)]
         arguments += ["--tablePort", str(table_port)]
         # SDKs are newer than the emulator, and nothing that we start tells its maker about it.
