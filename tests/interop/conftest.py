@@ -37,7 +37,7 @@ ACCOUNT = "wfdemo"
 NAMESPACE = "wf-bus"
 REGIONS = (
     "uksouth", "westeurope", "eastus", "northeurope", "swedencentral", "francecentral", "japaneast", "koreacentral",
-    "canadacentral",
+    "canadacentral", "norwayeast", "polandcentral",
 )  # fmt: skip
 FAST = TimingConfig(
     starting_seconds=0.01, preparing_seconds=0.01, node_start_seconds=0.01, finalizing_seconds=0.01,
