@@ -107,8 +107,9 @@ def _name_reused(names: Any) -> Any:
 
 
 def _another_job_is_told(order: Any) -> Any:
-    def wrong(desired: Any, name: str, wave: Any, sequence: int, now: Any, **more: Any) -> Any:
-        return order(desired, name, wave, max(0, sequence - 1), now, **more)
+    def wrong(words: Any, job: str, sequence: int, **more: Any) -> Any:
+        other = max(0, sequence - 1)
+        return order(words, f"{job.rsplit('-', 1)[0]}-{other}", other, **more)
 
     return wrong
 
@@ -204,7 +205,7 @@ MUTANTS = {
     "drains in the ledger are forgotten": Mutant(reconciler, "read_ledger", _drains_forgotten, seed=16),
     "unknown is read as zero": Mutant(Observer, "_region", _unknown_is_zero, seed=6),
     "a used name is used again": Mutant(hire, "_names", _name_reused, seed=10),
-    "another job is told to leave": Mutant(orders, "_order", _another_job_is_told, seed=4),
+    "another job is told to leave": Mutant(orders._Words, "order", _another_job_is_told, seed=4),
     "drains are not taken back": Mutant(region, "take_back", _recall_ignored, seed=16),
     "a running job is cancelled": Mutant(Executor, "_cancel_if_waiting", _running_is_cancelled, seed=56),
     "a failed job is supply": Mutant(situation, "count_jobs", _failed_is_supply, seed=10),

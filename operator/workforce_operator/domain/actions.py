@@ -25,12 +25,23 @@ class Hire:
 
 @dataclass(frozen=True, slots=True)
 class SendOrder:
-    """Send a targeted order to one job's session; the same message id is never sent twice by one process."""
+    """Send a targeted order to one job's session; the same message id is never sent twice by one process.
+
+    Attributes:
+        said: The order without the job that it is for; one for all jobs of a wave.
+        id: The id of this job's order.
+    """
 
     region: str
     job: str
-    order: Order
+    said: Order
+    id: str
     message_id: str
+
+    @property
+    def order(self) -> Order:
+        """The order as it is sent."""
+        return self.said.model_copy(update={"id": self.id, "node": self.job})
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,10 +77,8 @@ def count_jobs(region: RegionJobs, waves: Sequence[Wave]) -> Count:
     supply = {phase.value: phases[phase] for phase in _SUPPLY}
     draining: tuple[Job, ...] = ()
     if told_to_leave:
-        everybody = (*phases[Phase.PENDING], *phases[Phase.RUNNING], *phases[Phase.PAUSED])
-        draining = tuple(
-            sorted((job for job in everybody if job.sequence in told_to_leave), key=lambda job: job.sequence)
-        )
+        named = (region.by_sequence.get(sequence) for sequence in sorted(told_to_leave))
+        draining = tuple(job for job in named if job is not None and job.phase in _SUPPLY)
         supply = {
             phase: tuple(job for job in jobs if job.sequence not in told_to_leave) for phase, jobs in supply.items()
         }

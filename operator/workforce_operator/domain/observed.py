@@ -123,12 +123,17 @@ class RegionJobs:
     unread: frozenset[int] = frozenset()
 
     @cached_property
+    def by_sequence(self) -> Mapping[int, Job]:
+        """Every job once, in the order of the sequences."""
+        once = {job.sequence: job for job in self.jobs}
+        return {sequence: once[sequence] for sequence in sorted(once)}
+
+    @cached_property
     def by_phase(self) -> Mapping[Phase, tuple[Job, ...]]:
         """Every job once, by what it is counted as, in the order of the sequences."""
         phases: dict[Phase, list[Job]] = {phase: [] for phase in Phase}
-        once = {job.sequence: job for job in self.jobs}
-        for sequence in sorted(once):
-            phases[once[sequence].phase].append(once[sequence])
+        for job in self.by_sequence.values():
+            phases[job.phase].append(job)
         return {phase: tuple(jobs) for phase, jobs in phases.items()}
 
     @cached_property

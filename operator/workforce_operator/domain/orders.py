@@ -6,7 +6,7 @@ the executor and the service's duplicate detection swallow repeats. Nothing here
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
 from jobq.control import Mode, OnDeadline, Operation, Order, message_id, order_id, resend_number
@@ -33,18 +33,12 @@ def wave_actions(
     """What to send, and whom to cancel, for all waves of a region."""
     if not waves:
         return ()
-    living = {job.sequence: job for job in count.live_jobs if job.phase is not Phase.ENDING}
-    actions: list[Action] = []
-    for wave in waves:
-        for sequence in sorted(wave.jobs):
-            job = living.get(sequence)
-            if wave.state is DrainState.RECALLED:
-                actions += _recall(desired, region, wave, job, now)
-            elif job is not None:
-                actions += _lay_off(desired, region, wave, job, now)
-            elif sequence in count.unread:
-                actions += _told(desired, region, wave, sequence, now)
-    return tuple(actions)
+    # Who was told to leave is no supply. Of that, which may be thousands, only those are looked for who are to stay.
+    jobs = [*count.draining]
+    if any(wave.state is DrainState.RECALLED for wave in waves):
+        jobs += (*count.pending, *count.running, *count.paused)
+    living = {job.sequence: job for job in jobs}
+    return tuple(action for wave in waves for action in _Words(desired, region, wave, now).all(living, count.unread))
 
 
 def unnamed_orders(desired: Desired, region: str, wave: Wave) -> tuple[SendToAny, ...]:
@@ -67,57 +61,57 @@ def is_due(wave: Wave, now: datetime) -> bool:
     return wave.state is DrainState.SENT and now >= wave.deadline
 
 
-def _recall(desired: Desired, region: str, wave: Wave, job: Job | None, now: datetime) -> list[Action]:
-    if job is None:
-        return []
-    order = _order(desired, region, wave, job.sequence, now)
-    return [] if order is None else [order]
+class _Words:
+    """What one wave says: the same to each of its jobs but for their names, and so worked out once."""
+
+    def __init__(self, desired: Desired, region: str, wave: Wave, now: datetime) -> None:
+        self._desired, self._region, self._wave = desired, region, wave
+        self._stays = wave.state is DrainState.RECALLED
+        self._cancels = is_due(wave, now) and desired.spec.drain.on_deadline is DeadlineAction.CANCEL
+        self._order = None if desired.spec.control is None else _content(desired, wave)
+        self._hash, self._number = desired.hash10(region), resend_number(wave.sent, now)
+
+    def all(self, living: Mapping[int, Job], unread: frozenset[int]) -> Iterator[Action]:
+        """What to do about each of its jobs that lives, or perhaps lives."""
+        for sequence in sorted(self._wave.jobs):
+            action: Action | None = None
+            if (job := living.get(sequence)) is not None:
+                action = self.order(job.name, sequence) if self._stays else self._lay_off(job)
+            elif sequence in unread and not self._stays:
+                action = self.order(self._desired.job_name(self._region, sequence), sequence)
+            if action is not None:
+                yield action
+
+    def order(self, job: str, sequence: int, *, pending: bool = False) -> SendOrder | None:
+        """The wave's order for one of its jobs; None without a control channel."""
+        if self._order is None:
+            return None
+        identity = order_id(self._wave.id, self._hash, sequence)
+        number = message_id(identity, self._number)
+        # A job that ran, took its order and was then preempted is pending again: it needs a message it has not had yet.
+        return SendOrder(self._region, job, self._order, identity, f"{number}p" if pending else number)
+
+    def _lay_off(self, job: Job) -> Action | None:
+        if self._cancels:
+            return Cancel(self._region, job.name, "its drain deadline has passed")
+        if job.phase is Phase.RUNNING:
+            return self.order(job.name, job.sequence)
+        order = self.order(job.name, job.sequence, pending=True)
+        return CancelPending(self._region, job.name, order, self._wave.reason)
 
 
-def _lay_off(desired: Desired, region: str, wave: Wave, job: Job, now: datetime) -> list[Action]:
-    if is_due(wave, now) and desired.spec.drain.on_deadline is DeadlineAction.CANCEL:
-        return [Cancel(region, job.name, "its drain deadline has passed")]
-    if job.phase is Phase.RUNNING:
-        return _told(desired, region, wave, job.sequence, now)
-    return [
-        CancelPending(region, job.name, _order(desired, region, wave, job.sequence, now, pending=True), wave.reason)
-    ]
-
-
-def _told(desired: Desired, region: str, wave: Wave, sequence: int, now: datetime) -> list[Action]:
-    order = _order(desired, region, wave, sequence, now)
-    return [] if order is None else [order]
-
-
-def _order(
-    desired: Desired, region: str, wave: Wave, sequence: int, now: datetime, *, pending: bool = False
-) -> SendOrder | None:
-    if desired.spec.control is None:
-        return None
-    job, identity = desired.job_name(region, sequence), order_id(wave.id, desired.hash10(region), sequence)
-    number = message_id(identity, resend_number(wave.sent, now))
-    # A job that ran, took its order and was then preempted is pending again: it needs a message it has not had yet.
-    return SendOrder(region, job, _content(desired, wave, job, identity), f"{number}p" if pending else number)
-
-
-def _content(desired: Desired, wave: Wave, job: str, identity: str) -> Order:
+def _content(desired: Desired, wave: Wave) -> Order:
+    """The order of a wave, without the job that it is for."""
     if wave.state is DrainState.RECALLED:
         return Order(
-            operation=Operation.ACCEPT_NEW_TASKS,
-            id=identity,
-            revision=wave.revision,
-            node=job,
-            workforce=desired.owner,
-            reason=wave.reason,
+            operation=Operation.ACCEPT_NEW_TASKS, revision=wave.revision, workforce=desired.owner, reason=wave.reason
         )
     return Order(
         operation=Operation.GRACEFUL_DOWNSCALE,
-        id=identity,
         revision=wave.revision,
         mode=_MODES[wave.mode],
         deadline=wave.deadline,
         on_deadline=_ON_DEADLINE[desired.spec.drain.on_deadline],
-        node=job,
         workforce=desired.owner,
         reason=wave.reason,
     )

@@ -31,6 +31,7 @@ from workforce_operator.domain.template import region_hashes
 from workforce_operator.domain.template_backoff import template_backoff
 from workforce_operator.domain.waves import next_revision
 
+_TURNS: Mapping[type[Action], int] = {Resume: 1, Hire: 2}
 _NOT_READ = Unknown("NotRead", "the region was not read")
 
 
@@ -190,7 +191,8 @@ def _work(desired: Desired, observed: Observed, ledger: Ledger) -> _Work:
     sites = sites_of(desired, observed, known, seen, moved=moved, channels_awaited=awaited)
     wanted = size(desired, observed, known, {name: each.count for name, each in seen.items()})
     held = desired.spec.suspend is Suspend.HOLD and not desired.deleting
-    placement = place(wanted.wanted, sites, desired.spec.placement.strategy, {} if held else observed.reports)
+    rankings = {name: each.ranking for name, each in seen.items()}
+    placement = place(wanted.wanted, sites, desired.spec.placement.strategy, None if held else rankings)
     if held:
         placement = _as_remembered(placement, known)
     templates = region_hashes(desired.spec, known.regions)
@@ -305,4 +307,4 @@ def _earliest_after(now: datetime, regular: datetime | None, deadline: datetime 
 
 def _in_order(actions: Iterable[Action]) -> tuple[Action, ...]:
     """Orders and cancels first, then resumes, then hires."""
-    return tuple(sorted(actions, key=lambda action: (isinstance(action, Hire), isinstance(action, Resume))))
+    return tuple(sorted(actions, key=lambda action: _TURNS.get(type(action), 0)))

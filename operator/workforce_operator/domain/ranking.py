@@ -7,9 +7,12 @@ the highest sequence, so that the order is total and a repeated pass chooses the
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from enum import IntEnum
+from functools import cached_property
+from operator import attrgetter
+from typing import Any
 
 from jobq.control import State
 from workforce_operator.domain.counting import Count
@@ -45,49 +48,50 @@ _WORDS = {
     Loss.SILENT: "not heard of",
     Loss.BUSY: "busy",
 }
+_LOSSES = tuple(Loss)
+_WHEN_RUNNING = (Loss.REFUSES, Loss.IDLE, Loss.SILENT, Loss.BUSY)
 
 
-def lay_off_order(
-    count: Count, reports: Mapping[str, State], *, running: bool, most: int | None = None
-) -> tuple[Job, ...]:
+class Ranking:
+    """One region's supply in classes of equal loss.
+
+    What running jobs lose is looked at when it first comes to them, and once: placement and the region's own decision
+    ask for it, and there may be tens of thousands of jobs.
+
+    Attributes:
+        count: The region's jobs.
+        reports: What workers said, by job name.
+    """
+
+    def __init__(self, count: Count, reports: Mapping[str, State]) -> None:
+        self.count, self.reports = count, reports
+
+    def classes(self) -> Iterator[tuple[Loss, Sequence[Job]]]:
+        """All classes, the smallest loss first, each in the order of its jobs."""
+        yield Loss.NEVER_RAN, self.count.pending
+        yield Loss.PAUSED, self.count.paused
+        yield from ((loss, self._running[loss]) for loss in _WHEN_RUNNING)
+
+    @cached_property
+    def _running(self) -> Mapping[Loss, Sequence[Job]]:
+        return by_loss(self.count.running, self.reports)
+
+
+def lay_off_order(ranking: Ranking, *, running: bool, most: int | None = None) -> tuple[Job, ...]:
     """Supply in the order in which it is laid off.
 
     Args:
-        count: The region's jobs.
-        reports: What workers said, by job name.
+        ranking: The region's supply.
         running: Whether running jobs may be laid off at all; without a control channel they may not. A paused job has
             given its tasks back and has no process.
         most: How many are asked for; None = all of them.
     """
-    classes: dict[Loss, Sequence[Job]] = {Loss.NEVER_RAN: count.pending, Loss.PAUSED: count.paused}
-    if running and (most is None or most > len(count.pending) + len(count.paused)):
-        classes |= running_by_loss(count.running, reports)
     order: list[Job] = []
-    for loss, jobs in classes.items():
-        if most is not None and len(order) >= most:
+    for loss, jobs in ranking.classes():
+        if (most is not None and len(order) >= most) or (loss in _WHEN_RUNNING and not running):
             break
-        order += sorted(jobs, key=lambda job: (within_loss(job, loss, reports.get(job.name)), -job.sequence))
+        order += sorted(jobs, key=youth(loss, ranking.reports), reverse=True)
     return tuple(order[:most])
-
-
-def running_by_loss(jobs: Iterable[Job], reports: Mapping[str, State]) -> dict[Loss, Sequence[Job]]:
-    """Running jobs in classes of equal loss, the smallest first. As ``loss_of`` has it, for many at a time."""
-    refuses: list[Job] = []
-    idle: list[Job] = []
-    silent: list[Job] = []
-    busy: list[Job] = []
-    report_of = reports.get
-    for job in jobs:
-        report = report_of(job.name)
-        if report is None:
-            silent.append(job)
-        elif not report.accepting:
-            refuses.append(job)
-        elif report.busy_slots:
-            busy.append(job)
-        else:
-            idle.append(job)
-    return {Loss.REFUSES: refuses, Loss.IDLE: idle, Loss.SILENT: silent, Loss.BUSY: busy}
 
 
 def take_back_order(jobs: Iterable[Job], waves: Iterable[Wave], reports: Mapping[str, State]) -> tuple[Job, ...]:
@@ -96,32 +100,39 @@ def take_back_order(jobs: Iterable[Job], waves: Iterable[Wave], reports: Mapping
     Within a wave it is the reverse of laying off: who has most to finish is most surely still there.
     """
     revisions = {job: wave.revision for wave in waves for job in wave.jobs}
-    ordered = sorted(jobs, key=lambda job: _lay_off_key(job, reports.get(job.name)), reverse=True)
+    ordered: list[Job] = []
+    for loss, equals in reversed(by_loss(jobs, reports).items()):
+        ordered += sorted(equals, key=youth(loss, reports))
     return tuple(sorted(ordered, key=lambda job: (job.phase is not Phase.RUNNING, -revisions.get(job.sequence, 0))))
 
 
-def loss_of(job: Job, report: State | None) -> Loss:
-    """What is lost when a job of the supply leaves."""
-    if job.phase is Phase.PENDING:
-        return Loss.NEVER_RAN
-    if job.phase is Phase.PAUSED:
-        return Loss.PAUSED
-    if report is None:
-        return Loss.SILENT
-    if not report.accepting:
-        return Loss.REFUSES
-    return Loss.IDLE if report.busy_slots == 0 else Loss.BUSY
+def by_loss(jobs: Iterable[Job], reports: Mapping[str, State]) -> dict[Loss, list[Job]]:
+    """Jobs of the supply in classes of equal loss, the smallest first, each class in the order of the jobs."""
+    never_ran, paused, refuses, idle, silent, busy = classes = tuple[list[Job], ...]([] for _ in _LOSSES)
+    # Looked up once: there may be tens of thousands of jobs.
+    is_running, is_paused, report_of = Phase.RUNNING, Phase.PAUSED, reports.get
+    for job in jobs:
+        if job.phase is not is_running:
+            (paused if job.phase is is_paused else never_ran).append(job)
+        elif (report := report_of(job.name)) is None:
+            silent.append(job)
+        elif not report.accepting:
+            refuses.append(job)
+        else:
+            (busy if report.busy_slots else idle).append(job)
+    return dict(zip(_LOSSES, classes, strict=True))
 
 
-def within_loss(job: Job, loss: Loss, report: State | None) -> float:
-    """Order of jobs that lose the same: the youngest, and of busy ones whose longest task is youngest, first."""
-    if loss is Loss.NEVER_RAN:
-        return -(job.created or _LONG_AGO).timestamp()
-    if loss is Loss.BUSY and report is not None:
-        return -(report.oldest_task_start or _LONG_AGO).timestamp()
-    return 0.0
+def youth(loss: Loss, reports: Mapping[str, State]) -> Callable[[Job], Any]:
+    """By what jobs that lose the same differ: the greatest leaves first.
 
-
-def _lay_off_key(job: Job, report: State | None) -> tuple[int, float, int]:
-    loss = loss_of(job, report)
-    return loss, within_loss(job, loss, report), -job.sequence
+    That is the youngest of those that never ran, and of busy ones the one whose longest-running task is youngest;
+    else, and among equals, the highest sequence.
+    """
+    match loss:
+        case Loss.NEVER_RAN:
+            return lambda job: (job.created or _LONG_AGO, job.sequence)
+        case Loss.BUSY:
+            return lambda job: (reports[job.name].oldest_task_start or _LONG_AGO, job.sequence)
+        case _:
+            return attrgetter("sequence")

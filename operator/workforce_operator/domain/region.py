@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -219,8 +218,8 @@ def _notes(situation: Situation, shrunk: Shrunk, resumed: tuple[Resume, ...], hi
 
 def _losses(losses: Mapping[int, Loss]) -> str:
     """What leaving loses, for people: "3 never ran, 1 idle"."""
-    numbers = Counter(losses.values())
-    return ", ".join(f"{numbers[loss]} {loss.words}" for loss in Loss if numbers[loss])
+    lost = [*losses.values()]
+    return ", ".join(f"{lost.count(loss)} {loss.words}" for loss in Loss if loss in lost)
 
 
 def _earliest(*times: datetime | None) -> datetime | None:

@@ -14,7 +14,7 @@ from workforce_operator.domain.desired import Desired
 from workforce_operator.domain.ledger import Wave
 from workforce_operator.domain.observed import Job, Phase
 from workforce_operator.domain.orders import unnamed_orders
-from workforce_operator.domain.ranking import Loss, lay_off_order, loss_of, take_back_order
+from workforce_operator.domain.ranking import Loss, by_loss, lay_off_order, take_back_order
 from workforce_operator.domain.recovery import restored_until, unheard
 from workforce_operator.domain.situation import Situation
 from workforce_operator.domain.waves import above_seen, add, wave_id
@@ -140,8 +140,8 @@ def _victims(situation: Situation, excess: int) -> tuple[Job, ...]:
     there is nothing to take care of.
     """
     if situation.ledger.restored is None or situation.share == 0:
-        return lay_off_order(situation.count, situation.reports, running=True, most=excess)
-    order = lay_off_order(situation.count, situation.reports, running=True)
+        return lay_off_order(situation.ranking, running=True, most=excess)
+    order = lay_off_order(situation.ranking, running=True)
     silent = unheard(order, situation.reports, situation.ledger.restored)
     if not silent:
         return order[:excess]
@@ -162,7 +162,7 @@ def _waits_for_reports(situation: Situation, number: int) -> str | None:
 
 
 def _without_control(situation: Situation, excess: int) -> Shrunk:
-    victims = lay_off_order(situation.count, situation.reports, running=False, most=excess)
+    victims = lay_off_order(situation.ranking, running=False, most=excess)
     cancels = tuple(CancelPending(situation.name, job.name, None, situation.reason) for job in victims)
     left = excess - len(victims)
     waiting = (
@@ -173,7 +173,8 @@ def _without_control(situation: Situation, excess: int) -> Shrunk:
 
 
 def _losses(situation: Situation, victims: Iterable[Job]) -> dict[int, Loss]:
-    return {job.sequence: loss_of(job, situation.reports.get(job.name)) for job in victims}
+    classes = by_loss(victims, situation.reports)
+    return {job.sequence: loss for loss, jobs in classes.items() for job in jobs}
 
 
 def _unnamed(situation: Situation, excess: int) -> Shrunk:

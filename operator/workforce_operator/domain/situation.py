@@ -12,6 +12,7 @@ from workforce_operator.domain.counting import Count, count_jobs
 from workforce_operator.domain.desired import Desired
 from workforce_operator.domain.ledger import RegionLedger
 from workforce_operator.domain.observed import Known, Observed, Phase, QueueDepth, RegionJobs, Unknown
+from workforce_operator.domain.ranking import Ranking
 from workforce_operator.domain.recovery import rebuilt, restored_until
 from workforce_operator.domain.template_backoff import TemplateBackoff
 from workforce_operator.domain.waves import settle
@@ -27,6 +28,7 @@ class Situation:
         most: Live jobs are never more than this.
         listed: Everything that was read.
         count: The jobs by what they count as, under the ledger's waves.
+        ranking: Of its supply, what each job loses by leaving.
         ledger: What is intended, less what has come to an end.
         revision: For a wave that this pass makes.
         reason: CamelCase: why jobs would be laid off.
@@ -45,6 +47,7 @@ class Situation:
     most: int
     listed: RegionJobs
     count: Count
+    ranking: Ranking
     ledger: RegionLedger
     revision: int
     reason: str
@@ -91,6 +94,7 @@ class Seen:
     Attributes:
         listed: Everything that was read.
         count: The jobs by what they count as, under the settled waves.
+        ranking: Of its supply, what each job loses by leaving.
         ledger: What was intended, less what has come to an end; its share is the one of before.
         revision: For a wave that this pass makes.
         drained: Sequences of all jobs that a wave knew when this pass began, those that have just ended included.
@@ -99,6 +103,7 @@ class Seen:
     name: str
     listed: RegionJobs
     count: Count
+    ranking: Ranking
     ledger: RegionLedger
     revision: int
     drained: frozenset[int] = frozenset()
@@ -125,7 +130,8 @@ def look(
         ledger, next_sequence=next_sequence, waves=waves, restored=restored, reserved=None, unreadable_since=None
     )
     known = frozenset(job for wave in ledger.waves for job in wave.jobs)
-    return Seen(name, listed, count_jobs(listed, waves), settled, revision, drained=known)
+    count = count_jobs(listed, waves)
+    return Seen(name, listed, count, Ranking(count, observed.reports), settled, revision, drained=known)
 
 
 def assess(
@@ -149,6 +155,7 @@ def assess(
         most=most,
         listed=seen.listed,
         count=seen.count,
+        ranking=seen.ranking,
         ledger=replace(seen.ledger, share=share, filled=filled),
         revision=seen.revision,
         reason=reason,

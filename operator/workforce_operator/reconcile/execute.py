@@ -269,7 +269,7 @@ def kind_of(action: Action) -> ActionKind:
         case Hire():
             return ActionKind.HIRE
         case SendOrder():
-            taken_back = action.order.operation is Operation.ACCEPT_NEW_TASKS
+            taken_back = action.said.operation is Operation.ACCEPT_NEW_TASKS
             return ActionKind.RECALL if taken_back else ActionKind.ORDER
         case SendToAny():
             return ActionKind.ORDER
@@ -310,7 +310,7 @@ _TOLD = {
 def _details(action: Action) -> dict[str, object]:
     match action:
         case SendOrder():
-            return {"order": action.message_id, "revision": action.order.revision}
+            return {"order": action.message_id, "revision": action.said.revision}
         case SendToAny():
             return {"order": action.message_id}
         case CancelPending() | Cancel():

@@ -15,6 +15,7 @@ from workforce_operator.domain.counting import Count
 from workforce_operator.domain.observed import Job
 from workforce_operator.domain.placement.shares import even_shares, place
 from workforce_operator.domain.placement.sites import Placement, Site
+from workforce_operator.domain.ranking import Ranking
 
 
 def here(pending: int = 0, running: int = 0, **fields: Any) -> Count:
@@ -31,7 +32,8 @@ def site(name: str, share: int | None = 0, *, most: int = 99, least: int = 0, **
 
 
 def placed(wanted: int, *sites: Site, strategy: str = "Spread", reports: Any = None) -> Placement:
-    return place(wanted, sites, Strategy(strategy), reports)
+    rankings = {each.name: Ranking(each.count, reports or {}) for each in sites if each.count}
+    return place(wanted, sites, Strategy(strategy), rankings)
 
 
 def shares(wanted: int, *sites: Site, **options: Any) -> list[int]:

@@ -44,9 +44,8 @@ def hire(world, sequence, region="uksouth"):
 
 def order(world, sequence, number=0, operation=Operation.GRACEFUL_DOWNSCALE):
     message = f"w1-{sequence}"
-    return SendOrder(
-        "uksouth", name_of(world, sequence), Order(operation=operation, id=message, revision=7), f"{message}-{number}"
-    )
+    said = Order(operation=operation, revision=7)
+    return SendOrder("uksouth", name_of(world, sequence), said, message, f"{message}-{number}")
 
 
 def results(done):

@@ -11,16 +11,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from jobq.control import State
 from workforce_operator.api.spec import Strategy
 from workforce_operator.domain.placement.even import Slot, raised
 from workforce_operator.domain.placement.sites import Placement, Shift, Site, Why
 from workforce_operator.domain.placement.strategies import cost, grow
 from workforce_operator.domain.placement.victims import cut_vacancies, cut_victims
+from workforce_operator.domain.ranking import Ranking
 
 
 def place(
-    wanted: int, sites: Sequence[Site], strategy: Strategy, reports: Mapping[str, State] | None = None
+    wanted: int, sites: Sequence[Site], strategy: Strategy, rankings: Mapping[str, Ranking] | None = None
 ) -> Placement:
     """Decide the shares of all regions of the spec.
 
@@ -28,8 +28,10 @@ def place(
         wanted: Replicas wanted, at most the sum of all maxReplicas.
         sites: The regions in the spec's order.
         strategy: How growth is divided.
-        reports: What workers said, by job name.
+        rankings: What each job loses by leaving, for every region that can be read; None = nobody has reported.
     """
+    if rankings is None:
+        rankings = {site.name: Ranking(site.count, {}) for site in sites if site.count is not None}
     book = _Book(wanted, sites)
     book.begin()
     book.keep()
@@ -38,7 +40,7 @@ def place(
     if missing > 0:
         book.take_back(missing)
     elif missing < 0:
-        book.shrink(-missing, reports or {})
+        book.shrink(-missing, rankings)
     book.leave_open_circuits(strategy)
     book.grow(wanted - book.total, strategy)
     book.move_queued(strategy)
@@ -168,7 +170,7 @@ class _Book:
             left -= part
         self._change_all(gains, Why.QUEUED)
 
-    def shrink(self, excess: int, reports: Mapping[str, State]) -> None:
+    def shrink(self, excess: int, rankings: Mapping[str, Ranking]) -> None:
         """Give up places that nobody holds, then those that perhaps somebody holds, then those of the least loss.
 
         Regions and names that cannot be read count as nothing when others are laid off: their workers may be gone.
@@ -181,7 +183,7 @@ class _Book:
             excess -= sum(vacancies.values())
         excess = min(excess, sum(self.shares[site.name] for site in readable) - self._wanted)
         if excess > 0:
-            victims = cut_victims(excess, readable, self.shares, self._floors, reports)
+            victims = cut_victims(excess, readable, self.shares, self._floors, rankings)
             self._change_all({name: -number for name, number in victims.items()}, Why.SHRINK)
 
     def _at_least(self, held: Mapping[str, int]) -> dict[str, int]:

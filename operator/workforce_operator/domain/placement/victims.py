@@ -7,15 +7,18 @@ and the jobs belong together; and a job that has started in between changes the 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
+from itertools import groupby, repeat
+from typing import Any
 
-from jobq.control import State
 from workforce_operator.domain.observed import Job
 from workforce_operator.domain.placement.even import Slot, lowered
 from workforce_operator.domain.placement.sites import Site
 from workforce_operator.domain.placement.strategies import cost
-from workforce_operator.domain.ranking import Loss, running_by_loss, within_loss
+from workforce_operator.domain.ranking import Loss, Ranking, youth
+
+_Members = tuple[Site, Sequence[Job]]
 
 
 def cut_vacancies(
@@ -47,7 +50,7 @@ def cut_victims(
     sites: Sequence[Site],
     shares: Mapping[str, int],
     floors: Mapping[str, int],
-    reports: Mapping[str, State],
+    rankings: Mapping[str, Ranking],
 ) -> dict[str, int]:
     """How many jobs leave, by region. Sites must be readable.
 
@@ -56,52 +59,47 @@ def cut_victims(
     cuts: dict[str, int] = defaultdict(int)
     spare = {site.name: max(0, shares[site.name] - floors.get(site.name, 0)) for site in sites}
     beyond = {site.name: max(0, site.supply - shares[site.name]) for site in sites}
-    for site in _in_order(amount + sum(beyond.values()), sites, reports):
+    for name in _in_order(amount + sum(beyond.values()), sites, rankings):
         if not amount:
             break
-        if beyond[site.name]:
-            beyond[site.name] -= 1
-        elif spare[site.name]:
-            spare[site.name] -= 1
-            cuts[site.name] += 1
+        if beyond[name]:
+            beyond[name] -= 1
+        elif spare[name]:
+            spare[name] -= 1
+            cuts[name] += 1
             amount -= 1
     return dict(cuts)
 
 
-def _in_order(number: int, sites: Sequence[Site], reports: Mapping[str, State]) -> Iterator[Site]:
+def _in_order(number: int, sites: Sequence[Site], rankings: Mapping[str, Ranking]) -> Iterator[str]:
     """The region of each job in the order in which jobs are given up; a class that goes as a whole is not sorted."""
-    costs = sorted({cost(site) for site in sites}, reverse=True)
-    rank = {site.name: costs.index(cost(site)) for site in sites}
-    for loss, candidates in _by_loss(sites, reports):
-        whole = len(candidates) <= number
-        number -= min(number, len(candidates))
-        yield from (site for site, _ in (candidates if whole else _sorted(loss, candidates, rank, reports)))
+    for loss, members in _classes(sites, rankings):
+        size = sum(len(jobs) for _, jobs in members)
+        if size <= number:
+            for site, jobs in members:
+                yield from repeat(site.name, len(jobs))
+        else:
+            yield from _sorted(loss, members, rankings)
+        number -= min(number, size)
 
 
-def _by_loss(sites: Sequence[Site], reports: Mapping[str, State]) -> Iterator[tuple[Loss, list[tuple[Site, Job]]]]:
-    """Supply in classes of equal loss, the smallest first; running jobs are looked at only if it comes to them."""
-    counts = [(site, site.count) for site in sites if site.count is not None]
-    yield Loss.NEVER_RAN, [(site, job) for site, count in counts for job in count.pending]
-    yield Loss.PAUSED, [(site, job) for site, count in counts for job in count.paused]
-    classes: dict[Loss, list[tuple[Site, Job]]] = {
-        loss: [] for loss in (Loss.REFUSES, Loss.IDLE, Loss.SILENT, Loss.BUSY)
-    }
-    for site, count in counts:
-        for loss, jobs in running_by_loss(count.running, reports).items():
-            classes[loss] += [(site, job) for job in jobs]
-    yield from classes.items()
+def _classes(sites: Sequence[Site], rankings: Mapping[str, Ranking]) -> Iterator[tuple[Loss, list[_Members]]]:
+    """Supply in classes, the first to leave first.
+
+    Of those that lose the same the dearest leave first; of busy ones what they lose comes before what they cost.
+    """
+    by_cost = [list(group) for _, group in groupby(sorted(sites, key=cost, reverse=True), key=cost)]
+    for classes in zip(*(rankings[site.name].classes() for site in sites), strict=True):
+        loss, jobs = classes[0][0], {site.name: members for site, (_, members) in zip(sites, classes, strict=True)}
+        for group in [sites] if loss is Loss.BUSY else by_cost:
+            yield loss, [(site, jobs[site.name]) for site in group]
 
 
-def _sorted(
-    loss: Loss, candidates: Iterable[tuple[Site, Job]], rank: Mapping[str, int], reports: Mapping[str, State]
-) -> list[tuple[Site, Job]]:
-    """Of those that lose the same the dearest first; of busy ones what they lose comes before what they cost."""
-
-    def key(each: tuple[Site, Job]) -> tuple[float, float, int]:
-        site, job = each
-        within = within_loss(job, loss, reports.get(job.name))
-        if loss is Loss.BUSY:
-            return within, rank[site.name], -job.sequence
-        return rank[site.name], within, -job.sequence
-
-    return sorted(candidates, key=key)
+def _sorted(loss: Loss, members: Sequence[_Members], rankings: Mapping[str, Ranking]) -> Iterator[str]:
+    names: list[str] = []
+    keys: list[Any] = []
+    for site, jobs in members:
+        ages = map(youth(loss, rankings[site.name].reports), jobs)
+        keys += ((since, cost(site), sequence) for since, sequence in ages) if loss is Loss.BUSY else ages
+        names += repeat(site.name, len(jobs))
+    return (names[place] for place in sorted(range(len(keys)), key=keys.__getitem__, reverse=True))
