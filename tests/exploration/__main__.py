@@ -48,7 +48,7 @@ def _show(script: Script, result: Result, *, trace: bool) -> None:
         shown = {name: value for name, value in spec.items() if name not in ("queue", "template", "control", "regions")}
         regions = {each["name"]: f"{each.get('minReplicas', 0)}..{each['maxReplicas']}" for each in spec["regions"]}
         print(f"{key.namespace}/{key.name}: {shown}, regions {regions}, control {'control' in spec}")
-    print(f"nodes {dict(script.nodes)}; quiet at {script.quiet_at:.0f} s; work at the end: {script.work}")
+    print(f"nodes {dict(script.nodes)}; quiet at {script.quiet_at:.0f} s; tasks at the end: {script.tasks}")
     for event in script.events:
         print(event)
     for number, (fault, share) in sorted(script.faults.items()):

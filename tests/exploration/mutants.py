@@ -17,11 +17,15 @@ from tests.exploration.process import OperatorProcess
 from tests.exploration.run import play, silence
 from tests.exploration.script import draw
 from tests.exploration.wire import WiredStore
-from workforce_operator.domain import hire, orders, plan, region, situation
+from workforce_operator.domain import counting, hire, orders, plan, region, situation
 from workforce_operator.domain.actions import Hire
+from workforce_operator.domain.circuit import Circuit
 from workforce_operator.domain.deletion import End
 from workforce_operator.domain.ledger import Ledger
 from workforce_operator.domain.observed import Job, Known, Observed, Phase, RegionJobs, Unknown
+from workforce_operator.domain.placement.regions import _Pass
+from workforce_operator.domain.scaling import decide
+from workforce_operator.domain.scaling.backlog import Proposal
 from workforce_operator.domain.shrink import Shrunk
 from workforce_operator.reconcile import reconciler
 from workforce_operator.reconcile.execute import Executor
@@ -152,11 +156,11 @@ def _one_too_many_leaves(lay_off: Any) -> Any:
     return lambda at, excess: lay_off(at, excess + 1)
 
 
-def _hold_is_ignored(decide: Any) -> Any:
+def _hold_is_ignored(decide_pass: Any) -> Any:
     def wrong(desired: Any, observed: Observed, ledger: Ledger) -> Any:
         if desired.spec.suspend == "Hold":
             desired = replace(desired, spec=desired.spec.model_copy(update={"suspend": plan.Suspend.NONE}))
-        return decide(desired, observed, ledger)
+        return decide_pass(desired, observed, ledger)
 
     return wrong
 
@@ -169,11 +173,11 @@ def _time_in_the_status(build_status: Any) -> Any:
     return wrong
 
 
-def _lost_hire_gets_another_name(decide: Any) -> Any:
+def _lost_hire_gets_another_name(decide_pass: Any) -> Any:
     """Each pass hires what is missing under new names, instead of going on with those that it has reserved."""
 
     def wrong(desired: Any, observed: Observed, ledger: Ledger) -> Any:
-        decided = decide(desired, observed, ledger)
+        decided = decide_pass(desired, observed, ledger)
         actions = tuple(
             Hire(each.region, desired.job_name(each.region, each.sequence + 1), each.sequence + 1)
             if isinstance(each, Hire)
@@ -195,6 +199,15 @@ def _finalizer_comes_late(add_finalizer: Any) -> Any:
 def _executor_forgets_the_order(order: Any) -> Any:
     async def wrong(self: Any, work: Any, action: Any) -> ActionResult:
         return ActionResult.NOT_NEEDED
+
+    return wrong
+
+
+def _unreadable_queue_is_empty(proposal: Any) -> Any:
+    def wrong(autoscaling: Any, slots: int, given: Any, history: Any) -> Any:
+        if isinstance(given.queue, Unknown):
+            return Proposal(0, "no tasks")
+        return proposal(autoscaling, slots, given, history)
 
     return wrong
 
@@ -221,6 +234,12 @@ MUTANTS = {
     "hires use names beyond the reserved ones": Mutant(reconciler, "decide", _lost_hire_gets_another_name, seed=2),
     "there is no finalizer": Mutant(WiredStore, "add_finalizer", _finalizer_comes_late),
     "orders are never sent": Mutant(Executor, "_order", _executor_forgets_the_order, seed=4),
+    "an unreadable queue is empty": Mutant(decide, "_proposal", _unreadable_queue_is_empty),
+    "paused jobs stay paused": Mutant(region, "resumes", lambda _: lambda *_: ()),
+    "an open circuit is tried at once": Mutant(Circuit, "allowed", lambda _: lambda self, now: None),
+    "overrides are ignored": Mutant(reconciler, "pinned", lambda _: lambda desired, *_: desired.spec.template),
+    "messages for anybody are sent at every pass": Mutant(counting, "unanswered", lambda _: lambda *_: {}),
+    "jobs that moved move again": Mutant(_Pass, "is_cooling", lambda _: lambda self, known: False),
 }
 """By name."""
 

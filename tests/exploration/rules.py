@@ -6,18 +6,19 @@ looks at a decision, and judges it by what was observed and not by what the plan
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from jobq.control import Operation, Order
+from tests.exploration.placing import judge, kinds, surely_unnamed
 from tests.exploration.world import INSTALLATION, Address, Worker, World
 from workforce_operator.api.base import FINALIZER
-from workforce_operator.api.spec import DeadlineAction, DeletionPolicy, Suspend
+from workforce_operator.api.spec import DeadlineAction, DeletionPolicy, DrainMode, Suspend
 from workforce_operator.api.status import DrainState, WorkforceStatus
-from workforce_operator.domain.actions import Action, Cancel, CancelPending, Hire, Plan, SendOrder
+from workforce_operator.domain.actions import Action, Cancel, CancelPending, Hire, Plan, SendOrder, SendToAny
 from workforce_operator.domain.desired import Desired
 from workforce_operator.domain.ledger import Ledger, RegionLedger, read_ledger
 from workforce_operator.domain.observed import Known, Observed, Phase, RegionJobs
@@ -26,6 +27,7 @@ from workforce_operator.domain.waves import MAX_WAVES, jobs_in
 from workforce_operator.ports.azure import Workplace
 from workforce_operator.ports.kubernetes import Key, StoredWorkforce
 
+T = TypeVar("T")
 GRACE = timedelta(seconds=60)
 
 
@@ -49,6 +51,9 @@ class _Announced:
     deadlines: dict[str, datetime] = field(default_factory=dict)  # by job
     told: dict[str, DrainState] = field(default_factory=dict)  # by job, as of the last status that was stored
     caps: list[tuple[float, dict[str, int]]] = field(default_factory=list)
+    environments: list[tuple[float, dict[str, str]]] = field(default_factory=list)  # how each region's begins
+    counts: dict[str, int] = field(default_factory=dict)  # by wave that names nobody: how many it tells
+    messages: dict[str, set[str]] = field(default_factory=dict)  # by such a wave
     lost_at: float = -1.0
     gone_at: float | None = None
 
@@ -69,6 +74,7 @@ class Rules:
         self.azure_writes = 0
         self.status_writes = 0
         self.plans = 0
+        self.seen: Counter[str] = Counter()
 
     def check(self, holds: bool, rule: str, text: str) -> None:
         if not holds:
@@ -79,6 +85,8 @@ class Rules:
     def applied(self, key: Key, spec: dict[str, Any]) -> None:
         caps = {region["name"]: region["maxReplicas"] for region in spec["regions"]}
         self._said[key].caps.append((self.world.loop.now, caps))
+        environments = {region["name"]: _environment(spec, region) for region in spec["regions"]}
+        self._said[key].environments.append((self.world.loop.now, environments))
         self._said[key].gone_at = None
 
     def status_lost(self, key: Key) -> None:
@@ -102,6 +110,8 @@ class Rules:
 
     def _announce(self, said: _Announced, prefix: str, region: RegionLedger) -> None:
         for wave in region.waves:
+            if wave.count:
+                said.counts[wave.id] = max(wave.count, said.counts.get(wave.id, 0))
             for sequence in wave.jobs:
                 job = f"{prefix}-{sequence}"
                 known = said.revisions[job]
@@ -168,6 +178,22 @@ class Rules:
         most = self._most(said, decided_at, lambda caps: caps.get(place.region, 0))
         self.check(len(live) <= most, "rule 2", f"{len(live)} live jobs in {place.region}, maxReplicas {most}")
 
+    def submitted(self, key: Key, place: Workplace, environment: str, *, decided_at: float) -> None:
+        """A job was made."""
+        known = self._in_force(self._said[key].environments, decided_at)
+        wanted = {regions[place.region] for regions in known if place.region in regions}
+        fits = any(environment.startswith(each) for each in wanted)
+        self.check(fits or not wanted, "overrides", f"{place.region}: {environment} is hired, not {sorted(wanted)}")
+
+    def announced(self, key: Key, message_id: str) -> None:
+        """A message for whichever worker takes it is about to be sent."""
+        said, wave = self._said[key], message_id.split("-", 1)[0]
+        sent = said.messages.setdefault(wave, set())
+        self.check(message_id not in sent, "messages are sent once", f"{message_id} is sent again")
+        sent.add(message_id)
+        most = said.counts.get(wave, 0)
+        self.check(len(sent) <= most, "ledger before the act", f"{len(sent)} messages of {wave}, which tells {most}")
+
     def ordered(self, key: Key, job: str, order: Order) -> None:
         """An order is about to be sent."""
         known = self._said[key].revisions[job]
@@ -213,9 +239,13 @@ class Rules:
 
     def _most(self, said: _Announced, since: float, cap: Callable[[dict[str, int]], int]) -> int:
         """The largest cap that was in force since a time."""
-        values = [cap(caps) for at, caps in said.caps if at >= since]
-        before = [cap(caps) for at, caps in said.caps if at < since]
-        return max([*values, *before[-1:]])
+        return max(cap(caps) for caps in self._in_force(said.caps, since))
+
+    @staticmethod
+    def _in_force(said: list[tuple[float, T]], since: float) -> list[T]:
+        """What was said since a time, and what stood then."""
+        before = [each for at, each in said if at < since]
+        return [*before[-1:], *(each for at, each in said if at >= since)]
 
     def _workers_of(self, key: Key) -> list[Worker]:
         return [worker for worker in self.world.live() if worker.owner.endswith(f"/{key.namespace}/{key.name}")]
@@ -225,7 +255,10 @@ class Rules:
     def planned(self, desired: Desired, observed: Observed, ledger: Ledger, plan: Plan) -> None:
         """A pass has decided."""
         self.plans += 1
+        self.seen.update(kinds(plan, ledger))
         self._suspended(desired, ledger, plan)
+        for rule, text in judge(desired, observed, ledger, plan):
+            self.check(False, rule, text)
         for name, reading in observed.regions.items():
             actions = [action for action in plan.actions if action.region == name]
             before, after = ledger.regions.get(name), plan.ledger.regions.get(name)
@@ -268,13 +301,24 @@ class Rules:
         self._hires(desired, name, hires, phases=phases, maybe_live=live | read.unread, after=after)
         numbers = plan.regions.get(name)
         if numbers is not None:
-            expected = len(supply - leaving)
-            self.check(numbers.supply == expected, "rule 6", f"{name}: supply {numbers.supply}, not {expected}")
+            here, runs = len(supply - leaving), {job.sequence for job in read.jobs if job.phase is Phase.RUNNING}
+            fewest, most = (min(each, len(runs - leaving)) for each in surely_unnamed(after.waves, read.jobs))
+            expected = here - most, here - fewest
+            self.check(
+                expected[0] <= numbers.supply <= expected[1],
+                "rule 6",
+                f"{name}: supply {numbers.supply}, not {expected}",
+            )
             chosen = leaving - left - named
             wanted = 0 if name not in {region.name for region in desired.spec.regions} else numbers.desired
             kept = len(supply - leaving)
             fresh = bool(chosen & supply) and before is not None and before.restored is None
             self.check(not fresh or kept >= wanted, "rule 3", f"{name}: keeps {kept} of {wanted} that are wanted")
+            if any(isinstance(action, SendToAny) for action in actions) and before and before.restored is None:
+                cancels = {action.job for action in actions if isinstance(action, CancelPending)}
+                waits = {job.name for job in read.jobs if job.phase is Phase.PENDING}
+                self.check(numbers.supply >= wanted, "rule 3", f"{name}: keeps {numbers.supply} of {wanted}")
+                self.check(waits <= cancels, "rule 3", f"{name}: running ones are told to leave, pending ones stay")
             pending = {number for number in supply - leaving if phases[number] is Phase.PENDING}
             running = {number for number in chosen & supply if phases[number] is Phase.RUNNING}
             self.check(
@@ -312,7 +356,7 @@ class Rules:
         back = {
             number
             for wave in after.waves
-            if wave.state is DrainState.SENT and (waits or now < wave.deadline)
+            if wave.state is DrainState.SENT and wave.mode is DrainMode.FINISH and (waits or now < wave.deadline)
             for number in wave.jobs
             if phases.get(number) in (Phase.RUNNING, Phase.PENDING, Phase.PAUSED)
         }
@@ -329,6 +373,9 @@ class Rules:
                 drains = order.operation is Operation.GRACEFUL_DOWNSCALE
                 wanted = (order.revision, DrainState.SENT if drains else DrainState.RECALLED)
                 self.check(wanted in in_waves, "ledger before the act", f"{action.job}: {wanted} is not in {in_waves}")
+            case SendToAny():
+                tells = sum(wave.count for wave in after.waves if wave.id == action.wave)
+                self.check(tells > 0, "ledger before the act", f"{action.message_id} is of no wave")
             case Cancel():
                 allowed = desired.deletion_policy is DeletionPolicy.CANCEL and desired.deleting
                 overdue = desired.deletion_deadline is not None and now >= desired.deletion_deadline
@@ -353,6 +400,8 @@ class Rules:
             self.check(region.next_sequence == once.next_sequence, "rule 5", f"{name}: reserves again {once} {region}")
             twice = jobs_in(region.waves, DrainState.SENT)
             self.check(twice <= jobs_in(once.waves, DrainState.SENT), "rule 5", f"{name}: chooses again {twice}")
+            more = sum(wave.count for wave in region.waves) - sum(wave.count for wave in once.waves)
+            self.check(more <= 0, "rule 5", f"{name}: {more} more are told to leave")
         self.check(_hires_of(again.actions) <= _hires_of(plan.actions), "rule 5", "hires more when planning again")
 
 
@@ -368,11 +417,17 @@ def _nothing_done(observed: Observed, plan: Plan) -> Observed:
         else reading
         for name, reading in observed.regions.items()
     }
-    return replace(observed, regions=regions)
+    return replace(observed, regions=regions, history=plan.history)
 
 
 def _hires_of(actions: Iterable[Action]) -> set[str]:
     return {action.job for action in actions if isinstance(action, Hire)}
+
+
+def _environment(spec: dict[str, Any], region: dict[str, Any]) -> str:
+    """How the environment of a region's jobs begins; a label stands for some version."""
+    environment = region.get("overrides", {}).get("environment") or spec["template"]["environment"]
+    return environment.get("image") or f"environments/{environment['name']}/versions/"
 
 
 def _prefix(key: Key, region: str) -> str:

@@ -14,14 +14,17 @@ from typing import Any
 
 import structlog
 
+from tests.exploration.numbers import possible_numbers
 from tests.exploration.process import LEASE_SECONDS, RESYNC, SURPRISES, OperatorProcess
 from tests.exploration.rules import Broken, Rules
 from tests.exploration.script import Event, Script, apply_edit
+from tests.exploration.specs import REGISTERED, variants
 from tests.exploration.virtual import VirtualLoop, run
 from tests.exploration.wire import Network
 from tests.exploration.world import INSTALLATION, Nodes, Worker, World
 from workforce_operator.api.spec import WorkforceSpec
 from workforce_operator.domain.desired import Desired
+from workforce_operator.domain.errors import Denied, SpecError, Unavailable
 from workforce_operator.domain.observed import Phase
 from workforce_operator.ports.kubernetes import Key
 from workforce_operator.reconcile import reconciler
@@ -98,9 +101,8 @@ class _Run:
         finally:
             reconciler.decide = decide
             random.setstate(state)
-        return Result(
-            self.script, self.broken, self.network.hit, self.network.calls, self.rules.plans, self.loop.now, self.lines
-        )
+        hit = self.network.hit + self.rules.seen
+        return Result(self.script, self.broken, hit, self.network.calls, self.rules.plans, self.loop.now, self.lines)
 
     def _trace(self, text: str) -> None:
         if self._tracing:
@@ -148,7 +150,7 @@ class _Run:
         """All faults end, the clock is right, and there is work (or there is none any more)."""
         self._trace("-- calm --")
         self.world.calm()
-        self.world.work(visible=self.script.work)
+        self.world.work(self.script.tasks)
         self.world.store.definition_going = False
         self.silent_until = self.skew = 0.0
         for process in self.processes:
@@ -219,7 +221,8 @@ class _Run:
                 continue
             spec = WorkforceSpec.model_validate(stored.spec)
             wrong += self._wrong(key, spec, stored.status)
-            if spec.control is not None and spec.suspend != "Hold":
+            names_workers = spec.control is not None and spec.control.dialect != "JobQ"
+            if names_workers and spec.suspend != "Hold":
                 named = [each for each in self.world.live() if each.name in stored.drain_requested]
                 stay = [each for each in named if each.address not in self.rules.left_behind]
                 wrong += [
@@ -241,13 +244,16 @@ class _Run:
         supply = [
             worker for worker in workers if worker.leaving is None and self.world.phase(worker) is not Phase.ENDING
         ]
-        wanted = 0 if spec.suspend == "Drain" else min(spec.replicas, sum(each.max_replicas for each in spec.regions))
+        wanted = status.desired_replicas
+        right = possible_numbers(spec, self.script.tasks)
+        wrong = [] if wanted in right else [f"{key.name}: {wanted} are wanted, not {right}"]
         leaving = len(workers) - len(supply)
-        text = f"{key.name}: {len(supply)} work and {leaving} leave, {wanted} wanted"
-        wrong = []
-        if len(supply) > wanted and (spec.control is not None or self._any_waits(supply)):
+        told = sum(wave.count or 0 for region in status.regions for wave in region.drains)
+        text = f"{key.name}: {len(supply)} work and {leaving} leave, {wanted} wanted, {told} were told"
+        # Whoever is told without a name, by a message that was lost perhaps, is not told again before the deadline.
+        if len(supply) > wanted + told and (spec.control is not None or self._any_waits(supply)):
             wrong.append(text)
-        if len(supply) < wanted and self.script.work and spec.suspend == "None":
+        if len(supply) < wanted and self.script.tasks and spec.suspend == "None":
             wrong.append(text)
         if leaving and len(supply) >= wanted:
             wrong.append(text)
@@ -256,7 +262,10 @@ class _Run:
             left = region.restored_time and (region.restored_time + forgotten - self.world.clock.now()).total_seconds()
             if left is not None and left < PATIENCE:
                 wrong.append(f"{key.name}: who leaves {region.name} is known again in {left} s")
-        if not wrong and status.replicas != len(supply):
+        paused = [each.name for each in supply if self.world.phase(each) is Phase.PAUSED]
+        if paused and len(supply) <= wanted:
+            wrong.append(f"{key.name}: {paused} are paused and wanted")
+        if not wrong and not len(supply) - told <= status.replicas <= len(supply):
             wrong.append(f"{key.name}: the status says {status.replicas} replicas, {len(supply)} are there")
         return wrong
 
@@ -266,6 +275,7 @@ class _Run:
     # What people do
 
     def _apply(self, key: Key, spec: dict[str, Any]) -> None:
+        self.network.hit.update(variants(spec))
         self.world.store.apply(key, spec)
         self.rules.applied(key, spec)
         self._tell(key)
@@ -298,6 +308,7 @@ class _Run:
     def _edit(self, key: Key, kind: str, seed: int) -> None:
         stored = self.world.store._objects.get(key)
         if stored is not None:
+            self.network.hit[kind] += 1
             self._apply(key, apply_edit(stored.spec, kind, seed))
 
     def _delete_and_again(self, key: Key) -> None:
@@ -376,8 +387,27 @@ class _Run:
         self.world.down["queue"] = self.loop.now + seconds
 
     def on_queue_empty(self, key: Key, number: int, seconds: float) -> None:
-        self.world.work(visible=False)
-        self.loop.call_later(seconds, lambda: self.world.quiet or self.world.work())
+        self.world.work(0)
+        self.loop.call_later(seconds, lambda: self.world.quiet or self.world.work(100))
+
+    def on_queue_length(self, key: Key, number: int, seconds: float) -> None:
+        self.world.work((1, 8, 12, 25, 110)[number % 5])
+
+    def on_hires_refused(self, key: Key, number: int, seconds: float) -> None:
+        refusals = (
+            Denied("no role", scope="jobs"),
+            SpecError("there is no such compute", reason="ComputeNotFound"),
+            Unavailable("it does not answer"),
+        )
+        self.world.refuses[self._workspace(number)] = self.loop.now + seconds * 2, refusals[number % 3]
+
+    def on_time_used_up(self, key: Key, number: int, seconds: float) -> None:
+        if worker := self._one(number, Phase.RUNNING, Phase.PAUSED):
+            self.world.jobs.used_up.add(worker.name)
+            self.world.pause(worker)
+
+    def on_new_version(self, key: Key, number: int, seconds: float) -> None:
+        self.world.templates.latest[REGISTERED] = str(number)
 
     def on_lists_stand_still(self, key: Key, number: int, seconds: float) -> None:
         self.world.jobs.freeze_lists()

@@ -17,7 +17,8 @@ from typing import Any, Protocol, TypeVar
 from jobq.control import DrainFinished, Exit, Order, State
 from tests.exploration.rules import Rules
 from tests.exploration.script import Script
-from tests.exploration.world import Address, World
+from tests.exploration.specs import VIRTUAL_CLUSTER
+from tests.exploration.world import World, address_in
 from workforce_operator.adapters.arm.governor import Governor, Kind
 from workforce_operator.api.spec import Control, Queue
 from workforce_operator.api.status import WorkforceStatus
@@ -252,22 +253,24 @@ class WiredJobs:
     async def hire(self, place: Workplace, name: str, sequence: int, body: JobBody) -> Job:
         key = key_of(place)
         decided_at = self._line.process.read_at.get(key, 0.0)
-        address = address_of(place, name)
+        address = address_in(place, name)
 
         def service() -> Job:
             new = address not in self._jobs.jobs
+            if new and (refusal := self._world.refused(place.coordinates.workspace)) is not None:
+                raise refusal
             job = _now(self._jobs.hire(place, name, sequence, body))
             if new:
                 stored = self._world.store._objects.get(key)
-                control = stored is not None and stored.spec.get("control") is not None
-                self._world.born(address, place, sequence, control=control)
+                self._world.born(address, place, sequence, stored.spec.get("control") if stored else None)
+                self._rules.submitted(key, place, body.properties["environmentId"], decided_at=decided_at)
             self._rules.hired(key, place, sequence, decided_at=decided_at, created=new)
             return job
 
         return await self._line.arm(Kind.WRITE, f"hire {name}", place, service, writes=key)
 
     async def cancel(self, place: Workplace, name: str) -> None:
-        key, address = key_of(place), address_of(place, name)
+        key, address = key_of(place), address_in(place, name)
         now, seen = self._line.process.now(), self._read.get(name)
 
         def service() -> None:
@@ -281,7 +284,7 @@ class WiredJobs:
         await self._line.arm(Kind.WRITE, f"cancel {name}", place, service, writes=key)
 
     async def resume(self, place: Workplace, name: str) -> bool:
-        address = address_of(place, name)
+        address = address_in(place, name)
 
         def service() -> bool:
             resumed = _now(self._jobs.resume(place, name))
@@ -324,7 +327,24 @@ class WiredControl:
         )
 
     async def send_to_any(self, control: Control, topic: str, order: Order, message_id: str) -> None:
-        raise AssertionError(f"no Workforce here speaks with workers that have no name: {topic} {order} {message_id}")
+        key, world = self._key_of_topic(topic), self._line.world
+
+        def service() -> None:
+            # The topic detects duplicates, within the network's patience.
+            if not any(sent == message_id for _, _, sent in self._control.announced):
+                _now(self._control.send_to_any(control, topic, order, message_id))
+                world.told_any(topic, order)
+
+        await self._line.call(
+            f"send {order.operation.value} to {topic}",
+            service,
+            reach=(AZURE, "control"),
+            writes=key,
+            sending=lambda: self._line.rules.announced(key, message_id),
+        )
+
+    def _key_of_topic(self, topic: str) -> Key:
+        return next(key for key in self._line.network.script.specs if topic.startswith(f"{key.namespace}-{key.name}-"))
 
     def take_finished(self, control: Control) -> tuple[DrainFinished, ...]:
         return self._control.take_finished(control)
@@ -346,8 +366,14 @@ class WiredCapacity:
         self._line = line
 
     async def read(self, place: Workplace) -> ClusterCapacity | None:
-        capacity = self._line.world.capacity
-        return await self._line.arm(Kind.READ, f"nodes of {place.region}", place, lambda: _now(capacity.read(place)))
+        world, told = self._line.world, self._line.network.script.told
+
+        def service() -> ClusterCapacity | None:
+            if place.coordinates.workspace in told and place.coordinates.compute != VIRTUAL_CLUSTER:
+                world.tell_nodes(place)
+            return _now(world.capacity.read(place))
+
+        return await self._line.arm(Kind.READ, f"nodes of {place.region}", place, service)
 
 
 class WiredDepth:
@@ -465,11 +491,6 @@ def _flat(value: Any, path: str = "") -> dict[str, Any]:
     else:
         return {path: value}
     return {deep: leaf for key, each in pairs for deep, leaf in _flat(each, f"{path}.{key}".lstrip(".")).items()}
-
-
-def address_of(place: Workplace, name: str) -> Address:
-    at = place.coordinates
-    return at.subscription_id, at.resource_group, at.workspace, name
 
 
 def _now(coroutine: Any) -> Any:

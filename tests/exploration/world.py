@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import random
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from typing import Any
 
-from jobq.control import ORDER_TTL, Exit, OnDeadline, Operation, Order, State
+from jobq.control import ORDER_TTL, Exit, Mode, OnDeadline, Operation, Order, State
+from tests.exploration.specs import REGISTERED
 from tests.exploration.virtual import VirtualLoop, WallClock
 from workforce_operator.adapters.memory import (
     MemoryCapacity,
@@ -23,6 +26,9 @@ from workforce_operator.adapters.memory import (
     MemoryWorkforceStore,
     SentOrder,
 )
+from workforce_operator.api.spec import ControlDialect
+from workforce_operator.domain.capacity import ClusterCapacity
+from workforce_operator.domain.errors import OperatorError
 from workforce_operator.domain.observed import Phase
 from workforce_operator.ports.azure import Workplace
 
@@ -31,6 +37,12 @@ BUS = "bus"
 ACCOUNT, QUEUE = "account", "tasks"
 REPORT_SECONDS = 300.0
 Address = tuple[str, str, str, str]
+
+
+def address_in(place: Workplace, name: str) -> Address:
+    """Where a job of this name would be."""
+    at = place.coordinates
+    return at.subscription_id, at.resource_group, at.workspace, name
 
 
 @dataclass
@@ -46,6 +58,8 @@ class Worker:
     """A job, and the agent in it while it runs.
 
     Attributes:
+        control: It listens to its session and reports. Workers of ai4s-jobq do not: they listen to a topic.
+        topic: That topic; "" for a worker that listens to none.
         lives: Raised whenever the job leaves its node: timers of an earlier life have no effect.
         leaving: The order that it follows, or None.
         leaves_at: When its last task ends, if it is leaving.
@@ -57,6 +71,7 @@ class Worker:
     owner: str
     prefix: str
     control: bool
+    topic: str = ""
     lives: int = 0
     leaving: Order | None = None
     leaves_at: float = 0.0
@@ -96,18 +111,16 @@ class World:
         self.nodes: dict[str, Nodes] = {}
         self.down: dict[str, float] = {}  # what cannot be reached -> until when
         self.denied: dict[str, float] = {}
+        self.refuses: dict[str, tuple[float, OperatorError]] = {}  # workspaces that take no job -> until when, and why
         self.quiet = False
         self.changes = 0
-        self.work()
+        self.templates.latest[REGISTERED] = "1"
+        self.work(100)
 
     # The task queue
 
-    def work(self, *, visible: bool = True) -> None:
-        self.depth.set(ACCOUNT, QUEUE, 100 if visible else 0)
-
-    @property
-    def work_waits(self) -> bool:
-        return self.depth._depths[ACCOUNT, QUEUE].has_visible
+    def work(self, tasks: int) -> None:
+        self.depth.set(ACCOUNT, QUEUE, tasks)
 
     # What cannot be reached
 
@@ -135,9 +148,25 @@ class World:
         """Live jobs of one region of one Workforce, wherever the region was when they were hired."""
         return [worker for worker in self.live() if worker.prefix == place.prefix]
 
-    def born(self, address: Address, place: Workplace, sequence: int, *, control: bool) -> None:
+    def refused(self, workspace: str) -> OperatorError | None:
+        """Why a workspace takes no job now."""
+        until, why = self.refuses.get(workspace, (0.0, None))
+        return why if until > self.loop.now else None
+
+    def tell_nodes(self, place: Workplace) -> None:
+        """The cluster tells its nodes as they are now."""
+        pool = self.pool(address_in(place, ""))
+        target = min(pool.number, len(pool.busy) + len(pool.waiting))
+        self.capacity.clusters[place.coordinates.workspace, place.coordinates.compute] = ClusterCapacity(
+            most=pool.number, target=max(target, len(pool.busy)), running=len(pool.busy), idle=0
+        )
+
+    def born(self, address: Address, place: Workplace, sequence: int, control: Mapping[str, Any] | None) -> None:
         """A PUT has made a job."""
-        worker = self.workers[address] = Worker(address, sequence, place.owner, place.prefix, control)
+        named = control is not None and control.get("dialect") != ControlDialect.JOBQ
+        topic = "" if control is None or named else place.coordinates.topic
+        worker = Worker(address, sequence, place.owner, place.prefix, named, topic)
+        self.workers[address] = worker
         self.loop.call_later(self.rng.uniform(1, 20), self._wait_for_node, worker)
 
     def cancelled(self, address: Address) -> None:
@@ -163,7 +192,7 @@ class World:
             self.loop.call_later(self.rng.uniform(5, 60), self._wait_for_node, worker)
 
     def pause(self, worker: Worker) -> None:
-        """The platform pauses it, until somebody resumes it or all is quiet."""
+        """The platform pauses it, until somebody resumes it."""
         self.preempt(worker, "Paused")
 
     def resumed(self, worker: Worker) -> None:
@@ -176,6 +205,7 @@ class World:
         self.quiet = True
         self.down.clear()
         self.denied.clear()
+        self.refuses.clear()
         self.jobs.thaw_lists()
         self.jobs.missing.clear()
         for pool in self.nodes.values():
@@ -183,8 +213,6 @@ class World:
             self._fill(pool)
         for worker in self.workers.values():
             worker.deaf_until, worker.stubborn = 0.0, False
-            if self.phase(worker) is Phase.PAUSED:
-                self._wait_for_node(worker)
             if self.state(worker) == "NotResponding":
                 self._set(worker, "Running")
             if worker.leaving is not None:
@@ -202,10 +230,10 @@ class World:
         self.changes += 1
 
     def _wait_for_node(self, worker: Worker) -> None:
-        if self.state(worker) == "Paused" and not self.quiet:
+        if self.state(worker) == "Paused":
             return
         pool = self.pool(worker.address)
-        if self.phase(worker) in (Phase.PENDING, Phase.PAUSED) and worker not in pool.waiting:
+        if self.phase(worker) is Phase.PENDING and worker not in pool.waiting:
             self._set(worker, "Queued")
             pool.waiting.append(worker)
             self._fill(pool)
@@ -256,6 +284,22 @@ class World:
                 session.revision = sent.order.revision
                 self._obey(worker, sent.order)
 
+    def told_any(self, topic: str, order: Order) -> None:
+        """A message has reached a topic: one of the workers that listen takes it, or it expires."""
+        until = self.loop.now + ORDER_TTL.total_seconds()
+        self.loop.call_later(self.rng.uniform(0, 40), self._taken, topic, order, until)
+
+    def _taken(self, topic: str, order: Order, until: float) -> None:
+        listening = [
+            worker
+            for worker in self.live()
+            if worker.topic == topic and worker.leaving is None and self.state(worker) == "Running"
+        ]
+        if listening and not self.is_down("control"):
+            self._leave(self.rng.choice(listening), order)
+        elif self.loop.now < until:
+            self.loop.call_later(20.0, self._taken, topic, order, until)
+
     def _obey(self, worker: Worker, order: Order) -> None:
         if order.operation is Operation.ACCEPT_NEW_TASKS:
             worker.leaving, worker.worked = None, True
@@ -266,6 +310,8 @@ class World:
     def _leave(self, worker: Worker, order: Order) -> None:
         worker.leaving = order
         longest = 60.0 if self.quiet else 7200.0 if worker.stubborn else 600.0
+        if order.mode is Mode.CHECKPOINT or (worker.topic and order.operation is Operation.GRACEFUL_DOWNSCALE):
+            longest = 20.0
         seconds = self.rng.uniform(1, longest) if worker.worked else 1.0
         if order.on_deadline is OnDeadline.CHECKPOINT and order.deadline is not None:
             seconds = min(seconds, max(0.0, (order.deadline - self.clock.now()).total_seconds()) + 20)

@@ -240,6 +240,14 @@ def test_rule_7_jobs_move_only_to_nodes_that_are_known_to_be_free(regions: list[
             assert change <= (each.free or 0)
 
 
+@given(st.integers(0, 60), st.lists(st.integers(0, 12), min_size=1, max_size=6))
+def test_rule_9_the_division_by_free_nodes_loses_no_remainder_and_promises_no_node_twice(amount: int, free: list[int]):
+    regions = [Site(f"r{number}", 0, 99, share=0, count=Count(), free=each) for number, each in enumerate(free)]
+    answer = place(amount, regions, Strategy.CAPACITY_AWARE)
+    assert sum(answer.shares.values()) == min(amount, sum(free))
+    assert all(answer.shares[each.name] <= each.free for each in regions)
+
+
 @given(sites(), strategies, st.data())
 def test_growth_respects_what_is_known_to_be_free(regions: list[Site], strategy: Strategy, data: Any):
     answer = place(wanted_of(data, regions), regions, strategy)

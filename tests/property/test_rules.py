@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from itertools import pairwise
 from typing import Any
 
@@ -26,6 +27,7 @@ from tests.support.planning import (
 )
 from workforce_operator.api.status import DrainState, WorkforceStatus
 from workforce_operator.domain.actions import CancelPending, Hire, Plan, Resume, SendOrder
+from workforce_operator.domain.capacity import ClusterCapacity
 from workforce_operator.domain.counting import count_jobs
 from workforce_operator.domain.ledger import read_ledger, to_ranges, write_ledger
 from workforce_operator.domain.observed import Job, Known, Observed, Phase, RegionJobs
@@ -168,6 +170,24 @@ def test_rule_6_a_failed_job_is_not_supply(alive: int, failed: int):
     )
     assert answer.regions["one"].supply == alive
     assert len(hires(answer)) == failed
+
+
+@given(
+    st.integers(1, 4), st.integers(60, 7200), st.integers(0, 8000), st.none() | st.integers(0, 8000), st.integers(0, 6)
+)
+def test_rule_7_a_job_moves_after_its_timeout_once_per_cool_down_and_only_to_a_free_node(
+    queued: int, patience: int, age: int, moved: int | None, free: int
+):
+    wanted = desired(replicas=queued, regions=regions(one=9, two=9), placement={"queuedTimeoutSeconds": patience})
+    waits = jobs(*(replace(job(number, "Queued"), created=NOW - timedelta(seconds=age)) for number in range(queued)))
+    cooling = None if moved is None else NOW - timedelta(seconds=moved)
+    known = ledger(one=entry(queued, filled=queued, share=queued, moved=cooling), two=entry(0, "two", share=0))
+    nodes = {"two": Known(ClusterCapacity(most=free, target=0, running=0, idle=0), NOW)}
+    answer = plan(wanted, replace(observed(one=waits, two=jobs()), capacity=nodes), known)
+    moves = age >= patience and (moved is None or moved >= patience)
+    gone = min(queued, free) if moves else 0
+    assert {name: each.desired for name, each in answer.regions.items()} == {"one": queued - gone, "two": gone}
+    assert answer.ledger.regions["one"].moved == (NOW if gone else cooling)
 
 
 @given(st.integers(0, 30), limits)

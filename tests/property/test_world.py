@@ -126,7 +126,7 @@ def test_while_the_channel_was_never_ready_it_may_be_corrected(
     busy=st.booleans(),
     later=schedules,
 )
-def test_deletion_always_ends(schedule: list[Any], policy: str | None, busy: bool, later: list[Any]):
+def test_rule_10_deletion_always_ends(schedule: list[Any], policy: str | None, busy: bool, later: list[Any]):
     world = World(5, (4, 4), deletionPolicy=policy, deletionDeadlineSeconds=600)
     play(world, schedule)
     world.deletion_time = world.now

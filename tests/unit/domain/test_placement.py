@@ -306,6 +306,13 @@ def test_of_running_workers_those_go_that_take_no_tasks_then_idle_ones_then_the_
     assert shares(1, *sites, reports=heard) == [1, 0, 0]
 
 
+@pytest.mark.parametrize(("regions", "leaving"), [(2, 1), (2, 5), (3, 1), (3, 7), (5, 4)])
+def test_o6_exactly_so_many_leave_as_are_too_many_over_any_number_of_regions(regions: int, leaving: int):
+    for count in (here(pending=3), here(running=3)):
+        sites = [site(str(number), 3, count=count) for number in range(regions)]
+        assert sum(shares(3 * regions - leaving, *sites)) == 3 * regions - leaving
+
+
 def test_idle_workers_go_in_the_dearest_region_first():
     sites = [
         site(name, 1, hourly_cost=Decimal(price), count=Count(running=workers(name, 0)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from workforce_operator.api.autoscaling import Autoscaling, Policy
 from workforce_operator.api.spec import Suspend, WorkforceSpec
@@ -89,7 +89,9 @@ def _autoscaled(spec: WorkforceSpec, autoscaling: Autoscaling, given: Input) -> 
     _floor(number, autoscaling, given.now)
     number.become(min(number.value, autoscaling.max_replicas), _MAX)
     _ceiling(number, spec)
-    decision = _decision(given, number, proposal)
+    # After a restart it takes a window until it is known again what holds a number.
+    knows = given.now - history.since >= timedelta(seconds=pace.seconds)
+    decision = _decision(given, number, proposal, knows_clamps=knows)
     changed = decision.desired - given.current
     return Scaled(
         decision,
@@ -125,7 +127,7 @@ def _ceiling(number: _Number, spec: WorkforceSpec) -> None:
         number.become(0, "suspend")
 
 
-def _decision(given: Input, number: _Number, proposal: Proposal) -> ScaleDecision:
+def _decision(given: Input, number: _Number, proposal: Proposal, *, knows_clamps: bool = True) -> ScaleDecision:
     previous = given.previous
     backlog = given.queue.value.length if isinstance(given.queue, Known) else None
     decision = ScaleDecision(
@@ -136,13 +138,14 @@ def _decision(given: Input, number: _Number, proposal: Proposal) -> ScaleDecisio
         clamps=number.clamps,
         message=proposal.why,
     )
-    return previous if previous is not None and _same(previous, decision) else decision
+    if previous is None or not _same(previous, decision):
+        return decision
+    return decision if knows_clamps and previous.clamps != decision.clamps else previous
 
 
 def _same(one: ScaleDecision, other: ScaleDecision) -> bool:
-    return (one.raw_desired, one.desired, one.clamps, one.backlog is None) == (
+    return (one.raw_desired, one.desired, one.backlog is None) == (
         other.raw_desired,
         other.desired,
-        other.clamps,
         other.backlog is None,
     )

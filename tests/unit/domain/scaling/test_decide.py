@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.support import workforces
 from workforce_operator.api.spec import WorkforceSpec
-from workforce_operator.api.status import ScaleDecision
+from workforce_operator.api.status import Clamp, ScaleDecision
 from workforce_operator.domain.observed import Known, QueueDepth, Unknown
 from workforce_operator.domain.scaling.backlog import Fleet
 from workforce_operator.domain.scaling.decide import Input, Scaled, decide
@@ -119,6 +119,28 @@ def test_an_outage_of_the_queue_ends_in_a_full_window_before_anybody_is_let_go()
     assert again.decision.desired == 7
     later = scaled(spec(), 0, current=7, history=again.history, now=NOW + timedelta(seconds=300))
     assert later.decision.desired == 0
+
+
+def test_a_restart_does_not_tell_the_same_number_anew():
+    """What holds a number is known again only when a window has passed: until then it said that the window did."""
+    wanted = spec(maxReplicas=3, behavior={"scaleUp": FREE_UP | {"stabilizationWindowSeconds": 120}})
+    known = decided(3).model_copy(
+        update={"raw_desired": 9, "clamps": [Clamp(name="autoscaling.maxReplicas", before=9, to=3)]}
+    )
+    restarted = scaled(wanted, 9, previous=known)
+    assert restarted.decision is known
+    later = NOW + timedelta(seconds=301)
+    assert scaled(wanted, 9, previous=known, history=restarted.history, now=later).decision is known
+
+
+def test_a_number_that_is_held_by_something_else_is_told_anew():
+    known = decided(3).model_copy(
+        update={"raw_desired": 9, "clamps": [Clamp(name="autoscaling.maxReplicas", before=9, to=3)]}
+    )
+    fewer = spec(regions=3, behavior={"scaleUp": FREE_UP})
+    before = scaled(fewer, 9, previous=known)
+    after = scaled(fewer, 9, previous=known, history=before.history, now=NOW + timedelta(seconds=300))
+    assert clamps(after) == [("regions.maxReplicas", 9, 3)]
 
 
 def test_where_the_last_number_was_forgotten_those_who_live_are_held():

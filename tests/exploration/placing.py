@@ -1,0 +1,112 @@
+"""What no decision may do about numbers and places, judged by what was observed. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import timedelta
+
+from workforce_operator.api.spec import Suspend
+from workforce_operator.domain.actions import Hire, Plan, Resume
+from workforce_operator.domain.desired import Desired, moved_regions
+from workforce_operator.domain.ledger import Ledger, Wave
+from workforce_operator.domain.observed import Job, Known, Observed, Phase
+from workforce_operator.domain.placement.sites import Why
+
+Wrong = tuple[str, str]
+"""A rule that is broken, and how."""
+
+
+def judge(desired: Desired, observed: Observed, ledger: Ledger, plan: Plan) -> Iterator[Wrong]:
+    """All that is wrong with a plan. What Hold touches is judged elsewhere."""
+    if desired.deleting or desired.spec.suspend is Suspend.HOLD:
+        return
+    yield from _numbers(desired, observed, ledger, plan)
+    yield from _shares(desired, observed, ledger, plan)
+    yield from _open_circuits(observed, ledger, plan)
+    yield from _resumes(observed, plan)
+
+
+def kinds(plan: Plan, ledger: Ledger) -> Iterator[str]:
+    """What a plan does, for the count of what has happened."""
+    yield from (f"decided {type(action).__name__}" for action in plan.actions)
+    yield from (f"share {shift.why}" for shift in plan.shifts)
+    yield from ("circuit open" for each in ledger.regions.values() if each.circuit and each.circuit.is_open)
+    yield from (f"drain {wave.mode} {wave.state}" for each in plan.ledger.regions.values() for wave in each.waves)
+
+
+def surely_unnamed(waves: Iterable[Wave], jobs: Iterable[Job]) -> tuple[int, int]:
+    """How many were told to leave without a name and have not left: at least, and at most."""
+    unnamed = [wave for wave in waves if wave.count]
+    told = sum(wave.count for wave in unnamed)
+    since = min((wave.sent for wave in unnamed), default=None)
+    answers = sum(
+        job.started is not None and job.ended is not None and job.ended >= since
+        for job in jobs
+        if since is not None and job.phase is Phase.ENDED
+    )
+    return max(0, told - answers), told
+
+
+def _numbers(desired: Desired, observed: Observed, ledger: Ledger, plan: Plan) -> Iterator[Wrong]:
+    """Rules 1 and 8: the number is within its bounds, and held while the queue cannot be read."""
+    scaling = desired.spec.autoscaling
+    most = sum(region.max_replicas for region in desired.spec.regions)
+    if scaling is None or desired.spec.suspend is Suspend.DRAIN:
+        wanted = desired.spec.replicas or 0 if scaling is None else 0
+        wanted = 0 if desired.spec.suspend is Suspend.DRAIN else min(wanted, most)
+        if plan.desired != wanted:
+            yield "rule 8", f"{plan.desired} are desired, not {wanted}"
+        return
+    most = min(most, scaling.max_replicas)
+    least = min(scaling.min_replicas, most)
+    if not least <= plan.desired <= most:
+        yield "rule 8", f"{plan.desired} are desired, not {least} to {most}"
+    before = ledger.decision
+    if before is not None and not isinstance(observed.queue, Known):
+        held = min(max(before.desired, least), most)
+        if plan.desired != held:
+            yield "rule 1", f"the queue cannot be read, and {plan.desired} are desired, not {held}"
+
+
+def _shares(desired: Desired, observed: Observed, ledger: Ledger, plan: Plan) -> Iterator[Wrong]:
+    """Rules 5 and 7: a share changes for a reason that is told, and jobs are moved once per cool-down."""
+    patience = timedelta(seconds=desired.spec.placement.queued_timeout_seconds)
+    elsewhere = moved_regions(desired, ledger)
+    for name in (region.name for region in desired.spec.regions if region.name not in elsewhere):
+        before, after = ledger.regions.get(name), plan.ledger.regions.get(name)
+        if before is None or after is None:
+            continue
+        shifts = [shift for shift in plan.shifts if shift.region == name]
+        told = sum(shift.change for shift in shifts)
+        if None not in (before.share, after.share) and after.share != (before.share or 0) + told:
+            yield "rule 5", f"{name}: the share goes from {before.share} to {after.share}, and {told} is told"
+        grows = any(shift.change > 0 and shift.why in (Why.GROWTH, Why.QUEUED) for shift in shifts)
+        if grows and not isinstance(observed.regions.get(name), Known):
+            yield "rule 7", f"{name} cannot be read and gets more"
+        gives = any(shift.change < 0 and shift.why is Why.QUEUED for shift in shifts)
+        if gives and before.moved is not None and observed.now - before.moved < patience:
+            yield "rule 7", f"{name}: jobs move again after {observed.now - before.moved}"
+
+
+def _open_circuits(observed: Observed, ledger: Ledger, plan: Plan) -> Iterator[Wrong]:
+    """No hire is tried before the back-off is over, and then one."""
+    for name, region in ledger.regions.items():
+        hires = [action for action in plan.actions if isinstance(action, Hire) and action.region == name]
+        if region.circuit is None or region.circuit.retry_at is None:
+            continue
+        allowed = 1 if observed.now >= region.circuit.retry_at else 0
+        if len(hires) > allowed:
+            yield "circuit", f"{name}: {len(hires)} hires, and {allowed} may be tried"
+
+
+def _resumes(observed: Observed, plan: Plan) -> Iterator[Wrong]:
+    """Rule 4: nobody is hired where somebody paused could be resumed."""
+    for name in {action.region for action in plan.actions if isinstance(action, Hire)}:
+        reading, after = observed.regions.get(name), plan.ledger.regions.get(name)
+        if not isinstance(reading, Known) or after is None:
+            continue
+        leaving = {job for wave in after.waves for job in wave.jobs}
+        paused = {job.name for job in reading.value.jobs if job.phase is Phase.PAUSED and job.sequence not in leaving}
+        resumed = {action.job for action in plan.actions if isinstance(action, Resume)}
+        if not paused <= resumed:
+            yield "rule 4", f"{name}: hires while {sorted(paused - resumed)} stay paused"

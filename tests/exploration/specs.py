@@ -1,0 +1,223 @@
+"""Specs as people write them, drawn at random, and how they edit them.
+
+To teach the explorer a new feature: add what writes it to ``VARIANTS``, and what may be edited to ``EDITS``.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from tests.support import workforces
+
+Draw = Callable[[dict[str, Any], random.Random], None]
+REGISTERED = "worker"
+"""Name of an environment in every workspace."""
+VIRTUAL_CLUSTER = (
+    "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/rg"
+    "/providers/Microsoft.MachineLearningServices/virtualclusters/vc"
+)
+
+
+def spec_of(rng: random.Random, variant: str | None = None) -> dict[str, Any]:
+    """A valid spec; with the variant, if one is named, and others."""
+    control = rng.random() < 0.85
+    regions = [region_of(rng, f"r{number}") for number in range(rng.choice([1, 2, 2, 3]))]
+    spec = workforces.spec(
+        replicas=rng.randint(0, 8),
+        regions=regions,
+        drain={
+            "deadlineSeconds": rng.choice([60, 300, 900, 86400]),
+            "onDeadline": rng.choice(["Wait", "Wait", "Checkpoint", "Cancel"]),
+        },
+        suspend=rng.choice(["None"] * 8 + ["ScaleUpOnly", "Hold", "Drain"]),
+        deletionPolicy=rng.choice([None, None, "Drain" if control else None, "Cancel", "Orphan"]),
+        deletionDeadlineSeconds=rng.choice([0, 120, 900, 86400]),
+        **({} if control else {"control": None}),
+    )
+    for name, (share, write) in VARIANTS.items():
+        if name == variant or rng.random() < share:
+            write(spec, rng)
+    return spec
+
+
+def region_of(rng: random.Random, name: str) -> dict[str, Any]:
+    """A valid region in a workspace of its own."""
+    most = rng.choice([1, 2, 2, 3, 4, 6])
+    return workforces.region(name, workspace=f"ws-{name}", maxReplicas=most, minReplicas=rng.choice([0, 0, 0, 1]))
+
+
+# Variants: what some specs have beside the usual. Each changes the spec in place.
+
+
+def _autoscaled(policy: str) -> Draw:
+    def write(spec: dict[str, Any], rng: random.Random) -> None:
+        del spec["replicas"]
+        least = rng.choice([0, 0, 1, 2])
+        spec["autoscaling"] = {
+            "policy": policy,
+            "tasksPerReplica": rng.choice([1, 4, 20]),
+            "minReplicas": least,
+            "maxReplicas": least + rng.randint(1, 8),
+            "pollIntervalSeconds": rng.choice([60, 120, 300]),
+            "activationTasks": rng.choice([0, 0, 8]),
+            "behavior": _behavior(rng),
+        }
+
+    return lambda spec, rng: None if "autoscaling" in spec else write(spec, rng)
+
+
+def _behavior(rng: random.Random) -> dict[str, Any]:
+    slow = [{"type": "Replicas", "value": rng.randint(1, 3), "periodSeconds": rng.choice([60, 300])}]
+    return {
+        "scaleUp": {"policies": rng.choice([[], slow]), "stabilizationWindowSeconds": rng.choice([0, 0, 120])},
+        "scaleDown": {"policies": rng.choice([[], slow]), "stabilizationWindowSeconds": rng.choice([0, 60, 300])},
+    }
+
+
+def _checkpoint(spec: dict[str, Any], rng: random.Random) -> None:
+    spec["drain"]["mode"] = "Checkpoint"
+
+
+def _dialect(spec: dict[str, Any], rng: random.Random) -> None:
+    """The workers are ai4s-jobq's: nobody can name one of them."""
+    spec["control"] = workforces.CONTROL | {"dialect": "JobQ"}
+    spec["drain"]["onDeadline"] = "Wait"
+
+
+def _strategy(name: str) -> Draw:
+    def write(spec: dict[str, Any], rng: random.Random) -> None:
+        spec["placement"] = {"strategy": name, "queuedTimeoutSeconds": rng.choice([60, 300, 3600])}
+        for region in spec["regions"]:
+            region |= {"priority": rng.randint(0, 2), "weight": rng.randint(1, 3), "hourlyCost": f"{rng.randint(1, 3)}"}
+
+    return write
+
+
+def _overrides(spec: dict[str, Any], rng: random.Random) -> None:
+    region = rng.choice(spec["regions"])
+    region["overrides"] = {"environment": {"type": "Image", "image": f"worker:{region['name']}"}}
+
+
+def _latest(spec: dict[str, Any], rng: random.Random) -> None:
+    spec["template"] = workforces.template(environment={"type": "Registered", "name": REGISTERED, "label": "latest"})
+
+
+def _singularity(spec: dict[str, Any], rng: random.Random) -> None:
+    rng.choice(spec["regions"])["compute"] = VIRTUAL_CLUSTER
+    spec["template"]["queueSettings"] = {"jobTier": "Spot"}
+
+
+VARIANTS: dict[str, tuple[float, Draw]] = {
+    "policy JobQ": (0.08, _autoscaled("JobQ")),
+    "policy TasksPerReplica": (0.08, _autoscaled("TasksPerReplica")),
+    "mode Checkpoint": (0.1, _checkpoint),
+    "dialect JobQ": (0.08, _dialect),
+    "strategy Spread": (0.05, _strategy("Spread")),
+    "strategy Weighted": (0.05, _strategy("Weighted")),
+    "strategy Priority": (0.05, _strategy("Priority")),
+    "strategy Cheapest": (0.05, _strategy("Cheapest")),
+    "overrides": (0.1, _overrides),
+    "label latest": (0.05, _latest),
+    "Singularity": (0.1, _singularity),
+}
+"""By name: how often, and what it writes. Each script has the variant whose turn it is."""
+
+
+def variants(spec: Mapping[str, Any]) -> Iterator[str]:
+    """The names of the variants that a spec has."""
+    if "autoscaling" in spec:
+        yield f"policy {spec['autoscaling']['policy']}"
+    if spec["drain"].get("mode") == "Checkpoint":
+        yield "mode Checkpoint"
+    if spec.get("control", {}).get("dialect") == "JobQ":
+        yield "dialect JobQ"
+    if "placement" in spec:
+        yield f"strategy {spec['placement']['strategy']}"
+    if any("overrides" in region for region in spec["regions"]):
+        yield "overrides"
+    if "label" in spec["template"]["environment"]:
+        yield "label latest"
+    if any(region["compute"] == VIRTUAL_CLUSTER for region in spec["regions"]):
+        yield "Singularity"
+
+
+# How people edit a spec: each takes the spec and a source of randomness, and changes the spec in place.
+
+
+def _scale(spec: dict[str, Any], rng: random.Random) -> None:
+    if "autoscaling" in spec:
+        least = rng.randint(0, 3)
+        spec["autoscaling"] |= {"minReplicas": least, "maxReplicas": least + rng.randint(0, 6)}
+    else:
+        spec["replicas"] = rng.randint(0, 8)
+
+
+def _limit(spec: dict[str, Any], rng: random.Random) -> None:
+    region = rng.choice(spec["regions"])
+    region["maxReplicas"] = rng.randint(region.get("minReplicas", 0), 6)
+
+
+def _remove_region(spec: dict[str, Any], rng: random.Random) -> None:
+    if len(spec["regions"]) > 1:
+        spec["regions"].pop(rng.randrange(len(spec["regions"])))
+
+
+def _add_region(spec: dict[str, Any], rng: random.Random) -> None:
+    missing = {"r0", "r1", "r2"} - {region["name"] for region in spec["regions"]}
+    if missing:
+        region = region_of(rng, rng.choice(sorted(missing)))
+        if rng.random() < 0.3:
+            region["workspace"] = "ws-other"
+        spec["regions"].append(region)
+
+
+def _suspend(spec: dict[str, Any], rng: random.Random) -> None:
+    spec["suspend"] = rng.choice(["None", "None", "None", "ScaleUpOnly", "Hold", "Drain"])
+
+
+def _deletion(spec: dict[str, Any], rng: random.Random) -> None:
+    policies = [None, "Cancel", "Orphan", *(["Drain"] if "control" in spec else [])]
+    policy = rng.choice(policies)
+    spec.pop("deletionPolicy", None)
+    if policy:
+        spec["deletionPolicy"] = policy
+    spec["deletionDeadlineSeconds"] = rng.choice([0, 120, 900, 86400])
+
+
+def _drain(spec: dict[str, Any], rng: random.Random) -> None:
+    named = spec.get("control", {}).get("dialect") != "JobQ"
+    spec["drain"] = {
+        "deadlineSeconds": rng.choice([60, 300, 900]),
+        "onDeadline": rng.choice(["Wait", "Checkpoint", "Cancel"]) if named else "Wait",
+        "mode": rng.choice(["Finish", "Finish", "Checkpoint"]),
+    }
+
+
+def _failure_policy(spec: dict[str, Any], rng: random.Random) -> None:
+    spec["failurePolicy"] = {"backoffBaseSeconds": 10, "maxConsecutiveFailures": rng.randint(1, 5)}
+
+
+def _template(spec: dict[str, Any], rng: random.Random) -> None:
+    spec["template"] = spec["template"] | {"command": f"run {rng.randint(0, 3)}"}
+
+
+def _place_otherwise(spec: dict[str, Any], rng: random.Random) -> None:
+    _strategy(rng.choice(["CapacityAware", "Spread", "Weighted", "Priority", "Cheapest"]))(spec, rng)
+
+
+EDITS: dict[str, tuple[int, Draw]] = {
+    "scale": (10, _scale),
+    "limit a region": (2, _limit),
+    "remove a region": (2, _remove_region),
+    "add a region": (2, _add_region),
+    "suspend": (1, _suspend),
+    "deletion policy": (1, _deletion),
+    "drain": (1, _drain),
+    "failure policy": (1, _failure_policy),
+    "template": (1, _template),
+    "placement": (1, _place_otherwise),
+    "overrides": (1, _overrides),
+}
+"""By name: how often, and what it does."""
