@@ -99,7 +99,7 @@ class Autoscaling(Model):
     min_replicas: Annotated[int, Field(ge=0, le=1_000_000)] = 0
     """Never fewer are wanted."""
     max_replicas: Annotated[int, Field(ge=0, le=1_000_000)]
-    """Never more are wanted."""
+    """Never more are wanted, and live worker jobs, those who are leaving included, never exceed this number."""
     poll_interval_seconds: Annotated[int, Field(ge=1, le=3600)] = 30
     """The queue is read, and the number decided anew, every so many seconds."""
     activation_tasks: Annotated[int, Field(ge=0, le=1_000_000_000)] = 0

@@ -90,6 +90,10 @@ class RegionLedger:
     reserved: int | None = field(default=None, compare=False)
     unreadable_since: datetime | None = field(default=None, compare=False)
 
+    def may_hold(self, most: int) -> int:
+        """How many jobs may live here while nobody can read it; ``most`` is its maxReplicas (rule 1)."""
+        return most if self.reserved is None else self.reserved
+
 
 @dataclass(frozen=True, slots=True)
 class Ledger:

@@ -16,6 +16,7 @@ from datetime import datetime
 
 from workforce_operator.api.spec import DeletionPolicy, Suspend
 from workforce_operator.domain.actions import Action, Hire, Note, Plan, RegionPlan, Resume
+from workforce_operator.domain.cap import with_room
 from workforce_operator.domain.deletion import GRACE, end_of_deletion, last_actions
 from workforce_operator.domain.desired import Desired, moved_regions
 from workforce_operator.domain.ledger import Ledger, RegionLedger
@@ -155,7 +156,8 @@ class _Work:
             )
             for name, seen in self.seen.items()
         }
-        return _with_trials(self.desired, self.observed, situations)
+        situations = _with_trials(self.desired, self.observed, situations)
+        return with_room(self.desired, self.observed, self.ledger, situations)
 
     def _share(self, name: str) -> int:
         return 0 if name in self.gone else self.placement.shares[name]

@@ -178,7 +178,7 @@ def _waiting(situation: Situation, shrunk: Shrunk, hiring: Hiring) -> str | None
     if situation.backoff and count.supply + len(hiring.sequences) < situation.share:
         return "the template is in back-off"
     if situation.limit is not None and count.supply + len(hiring.sequences) < situation.share:
-        return _circuit_text(situation)
+        return _circuit_text(situation) if situation.room is None else _cap_text(situation)
     if not hiring.room:
         return f"maxReplicas {situation.most} leaves no room until jobs that still live have ended"
     if hiring.gate.waiting:
@@ -194,6 +194,12 @@ def _circuit_ends(situation: Situation) -> datetime | None:
     if circuit is None or circuit.retry_at is None or situation.count.supply >= situation.share:
         return None
     return circuit.retry_at if circuit.retry_at > situation.now else None
+
+
+def _cap_text(situation: Situation) -> str:
+    scaling = situation.desired.spec.autoscaling
+    most = "" if scaling is None else f" {scaling.max_replicas}"
+    return f"autoscaling.maxReplicas{most} leaves no room until workers that still live have ended, in any region"
 
 
 def _circuit_text(situation: Situation) -> str:

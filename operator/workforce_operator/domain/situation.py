@@ -39,6 +39,7 @@ class Situation:
         template: Hash of the template that is hired here now.
         backoff: The template is in back-off.
         trials: Hires allowed here while it is.
+        room: Hires that the cap over all regions leaves for this one; None = as many as are wanted.
     """
 
     desired: Desired
@@ -61,6 +62,7 @@ class Situation:
     template: str
     backoff: TemplateBackoff | None = None
     trials: int = 0
+    room: int | None = None
 
     @property
     def may_hire(self) -> bool:
@@ -70,9 +72,9 @@ class Situation:
 
     @property
     def limit(self) -> int | None:
-        """Hires that may be tried now: by the template's back-off and the region's circuit; None = any number."""
+        """Hires that may be made now: by back-off of the template, circuit of the region, cap; None = any number."""
         circuit = None if self.ledger.circuit is None else self.ledger.circuit.allowed(self.now)
-        limits = [each for each in (self.trials if self.backoff else None, circuit) if each is not None]
+        limits = [each for each in (self.trials if self.backoff else None, circuit, self.room) if each is not None]
         return min(limits, default=None)
 
     @property

@@ -128,4 +128,4 @@ def _held(region: Region, known: RegionLedger, now: datetime) -> int | None:
     since = known.unreadable_since
     if since is None or now - since < UNREADABLE_GRACE:
         return None
-    return region.max_replicas if known.reserved is None else known.reserved
+    return known.may_hold(region.max_replicas)

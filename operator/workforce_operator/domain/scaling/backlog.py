@@ -46,7 +46,7 @@ def fleet(counts: Mapping[str, Count], ledger: Ledger, most: Mapping[str, int]) 
     unread = sum(len(count.unread) for count in counts.values())
     for name, region in ledger.regions.items():
         if name not in counts:
-            unread += most.get(name, 0) if region.reserved is None else region.reserved
+            unread += region.may_hold(most.get(name, 0))
     running = sum(len(count.running) for count in counts.values())
     return Fleet(running, running + unread, sum(count.supply for count in counts.values()))
 

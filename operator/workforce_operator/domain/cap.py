@@ -1,0 +1,64 @@
+"""The cap over all regions: `autoscaling.maxReplicas` counts everything that lives, whoever it is (rule 2).
+
+Workers that are told to leave go on living until their tasks end, and those of a region that cannot be read may live.
+What is hired beside them must fit under the cap too; what does not fit waits. Each region's own `maxReplicas` is kept
+where names are given out (``hire``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from workforce_operator.domain.desired import Desired
+from workforce_operator.domain.ledger import Ledger
+from workforce_operator.domain.observed import Observed, Unknown
+from workforce_operator.domain.situation import Situation
+
+
+def with_room(
+    desired: Desired, observed: Observed, ledger: Ledger, situations: Mapping[str, Situation]
+) -> dict[str, Situation]:
+    """The situations, with the hires that the cap leaves those for which it is too low; none without autoscaling.
+
+    Hires that were decided before come first, because they may be under way; then growth, then replacements, each in
+    the order of the regions.
+    """
+    scaling = desired.spec.autoscaling
+    if scaling is None:
+        return dict(situations)
+    elsewhere = sum(_may_hold(name, desired, observed, ledger) for name in ledger.regions if name not in situations)
+    left = scaling.max_replicas - elsewhere - sum(each.count.possibly_live for each in situations.values())
+    room = dict.fromkeys(situations, 0)
+    for wanted in (_under_way, _growth, _all):
+        for name, situation in situations.items():
+            more = max(0, min(wanted(situation) - room[name], left))
+            room[name] += more
+            left -= more
+    short = {name: each for name, each in situations.items() if room[name] < _all(each)}
+    return {name: replace(each, room=room[name]) if name in short else each for name, each in situations.items()}
+
+
+def _may_hold(name: str, desired: Desired, observed: Observed, ledger: Ledger) -> int:
+    """How many may live in a region that cannot be read."""
+    reading = observed.regions.get(name)
+    if isinstance(reading, Unknown) and reading.is_missing:
+        return 0
+    most = next((region.max_replicas for region in desired.spec.regions if region.name == name), 0)
+    return ledger.regions[name].may_hold(most)
+
+
+def _under_way(situation: Situation) -> int:
+    return len(situation.ledger.hiring & situation.count.absent)
+
+
+def _growth(situation: Situation) -> int:
+    return _under_way(situation) + min(_all(situation), max(0, situation.share - situation.ledger.filled))
+
+
+def _all(situation: Situation) -> int:
+    """Everybody who may be hired here now."""
+    if not situation.may_hire:
+        return 0
+    missing = max(0, situation.share - situation.count.supply - len(situation.count.unread))
+    return missing if situation.limit is None else min(missing, situation.limit)
