@@ -41,7 +41,11 @@ from workforce_agent.understudy import Understudy
 if TYPE_CHECKING:
     from azure.core.credentials_async import AsyncTokenCredential
 
-CLOSE_SECONDS = 3.0
+REPORT_SECONDS = 3.0
+"""How long the last reports may take."""
+CLOSE_SECONDS = 0.25
+"""How long links may take to close. What closes them is written at once; then the SDK waits, up to a second for each,
+for a timer of its own. Nothing is lost with it: orders are settled and reports confirmed by then."""
 RESTART_SECONDS = (1.0, 60.0)
 
 _log = structlog.get_logger()
@@ -124,10 +128,10 @@ async def _live(
             exit_code = await worker.run()
         except Exception as error:
             worker.reporter.exit("crashed", 1, [f"{type(error).__name__}: {error}"])
-            await worker.reporter.flush(CLOSE_SECONDS)
+            await worker.reporter.flush(REPORT_SECONDS)
             raise
         worker.report_end()
-        await worker.reporter.flush(CLOSE_SECONDS)
+        await worker.reporter.flush(REPORT_SECONDS)
     counters = worker.counters
     _log.info(
         "worker_end",
@@ -181,7 +185,6 @@ async def _control(
 
     async with AsyncExitStack() as stack:
         client = service_bus_client(cloud, control.host, credential, **OPTIONS)
-        stack.push_async_callback(_within, client.close)
         open_sender: OpenSender | None = None
         if control.reports_queue:
             open_sender = partial(open_report_sender, client, control.reports_queue)
@@ -197,7 +200,7 @@ async def _control(
             listener = UntargetedListener(bus, worker, pid_root(), topic=control.topic_name, job=control.job)
             sides.append(("topic", listener.run))
         tasks = [asyncio.create_task(watch(name, side), name=name) for name, side in sides]
-        stack.push_async_callback(_end, tasks)
+        stack.push_async_callback(_end, tasks, client.close)
         yield first_look
 
 
@@ -227,13 +230,14 @@ async def _nothing() -> None:
     """There is nothing to wait for."""
 
 
-async def _end(tasks: list[asyncio.Task[None]]) -> None:
+async def _end(tasks: list[asyncio.Task[None]], close: Callable[[], Coroutine[Any, Any, None]] = _nothing) -> None:
+    """End side tasks, all at once, and then what they shared; what takes longer is cut when the loop ends."""
     for task in tasks:
         task.cancel()
-    # Closing links cleanly frees the session for a successor; a bus that does not answer must not hold us up.
-    await asyncio.wait(tasks, timeout=CLOSE_SECONDS)
 
+    async def ended() -> None:
+        # Closing links cleanly frees the session for a successor; a bus that does not answer must not hold us up.
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await close()
 
-async def _within(close: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    closing = asyncio.create_task(close())
-    await asyncio.wait({closing}, timeout=CLOSE_SECONDS)
+    await asyncio.wait({asyncio.create_task(ended(), name="end")}, timeout=CLOSE_SECONDS)
