@@ -106,6 +106,7 @@ orders = objects(
     mode=st.sampled_from(["finish", "checkpoint"]), id=st.text(max_size=20), revision=st.integers(),
     deadline=st.datetimes(timezones=st.just(UTC)).map(datetime.isoformat) | st.integers(), version=st.integers(),
     onDeadline=st.sampled_from(["wait", "checkpoint"]), node=st.sampled_from(["j1", "j2"]),
+    traceparent=st.text(max_size=60),
 )  # fmt: skip
 messages = texts(orders).map(lambda text: text.encode(errors="surrogatepass")) | st.binary(max_size=30)
 
@@ -131,10 +132,11 @@ def test_an_order_that_is_followed_arrives_at_the_worker_as_it_was_sent(tmp_path
         pid_file.write_intents(
             pid_file.workers(file.path.parent), operation=order.operation, mode=order.mode, id=order.id,
             revision=order.revision, deadline=order.deadline, on_deadline=order.on_deadline,
+            traceparent=order.traceparent,
         )  # fmt: skip
         (intent,) = file.take_intents()
-    found = (intent.operation, intent.mode, intent.id, intent.revision, intent.deadline, intent.on_deadline)
-    assert found == (order.operation, order.mode, order.id, order.revision, order.deadline, order.on_deadline)
+    fields = ("operation", "mode", "id", "revision", "deadline", "on_deadline", "traceparent")
+    assert [getattr(intent, name) for name in fields] == [getattr(order, name) for name in fields]
 
 
 @FUZZ
@@ -174,6 +176,7 @@ files = texts(
         worker=st.text(max_size=5), node=st.text(max_size=5), topic=st.text(max_size=5), job=st.text(max_size=5),
         written=st.floats(), operation=st.just("graceful-downscale"), mode=st.just("finish"), revision=st.integers(),
         on_deadline=st.just("wait"), id=st.none(), deadline=st.just("2026-01-01T00:00:00"),
+        traceparent=st.none(),
     )
 ).map(lambda text: text.encode(errors="surrogatepass")) | st.binary(max_size=20)  # fmt: skip
 

@@ -67,6 +67,7 @@ class Order(_Message):
     workforce: str | None = None
     reason: str | None = None
     traceparent: str | None = None
+    """W3C trace context of the sender: the drain becomes a part of that trace."""
 
 
 class _Report(_Message):
@@ -91,13 +92,14 @@ class State(_Report):
     busy_slots: Annotated[int, Field(ge=0)]
     oldest_task_start: AwareDatetime | None = None
     last_checkpoint: AwareDatetime | None = None
+    """When one of the running tasks last said that it has saved its state."""
     completed: Annotated[int, Field(ge=0)]
     failed: Annotated[int, Field(ge=0)]
     accepting: bool
     drain_id: str | None = None
     revision: int = 0
     running_seconds: Annotated[float, Field(ge=0)] | None = None
-    """Time that the running tasks have run so far, over all slots: what would be lost if they were killed now."""
+    """Time that the running tasks have run, or since they saved, over all slots: what a kill would lose now."""
 
 
 class DrainAccepted(_Report):
@@ -117,7 +119,7 @@ class DrainFinished(_Report):
     completed: Annotated[int, Field(ge=0)] = 0
     returned: Annotated[int, Field(ge=0)] = 0
     lost_seconds: Annotated[float, Field(ge=0)] = 0.0
-    """Time that the returned tasks had run; they will be run again."""
+    """Time that the returned tasks had run, or since they saved: it will be run again."""
 
 
 class Exit(_Report):

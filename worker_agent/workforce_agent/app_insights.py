@@ -1,7 +1,8 @@
 """Events as telemetry of Application Insights, by OpenTelemetry and the exporter of Azure Monitor.
 
-Every event of the log is a trace there; the end of a task's run is a request too, with its duration; and there are
-metrics of how much is done. Imported only where telemetry is wanted, in a thread: it costs tens of megabytes.
+Every event of the log is a trace there; the end of a task's run is a request too, with its duration, and a drain is a
+dependency; and there are metrics of how much is done. An event that has a `traceparent`, which came with an order or a
+task, belongs to that trace. Imported only where telemetry is wanted, in a thread: it costs tens of megabytes.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from azure.monitor.opentelemetry.exporter import (
     AzureMonitorTraceExporter,
 )
 from opentelemetry._logs import SeverityNumber
+from opentelemetry.context import Context
 from opentelemetry.metrics import CallbackOptions, Observation
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
@@ -25,9 +27,10 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import SpanKind, Status, StatusCode, set_span_in_context
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from jobq.version import __version__
-from workforce_agent.events import TASK_ENDS
+from workforce_agent.events import DRAIN_END, TASK_ENDS, TRACE_FIELD
 from workforce_agent.sample import Sample
 
 ROLE = "workforce-agent"
@@ -87,7 +90,12 @@ class AppInsights:
         """See `telemetry.Pipeline`."""
         name = str(event.get("event", ""))
         attributes = {**self._dimensions, **_attributes(event)}
-        context = self._end_of_task(at, name, event, attributes) if name in TASK_ENDS else None
+        context = _trace_of(event)
+        if name in TASK_ENDS:
+            self._durations.record(_seconds(event), {"event": name})
+            context = self._span("task", SpanKind.CONSUMER, at, event, attributes=attributes, parent=context)
+        elif name == DRAIN_END:
+            context = self._span("drain", SpanKind.INTERNAL, at, event, attributes=attributes, parent=context)
         level = str(event.get("level", "info"))
         self._logger.emit(
             timestamp=at,
@@ -110,15 +118,21 @@ class AppInsights:
         self._traces.shutdown()
         self._metrics.shutdown(FLUSH_MILLISECONDS)
 
-    def _end_of_task(self, at: int, name: str, event: Mapping[str, Any], attributes: dict[str, Any]) -> Any:
-        """The run of a task as a span that has just ended. Returns the context of its log record."""
-        seconds = float(event.get("duration_s") or 0.0)
-        self._durations.record(seconds, {"event": name})
-        span = self._tracer.start_span(
-            "task", kind=SpanKind.CONSUMER, attributes=attributes, start_time=at - round(seconds * 1e9)
-        )
-        if name in _FAILED:
-            span.set_status(Status(StatusCode.ERROR, str(event.get("error", name))))
+    def _span(
+        self,
+        name: str,
+        kind: SpanKind,
+        at: int,
+        event: Mapping[str, Any],
+        *,
+        attributes: dict[str, Any],
+        parent: Context | None,
+    ) -> Context:
+        """What has just ended, as a span. Returns the context of its log record."""
+        begun = at - round(_seconds(event) * 1e9)
+        span = self._tracer.start_span(name, parent, kind=kind, attributes=attributes, start_time=begun)
+        if event.get("event") in _FAILED:
+            span.set_status(Status(StatusCode.ERROR, str(event.get("error", event["event"]))))
         span.end(at)
         return set_span_in_context(span)
 
@@ -151,6 +165,17 @@ class AppInsights:
     @property
     def _labels(self) -> dict[str, str]:
         return {name: self._dimensions[name] for name in ("environment",) if name in self._dimensions}
+
+
+def _trace_of(event: Mapping[str, Any]) -> Context | None:
+    """The trace that an event says it belongs to; None if it says nothing that makes sense."""
+    if not isinstance(carried := event.get(TRACE_FIELD), str):
+        return None
+    return TraceContextTextMapPropagator().extract({TRACE_FIELD: carried})
+
+
+def _seconds(event: Mapping[str, Any]) -> float:
+    return float(event.get("duration_s") or 0.0)
 
 
 def _attributes(event: Mapping[str, Any]) -> dict[str, str | int | float | bool]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
-from jobq.operations import Mode
 from workforce_agent.execution import Execution
 from workforce_agent.lifecycle import State
+from workforce_agent.pid_file import Intent
 from workforce_agent.sample import Sample
 
 
@@ -23,14 +24,16 @@ class Slot:
 
 @dataclass(slots=True)
 class Drain:
-    """The drain that this worker follows, with what happened since it came."""
+    """The drain that this worker follows, with what it had done before that came."""
 
-    id: str | None
-    revision: int
-    mode: Mode
-    completed_before: int
-    returned_before: int
-    returned_seconds_before: float
+    intent: Intent
+    before: Counters
+    begun: float = field(default_factory=time.monotonic)
+
+    def done(self, now: Counters) -> Counters:
+        """What happened since it came."""
+        old = asdict(self.before)
+        return Counters(**{name: value - old[name] for name, value in asdict(now).items()})
 
 
 @dataclass(slots=True)

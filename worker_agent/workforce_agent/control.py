@@ -383,6 +383,7 @@ async def _apply(receiver: Receiver, message: Message, order: Order, targets: li
         revision=order.revision,
         deadline=order.deadline,
         on_deadline=order.on_deadline,
+        traceparent=order.traceparent,
     )
     try:
         await receiver.complete(message)

@@ -10,6 +10,12 @@ from workforce_agent.lifecycle import Mode, State, Step, Trigger
 TASK_ENDS = frozenset({"task_success", "task_failure", "task_canceled", "task_lock_lost"})
 """Events that end the run of a task; they carry `task_id` and `duration_s`."""
 
+DRAIN_END = "drain_finished"
+"""The event that ends a drain; it carries `order` and `duration_s`."""
+
+TRACE_FIELD = "traceparent"
+"""The field of events, orders and task messages that says which trace they belong to, as in W3C Trace Context."""
+
 _HARD = frozenset({Trigger.SIGINT})
 _FINISH = frozenset({Trigger.DRAIN_FINISH, Trigger.SIGUSR1, Trigger.DO_NOT_ACCEPT})
 _STOP = frozenset(

@@ -21,6 +21,7 @@ import structlog
 from jobq.backends.port import Delivery, QueueBackend
 from jobq.errors import TaskError
 from jobq.task import Task, decode_task
+from workforce_agent.events import TRACE_FIELD
 from workforce_agent.locks import Lock
 from workforce_agent.outcome import Ended, Settlement, Verdict, describe, judge
 from workforce_agent.output import TaskOutput, Writer
@@ -92,7 +93,12 @@ class Execution:
             self.task = decode_task(delivery.body)
         except TaskError as error:
             self.malformed = str(error)
-        self._log = _log.bind(task_id=self.task.id if self.task else None, attempt=delivery.attempts)
+        self._log = _log.bind(task_id=self.task.id if self.task else None, attempt=delivery.attempts, **self._trace())
+
+    def _trace(self) -> dict[str, str]:
+        """The trace that the task's producer has put it into, if any."""
+        trace = self.task.extra.get(TRACE_FIELD) if self.task else None
+        return {TRACE_FIELD: trace} if isinstance(trace, str) else {}
 
     @property
     def last_lines(self) -> list[str]:
@@ -103,6 +109,16 @@ class Execution:
     def renewal_in(self) -> float:
         """Seconds until its lock is to be renewed."""
         return self._lock.renewal_in
+
+    @property
+    def saved(self) -> datetime | None:
+        """When the task last said that it has saved its state, as far as it does."""
+        return self._process.saved if self._process is not None else None
+
+    def unsaved_seconds(self, now: datetime) -> float:
+        """How long it has run since then, or since its start: what would have to be run again."""
+        since = max(self.started, self.saved or self.started)
+        return max(0.0, (now - since).total_seconds())
 
     def terminate(self, kill_after: float | None) -> None:
         """Tell the task to checkpoint."""

@@ -71,6 +71,11 @@ class Intent:
     revision: int = 0
     deadline: datetime | None = None
     on_deadline: OnDeadline = OnDeadline.WAIT
+    traceparent: str | None = None
+
+    def same_order(self, other: Intent) -> bool:
+        """Whether both came of one order that was sent twice."""
+        return (self.id, self.revision) == (other.id, other.revision)
 
     @classmethod
     def read(cls, fields: _Fields) -> Self:
@@ -85,6 +90,7 @@ class Intent:
             revision=fields.whole("revision"),
             deadline=_aware(deadline) if deadline else None,
             on_deadline=OnDeadline(fields.text("on_deadline")),
+            traceparent=fields.maybe_text("traceparent"),
         )
 
 
@@ -230,6 +236,7 @@ def write_intents(
     revision: int,
     deadline: datetime | None,
     on_deadline: OnDeadline,
+    traceparent: str | None = None,
 ) -> Written:
     """Record what the next SIGTERM to each of these workers means."""
     files = []
@@ -243,6 +250,7 @@ def write_intents(
             revision=revision,
             deadline=deadline,
             on_deadline=on_deadline,
+            traceparent=traceparent,
         )
         file = path.with_name(f"{path.stem}.intent-{uuid.uuid4().hex}")
         _write(file, intent)

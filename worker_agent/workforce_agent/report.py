@@ -62,6 +62,7 @@ class Activity:
     drain_id: str | None
     revision: int
     running_seconds: float | None = None
+    last_checkpoint: datetime | None = None
 
 
 def state_due(now: datetime, sent: datetime | None, *, changed: bool) -> datetime:
@@ -182,6 +183,7 @@ class Reporter:
             time=now,
             busy_slots=activity.busy_slots,
             oldest_task_start=activity.oldest_task_start,
+            last_checkpoint=activity.last_checkpoint,
             completed=activity.completed,
             failed=activity.failed,
             accepting=activity.accepting,

@@ -1,6 +1,7 @@
 """What a shell task's arguments mean: command, environment and working directory. Pure.
 
-A task sees the agent's environment, its own variables, its id and its queue, and nothing of another task's.
+A task sees the agent's environment, its own variables, its id, its queue and the file to touch when it has saved its
+state, and nothing of another task's.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from jobq.errors import TaskError
-from jobq.names import QUEUE_NAME_VARIABLE, TASK_ID_VARIABLE
+from jobq.names import CHECKPOINT_VARIABLE, QUEUE_NAME_VARIABLE, TASK_ID_VARIABLE
 from jobq.task import Task
 
 _KNOWN = frozenset({"cmd", "env", "cwd", "bg_dirsync_to", "_job_id", "_worker_id"})
@@ -26,13 +27,14 @@ class ShellCommand:
     cwd: str | None
 
 
-def shell_command(task: Task, *, queue_name: str, environ: Mapping[str, str]) -> ShellCommand:
+def shell_command(task: Task, *, queue_name: str, environ: Mapping[str, str], checkpoint_file: str) -> ShellCommand:
     """Read a shell task.
 
     Args:
         task: The task.
         queue_name: The name of its queue.
         environ: The agent's environment.
+        checkpoint_file: What the task may touch when it has saved its state.
 
     Raises:
         TaskError: The arguments are not those of a shell task, or ask for what this agent does not do.
@@ -48,7 +50,7 @@ def shell_command(task: Task, *, queue_name: str, environ: Mapping[str, str]) ->
     cwd = kwargs.get("cwd")
     if cwd is not None and not isinstance(cwd, str):
         raise TaskError("cwd must be a string")
-    own = {TASK_ID_VARIABLE: task.id, QUEUE_NAME_VARIABLE: queue_name}
+    own = {TASK_ID_VARIABLE: task.id, QUEUE_NAME_VARIABLE: queue_name, CHECKPOINT_VARIABLE: checkpoint_file}
     return ShellCommand(command, {**environ, "PYTHONUNBUFFERED": "1", **_environment(kwargs.get("env")), **own}, cwd)
 
 

@@ -12,6 +12,7 @@ import random
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import structlog
@@ -22,7 +23,7 @@ from jobq.operations import Mode as DrainMode
 from jobq.operations import OnDeadline, Operation
 from workforce_agent import lifecycle
 from workforce_agent.bookkeeping import Counters, Drain, Slot, Timers, take_sample
-from workforce_agent.events import leaving_event, trigger_event
+from workforce_agent.events import DRAIN_END, TRACE_FIELD, leaving_event, trigger_event
 from workforce_agent.execution import Execution, Surroundings
 from workforce_agent.family import reap_orphans
 from workforce_agent.lifecycle import Mode, State, Stop, Trigger
@@ -114,17 +115,18 @@ class Worker:
 
     def activity(self) -> Activity:
         """For a state report."""
-        starts = [slot.execution.started for slot in self._slots if slot.execution is not None]
+        running = [slot.execution for slot in self._slots if slot.execution is not None]
         now = datetime.now(UTC)
         return Activity(
-            busy_slots=len(starts),
-            oldest_task_start=min(starts, default=None),
+            busy_slots=len(running),
+            oldest_task_start=min((execution.started for execution in running), default=None),
+            last_checkpoint=max((saved for execution in running if (saved := execution.saved)), default=None),
             completed=self.counters.completed,
             failed=self.counters.failed,
             accepting=self.state.pulls,
-            drain_id=self._drain.id if self._drain else None,
+            drain_id=self._drain.intent.id if self._drain else None,
             revision=self._revision,
-            running_seconds=sum((max(0.0, (now - start).total_seconds()) for start in starts), start=0.0),
+            running_seconds=sum((execution.unsaved_seconds(now) for execution in running), start=0.0),
         )
 
     def sample(self, queue_size: int | None) -> Sample:
@@ -187,18 +189,9 @@ class Worker:
 
     def _follow_drain(self, intent: Intent) -> None:
         known = self._drain
-        again = (
-            known is not None and intent.id is not None and (known.id, known.revision) == (intent.id, intent.revision)
-        )
+        again = intent.id is not None and known is not None and intent.same_order(known.intent)
         if not again:
-            self._drain = Drain(
-                intent.id,
-                intent.revision,
-                intent.mode,
-                self.counters.completed,
-                self.counters.returned,
-                self.counters.returned_seconds,
-            )
+            self._drain = Drain(intent, replace(self.counters))
             checkpoint = intent.mode is DrainMode.CHECKPOINT
             self.trigger(Trigger.DRAIN_CHECKPOINT if checkpoint else Trigger.DRAIN_FINISH)
             self._timers.stop("deadline")
@@ -235,14 +228,21 @@ class Worker:
 
     def report_end(self) -> None:
         """Say why the worker ends."""
-        drain = self._drain
-        if drain is not None and drain.id is not None:
-            completed = self.counters.completed - drain.completed_before
-            lost = self.counters.returned_seconds - drain.returned_seconds_before
-            self.reporter.drain_finished(drain.id, completed, self.counters.returned - drain.returned_before, lost)
+        if (drain := self._drain) is not None:
+            self._report_drain(drain)
         why = self.state.why.value if self.state.why else "ended"
         error = self._last_words or ([self._trouble] if self._trouble else [])
         self.reporter.exit(why, self.state.exit_code, error)
+
+    def _report_drain(self, drain: Drain) -> None:
+        order, done = drain.intent, drain.done(self.counters)
+        seconds = round(time.monotonic() - drain.begun, 3)
+        trace = {TRACE_FIELD: order.traceparent} if order.traceparent else {}
+        _log.info(
+            DRAIN_END, order=order.id, completed=done.completed, returned=done.returned, duration_s=seconds, **trace
+        )
+        if order.id is not None:
+            self.reporter.drain_finished(order.id, done.completed, done.returned, done.returned_seconds)
 
     async def _changed_or(self, puller: asyncio.Task[None]) -> None:
         """Wait until something changes. A puller that ends is an error of ours, and ends the worker."""
@@ -301,6 +301,7 @@ class Worker:
     async def _work(self, slot: Slot, execution: Execution) -> None:
         try:
             ended = await execution.run()
+            ran = execution.unsaved_seconds(datetime.now(UTC))
             verdict = execution.judge(ended)
             # Before the slot is free: a failure too many must stop the next pull.
             self._count_failures(slot, execution, ended, verdict)
@@ -308,7 +309,6 @@ class Worker:
             slot.execution = None
             self._last_free = self._idle_since = time.monotonic()
             self._wake()
-        ran = (datetime.now(UTC) - execution.started).total_seconds()
         self._count(verdict, ran, settled=await execution.settle(ended, verdict))
 
     def _run_ended(self, run: asyncio.Task[None]) -> None:
@@ -339,7 +339,7 @@ class Worker:
             self.counters.completed += 1
         elif verdict.settlement is Settlement.RETURN:
             self.counters.returned += 1
-            self.counters.returned_seconds += max(0.0, ran)
+            self.counters.returned_seconds += ran
         else:
             self.counters.failed += 1
             if verdict.settlement is Settlement.RETRY:

@@ -121,6 +121,22 @@ async def test_a_checkpoint_drain_returns_the_task_with_its_retries(queue, agent
     assert (finished.completed, finished.returned) == (0, 1)
 
 
+async def test_a_task_that_says_it_has_saved_its_state_loses_only_what_it_ran_since(queue, agent, files, bus):
+    saves = "trap 'touch $JOBQ_CHECKPOINT_FILE; exit 0' TERM; "
+    silent, saving = files.checkpointing("silent"), saves + files.gated("saving")
+    await push(queue, silent, saving)
+    worker = await agent("-n", "2", **bus.environ("j0"))
+    await files.started("silent")
+    await files.started("saving")
+    await asyncio.sleep(3)
+    await bus.order("j0", mode="checkpoint")
+    assert await worker.exit_code() == 0
+    finished = next(report for report in await bus.reports("exit") if report.kind == "drain-finished")
+    assert finished.returned == 2
+    ran = {end["task_id"]: end["duration_s"] for end in worker.events("task_canceled")}
+    assert 3 <= finished.lost_seconds < sum(ran.values()) - 2
+
+
 async def test_the_node_itself_turns_to_checkpoint_at_the_deadline(queue, agent, files, bus):
     await push(queue, files.checkpointing("a"))
     worker = await agent(**bus.environ("j0"))

@@ -1,6 +1,7 @@
 """What a real worker shows: telemetry that arrives at Application Insights, metrics, progress on a terminal."""
 
 import asyncio
+import json
 import os
 import pty
 import socket
@@ -9,6 +10,8 @@ import sys
 
 import aiohttp
 
+from jobq.task import Task, shell_kwargs
+from tests.integration.agent.bus import control_bus
 from tests.support.agent import push, until
 from tests.support.storage import ACCOUNT
 
@@ -63,6 +66,30 @@ async def test_traces_requests_and_metrics_arrive_at_application_insights(queue,
     everything = str(await arrived(local_azure, limit="1000"))
     assert "tell-nobody" not in everything
     assert local_azure.insights.key not in worker.words
+
+
+TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+
+
+async def test_a_task_and_a_drain_belong_to_the_traces_that_their_senders_named(
+    queue, agent, files, local_azure, tmp_path
+):
+    body = json.loads(Task.new(shell_kwargs(files.quick("a")), id="traced").encode())
+    await queue.backend.send(json.dumps({**body, "traceparent": f"00-{TRACE[::-1]}-{PARENT}-01"}))
+    await queue.backend.send(json.dumps({**body, "id": "untraced", "traceparent": "nonsense"}))
+    async with control_bus(local_azure, tmp_path) as bus:
+        insights = local_azure.insights.environment(local_azure.base_url)
+        worker = await agent(**bus.environ("j0"), **insights)
+        await files.done("a", 2)
+        await bus.order("j0", traceparent=f"00-{TRACE}-{PARENT}-01")
+        assert await worker.exit_code() == 0
+    drain = next(item for item in await arrived(local_azure, type="dependencies") if item["name"] == "drain")
+    assert drain["operation"] == TRACE
+    (told,) = await arrived(local_azure, name="drain_finished")
+    assert told["operation"] == TRACE
+    runs = {item["data"]["properties"]["task_id"]: item for item in await arrived(local_azure, type="requests")}
+    assert runs["traced"]["operation"] == TRACE[::-1]
+    assert runs["untraced"]["operation"] not in {TRACE, TRACE[::-1]}
 
 
 async def test_an_ingestion_endpoint_that_is_down_costs_the_telemetry_only(queue, agent, files):

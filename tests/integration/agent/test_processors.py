@@ -54,6 +54,7 @@ def fails(folder, name):
     raise RuntimeError("no luck")
 
 def mixed(folder, name):
+    note(folder, "checkpoints", os.environ["JOBQ_CHECKPOINT_FILE"])
     print("hello from", name)
     if name == "dies":
         os.kill(os.getpid(), signal.SIGKILL)
@@ -191,6 +192,7 @@ async def test_the_death_of_a_pools_process_fails_its_own_task_only(queue, pytho
     )
     assert await worker.exit_code() == 0
     assert [len(noted(files, name)) for name in ("a", "b", "c", "d", "leaves")] == [1] * 5
+    assert len(set(noted(files, "checkpoints"))) == len(names)
     reasons = {letter.id: letter.failure.error for letter in await queue.failed() if letter.failure}
     assert reasons == {"id-dies": "killed by signal 9", "id-exits": "exit code 4"}
     assert "[id-a] hello from a" in worker.words

@@ -8,14 +8,15 @@ from workforce_agent.shell import shell_command
 
 
 def read(environ=None, **kwargs):
-    return shell_command(Task.new(kwargs, id="t1"), queue_name="q", environ=environ or {})
+    return shell_command(Task.new(kwargs, id="t1"), queue_name="q", environ=environ or {}, checkpoint_file="/f")
 
 
 def test_a_task_sees_its_own_variables_its_id_and_its_queue():
     command = read({"PATH": "/bin", "A": "agent"}, **shell_kwargs("true", {"A": "task", "JOBQ_TASK_ID": "other"}))
     assert command.command == "true"
     assert command.env == {
-        "PATH": "/bin", "A": "task", "JOBQ_TASK_ID": "t1", "JOBQ_QUEUE_NAME": "q", "PYTHONUNBUFFERED": "1",
+        "PATH": "/bin", "A": "task", "JOBQ_TASK_ID": "t1", "JOBQ_QUEUE_NAME": "q", "JOBQ_CHECKPOINT_FILE": "/f",
+        "PYTHONUNBUFFERED": "1",
     }  # fmt: skip
 
 

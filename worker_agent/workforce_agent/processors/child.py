@@ -16,7 +16,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-from jobq.names import TASK_ID_VARIABLE
+from jobq.names import CHECKPOINT_VARIABLE, TASK_ID_VARIABLE
 from workforce_agent.processors.in_process import describe
 from workforce_agent.processors.port import ProcessorError
 from workforce_agent.processors.target import arguments, is_async, load
@@ -37,6 +37,7 @@ def main(name: str, descriptor: int) -> None:
 
 def _serve(function: Callable[..., Any], request: dict[str, Any]) -> dict[str, Any]:
     os.environ[TASK_ID_VARIABLE] = request["job_id"]
+    os.environ[CHECKPOINT_VARIABLE] = request["checkpoint"]
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     error: BaseException | None = None
     try:

@@ -13,6 +13,7 @@ import threading
 import traceback
 from collections.abc import Callable, Coroutine
 from contextlib import AbstractAsyncContextManager
+from datetime import datetime
 from typing import Any
 
 from typing_extensions import override
@@ -88,6 +89,11 @@ class _PythonRun(Run):
     @override
     def told_to_stop(self) -> bool:
         return self._told
+
+    @property
+    @override
+    def saved(self) -> datetime | None:
+        return None
 
     @override
     async def wait(self) -> RunEnd:

@@ -13,12 +13,14 @@ import os
 import socket
 import sys
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from typing_extensions import override
 
 from jobq.names import QUEUE_NAME_VARIABLE
 from jobq.task import Task
+from workforce_agent.checkpoint_note import CheckpointNote
 from workforce_agent.guard import Guard
 from workforce_agent.output import TaskOutput
 from workforce_agent.process import Output, TaskProcess
@@ -67,8 +69,11 @@ class Pool(Processor):
     @override
     def start(self, task: Task, output: TaskOutput) -> Run:
         child = self._idle_child() or self._child()
-        request = {"job_id": task.id, "worker": self._worker, "kwargs": task.kwargs_text}
-        return _PoolRun(self, child, request, output)
+        note = CheckpointNote()
+        request = {
+            "job_id": task.id, "worker": self._worker, "kwargs": task.kwargs_text, "checkpoint": str(note.path)
+        }  # fmt: skip
+        return _PoolRun(self, child, request, output, note)
 
     @override
     async def close(self) -> None:
@@ -178,7 +183,10 @@ class _Child:
 
 
 class _PoolRun(Run):
-    def __init__(self, pool: Pool, child: _Child, request: Mapping[str, Any], output: TaskOutput) -> None:
+    def __init__(
+        self, pool: Pool, child: _Child, request: Mapping[str, Any], output: TaskOutput, note: CheckpointNote
+    ) -> None:
+        self._note = note
         self._pool = pool
         self._child = child
         self._request = request
@@ -199,8 +207,19 @@ class _PoolRun(Run):
     def kill(self) -> None:
         self._child.process.kill()
 
+    @property
+    @override
+    def saved(self) -> datetime | None:
+        return self._note.read()
+
     @override
     async def wait(self) -> RunEnd:
+        try:
+            return await self._answered()
+        finally:
+            self._note.close()
+
+    async def _answered(self) -> RunEnd:
         child = self._child
         answer = await child.ask(self._request)
         if answer is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 from jobq.task import Task
@@ -32,6 +33,10 @@ class Run(Protocol):
     @property
     def told_to_stop(self) -> bool:
         """Whether it was told to stop before it had ended, so that its end says nothing about the task."""
+
+    @property
+    def saved(self) -> datetime | None:
+        """When the task last said that it has saved its state; None if it never did, or cannot."""
 
     async def wait(self) -> RunEnd:
         """Wait until the run is over and nothing of it is left. Called once."""

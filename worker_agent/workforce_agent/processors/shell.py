@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from datetime import datetime
 
 from typing_extensions import override
 
 from jobq.task import Task
+from workforce_agent.checkpoint_note import CheckpointNote
 from workforce_agent.guard import Guard
 from workforce_agent.output import TaskOutput
 from workforce_agent.process import TaskProcess
@@ -47,7 +49,10 @@ class ShellProcessor(Processor):
 
     @override
     def start(self, task: Task, output: TaskOutput) -> Run:
-        command = shell_command(task, queue_name=self._queue_name, environ=self._environ)
+        note = CheckpointNote()
+        command = shell_command(
+            task, queue_name=self._queue_name, environ=self._environ, checkpoint_file=str(note.path)
+        )
         process = TaskProcess(
             [*self._shell, command.command],
             command.env,
@@ -56,7 +61,7 @@ class ShellProcessor(Processor):
             guarded_by=self._guard,
             terminal=self._terminal,
         )
-        return _ShellRun(process)
+        return _ShellRun(process, note)
 
     @override
     async def close(self) -> None:
@@ -64,8 +69,14 @@ class ShellProcessor(Processor):
 
 
 class _ShellRun(Run):
-    def __init__(self, process: TaskProcess) -> None:
+    def __init__(self, process: TaskProcess, note: CheckpointNote) -> None:
         self._process = process
+        self._note = note
+
+    @property
+    @override
+    def saved(self) -> datetime | None:
+        return self._note.read()
 
     @property
     @override
@@ -82,4 +93,7 @@ class _ShellRun(Run):
 
     @override
     async def wait(self) -> RunEnd:
-        return RunEnd(await self._process.wait())
+        try:
+            return RunEnd(await self._process.wait())
+        finally:
+            self._note.close()
