@@ -27,7 +27,7 @@ from jobq.cloud import PUBLIC_CLOUDS
 from jobq.operations import Mode, OnDeadline, Operation
 from jobq.queue import JobQ
 from jobq.task import Task, shell_kwargs
-from tests.soak.verdict import Facts
+from tests.soak.verdict import Facts, Why
 from tests.support.storage import ACCOUNT
 from workforce_agent.pid_file import workers, write_intents
 from workforce_local.chaos.engine import Engine
@@ -50,8 +50,8 @@ FAULTS = [
 ]
 OUTAGE_EVERY, OUTAGE_SECONDS = 30.0, 3.0
 LULL_SECONDS = 10.0
-LET_GO = ('"task_lock_lost"', '"task_returned"', '"settled": false')
-"""What a worker says of a task that may run again."""
+LET_GO = {'"task_lock_lost"': Why.LOCK_LOST, '"settled": false': Why.LOCK_LOST, '"task_canceled"': Why.TOLD_TO_STOP}
+"""What a worker says of a task that will be handed out again, and why."""
 
 
 @dataclass(frozen=True)
@@ -214,7 +214,7 @@ class Storm:
                 hopeless=self.plan.hopeless,
                 journal=self._journal.read_text().splitlines(),
                 dead_letters=letters,
-                excused=frozenset(self.killed),
+                killed=frozenset(self.killed),
                 let_go=self._let_go(),
                 died=self.died,
                 left=await self._left(),
@@ -366,13 +366,14 @@ class Storm:
 
     # What is left
 
-    def _let_go(self) -> frozenset[tuple[int, str]]:
-        found = set()
+    def _let_go(self) -> dict[tuple[int, str], Why]:
+        found: dict[tuple[int, str], Why] = {}
         for log in (self.folder / "logs").iterdir():
             for line in log.read_text(errors="replace").splitlines():
-                if line.startswith("{") and any(word in line for word in LET_GO):
-                    found.add((int(json.loads(line)["task_id"][1:]), log.name))
-        return frozenset(found)
+                why = next((why for words, why in LET_GO.items() if words in line), None)
+                if why is not None and line.startswith("{"):
+                    found.setdefault((int(json.loads(line)["task_id"][1:]), log.name), why)
+        return found
 
     async def _left(self) -> int:
         """Processes of tasks, once their guards have had a moment."""

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.soak.storm import Plan, Storm
-from tests.soak.verdict import Facts, judge
+from tests.soak.verdict import Facts, Why, judge
 
 
 @pytest.mark.slow
@@ -34,9 +34,28 @@ def test_a_task_that_was_never_done_is_lost_unless_it_is_a_dead_letter():
 def test_a_second_run_needs_a_killed_worker_or_a_lost_lock():
     again = (*BOTH, "begin 1 b", "done 1 b")
     assert judge(facts(*again)).twice == [1]
-    assert judge(facts(*again, excused=frozenset({"a"}))).excused_twice == [1]
-    assert judge(facts(*again, let_go=frozenset({(1, "a")}))).good
-    assert not judge(facts(*again, let_go=frozenset({(0, "a")}))).good
+    assert judge(facts(*again, killed=frozenset({"a"}))).again[Why.KILLED] == 1
+    assert judge(facts(*again, let_go={(1, "a"): Why.LOCK_LOST})).good
+    assert not judge(facts(*again, let_go={(0, "a"): Why.LOCK_LOST})).good
+
+
+def test_a_task_that_was_done_when_it_was_told_to_stop_is_counted_by_itself():
+    again = (*BOTH, "begin 1 b", "done 1 b")
+    verdict = judge(facts(*again, let_go={(1, "a"): Why.TOLD_TO_STOP}))
+    assert verdict.good
+    assert dict(verdict.again) == {Why.KILLED: 0, Why.LOCK_LOST: 0, Why.TOLD_TO_STOP: 1}
+    assert any("just done when it was told to stop" in line and line.endswith(" 1") for line in verdict.lines())
+
+
+def test_each_run_but_one_needs_a_reason_of_its_own():
+    thrice = (*BOTH, "begin 1 b", "done 1 b", "begin 1 c", "done 1 c")
+    assert judge(facts(*thrice, killed=frozenset({"a"}))).twice == [1]
+    assert judge(facts(*thrice, killed=frozenset({"a"}), let_go={(1, "c"): Why.LOCK_LOST})).good
+
+
+def test_a_worker_that_only_began_a_task_and_was_killed_excuses_no_second_end():
+    again = (*BOTH, "begin 1 b", "done 1 b", "begin 1 c")
+    assert judge(facts(*again, killed=frozenset({"c"}))).twice == [1]
 
 
 @pytest.mark.parametrize("wrong", [{"died": {"a": 1}}, {"left": 1}, {"waiting": 1}])

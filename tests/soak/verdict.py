@@ -1,16 +1,26 @@
 """What became of every task of a storm, counted from outside the workers. Pure.
 
-Tasks note in a journal when they begin and when they are done, and which worker they belong to. A task may run twice
-only where a worker was killed or frozen, or let go of that very task: its lock was lost, or it was told to stop and is
-returned whatever it does then. In each case the queue has to hand it out again.
+Tasks note in a journal when they begin and when they are done, and which worker they belong to. Of a task that was done
+several times all but one must have been done on a worker that was killed or frozen, or that let go of that very task:
+its lock was lost, or it was told to stop. The exit code of a task that was told to stop is ignored, as the protocol has
+it, because a program that has saved its state ends well, too: one that was just done is returned all the same.
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Why(StrEnum):
+    """Why the queue had to hand out a task again that was done."""
+
+    KILLED = "the worker was killed or frozen"
+    LOCK_LOST = "its lock was lost, or the queue's answer"
+    TOLD_TO_STOP = "just done when it was told to stop"
 
 
 @dataclass
@@ -22,8 +32,8 @@ class Facts:
         hopeless: Those that fail at each attempt, and belong into the dead letters.
         journal: Lines `begin|done TASK WORKER`.
         dead_letters: The tasks of the dead letters, once each.
-        excused: Workers that were killed or frozen.
-        let_go: Task and worker, as workers have logged it: the lock was lost, or the task returned.
+        killed: Workers that were killed or frozen.
+        let_go: Task and worker, and why, as workers have logged it.
         died: Workers that ended with an error though nobody had killed them, with their exit code.
         left: Processes of tasks that are still there.
         waiting: Messages that are still in the queue.
@@ -33,8 +43,13 @@ class Facts:
     hopeless: AbstractSet[int]
     journal: Iterable[str]
     dead_letters: Iterable[int] = ()
-    excused: AbstractSet[str] = frozenset()
-    let_go: AbstractSet[tuple[int, str]] = frozenset()
+    killed: AbstractSet[str] = frozenset()
+    let_go: Mapping[tuple[int, str], Why] = field(default_factory=dict)
+
+    def why_again(self, task: int, worker: str) -> Why | None:
+        """Why a task that was done on a worker had to be handed out again; None for no reason."""
+        return Why.KILLED if worker in self.killed else self.let_go.get((task, worker))
+
     died: Mapping[str, int] = field(default_factory=dict)
     left: int = 0
     waiting: int = 0
@@ -46,8 +61,8 @@ class Verdict:
 
     Attributes:
         completed: Tasks that were done.
-        excused_twice: Tasks that were done more than once, with a reason.
-        twice: The same without a reason.
+        again: How often a task was done once more, with the reason.
+        twice: Tasks that were done more than once, without a reason.
         lost: Neither done nor a dead letter.
         wrong_letters: Dead letters of tasks that can be done.
         missing_letters: Hopeless tasks that are no dead letters.
@@ -57,7 +72,7 @@ class Verdict:
     """
 
     completed: int
-    excused_twice: list[int]
+    again: Mapping[Why, int]
     twice: list[int]
     lost: list[int]
     wrong_letters: list[int]
@@ -74,40 +89,42 @@ class Verdict:
 
     def lines(self) -> list[str]:
         """For people."""
-        return [
-            f"tasks completed                          {self.completed:>6}",
-            f"  more than once, killed or let go       {len(self.excused_twice):>6}",
-            f"  more than once, without a reason       {_named(self.twice)}",
-            f"tasks lost                               {_named(self.lost)}",
-            f"dead letters that should be none         {_named(self.wrong_letters)}",
-            f"hopeless tasks that are no dead letters  {_named(self.missing_letters)}",
-            f"workers that died by themselves          {len(self.died):>6}  {dict(self.died) or ''}",
-            f"processes of tasks left behind           {self.left:>6}",
-            f"messages left in the queue               {self.waiting:>6}",
-            "VERDICT: " + ("nothing was lost" if self.good else "NOT GOOD"),
-        ]
+        counts = {
+            "tasks completed": str(self.completed),
+            **{f"  and again: {why}": str(times) for why, times in self.again.items()},
+            "  and again: without a reason": _named(self.twice),
+            "tasks lost": _named(self.lost),
+            "dead letters that should be none": _named(self.wrong_letters),
+            "hopeless tasks that are no dead letters": _named(self.missing_letters),
+            "workers that died by themselves": f"{len(self.died)}  {dict(self.died) or ''}".rstrip(),
+            "processes of tasks left behind": str(self.left),
+            "messages left in the queue": str(self.waiting),
+        }
+        lines = [f"{what:<52} {count}" for what, count in counts.items()]
+        return [*lines, "VERDICT: " + ("nothing was lost" if self.good else "NOT GOOD")]
 
 
 def judge(facts: Facts) -> Verdict:
     """Count."""
-    began: dict[int, set[str]] = defaultdict(set)
-    done: Counter[int] = Counter()
+    done: dict[int, list[str]] = defaultdict(list)
     for line in facts.journal:
         word, number, worker = line.split()
-        began[int(number)].add(worker)
-        done[int(number)] += word == "done"
+        if word == "done":
+            done[int(number)].append(worker)
     letters = set(facts.dead_letters)
-    again = [number for number, times in done.items() if times > 1]
-
-    def excused(number: int) -> bool:
-        ran_on = began[number]
-        return bool(ran_on & facts.excused) or any((number, worker) in facts.let_go for worker in ran_on)
-
+    again = dict.fromkeys(Why, 0)
+    twice = []
+    for task, places in done.items():
+        reasons = [why for worker in places if (why := facts.why_again(task, worker)) is not None]
+        for why in reasons[: len(places) - 1]:
+            again[why] += 1
+        if len(reasons) < len(places) - 1:
+            twice.append(task)
     return Verdict(
-        completed=sum(times > 0 for times in done.values()),
-        excused_twice=sorted(number for number in again if excused(number)),
-        twice=sorted(number for number in again if not excused(number)),
-        lost=[number for number in facts.tasks if not done[number] and number not in letters],
+        completed=len(done),
+        again=again,
+        twice=sorted(twice),
+        lost=[task for task in facts.tasks if task not in done and task not in letters],
         wrong_letters=sorted(letters - facts.hopeless),
         missing_letters=sorted(facts.hopeless - letters),
         died=facts.died,
@@ -117,4 +134,4 @@ def judge(facts: Facts) -> Verdict:
 
 
 def _named(numbers: list[int]) -> str:
-    return f"{len(numbers):>6}  {numbers[:10] if numbers else ''}".rstrip()
+    return f"{len(numbers)}  {numbers[:10] if numbers else ''}".rstrip()
