@@ -40,6 +40,10 @@ RUN_SECONDS = 120.0
 OURS, THEIRS, BARE = "ours", "ai4s-jobq", "bare loop"
 
 
+class MeasureError(Exception):
+    """Something could not be measured; the text says what happened."""
+
+
 @dataclass(frozen=True)
 class Row:
     """A line of the table.
@@ -55,7 +59,7 @@ class Row:
     """
 
     what: str
-    ours: float
+    ours: float | str
     theirs: float | str = "-"
     bare: float | str = "-"
     ratio: float | None = None
@@ -107,6 +111,7 @@ class Bench:
         self.server = server
         self.folder = folder
         self._number = 0
+        self._started: list[subprocess.Popen[bytes]] = []
 
     @property
     def text(self) -> str:
@@ -151,9 +156,11 @@ class Bench:
     def spawn(self, command: Sequence[str], environ: Mapping[str, str]) -> subprocess.Popen[bytes]:
         """Start something whose words go to a file."""
         with (self.folder / "words.log").open("ab") as log:
-            return subprocess.Popen(
+            process = subprocess.Popen(
                 command, env=dict(environ), stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder
             )
+        self._started.append(process)
+        return process
 
     async def until(self, condition: Callable[[], bool], seconds: float, pause: float = 0.002) -> bool:
         """Wait for something, looking often."""
@@ -176,6 +183,12 @@ class Bench:
             with contextlib.suppress(psutil.Error):
                 child.send_signal(signal.SIGKILL)
 
+    def end_all(self) -> None:
+        """End what is left, however the measurement went."""
+        for process in self._started:
+            if process.poll() is None:
+                self.end(process)
+
     async def run(self, command: Sequence[str], environ: Mapping[str, str]) -> float:
         """Run something to its end. Returns the seconds."""
         begun = time.perf_counter()
@@ -183,12 +196,16 @@ class Bench:
         try:
             code = await asyncio.to_thread(process.wait, RUN_SECONDS)
         except subprocess.TimeoutExpired:
-            process.kill()
-            raise SystemExit(f"{' '.join(command[:6])} did not end in {RUN_SECONDS:.0f} s") from None
+            raise MeasureError(f"{' '.join(command[:6])} did not end in {RUN_SECONDS:.0f} s") from None
         if code != 0:
             words = (self.folder / "words.log").read_text(errors="replace")[-2000:]
-            raise SystemExit(f"{' '.join(command[:6])} ended with {code}:\n{words}")
+            raise MeasureError(f"{' '.join(command[:6])} ended with {code}:\n{words}")
         return time.perf_counter() - begun
+
+    async def remove(self, queue: str) -> None:
+        """Remove a queue's messages: the service gets slower with what it holds."""
+        async with JobQ.from_connection_string(queue, connection_string=self.text) as opened:
+            await opened.clear()
 
     async def fill(self, queue: str, kwargs: Sequence[Mapping[str, object]]) -> None:
         """Make a queue and enqueue tasks."""
@@ -210,10 +227,12 @@ async def opened() -> AsyncIterator[Bench]:
     base = next((path for path in ("/dev/shm",) if os.access(path, os.W_OK)), None)  # noqa: S108 - in memory
     folder = Path(tempfile.mkdtemp(prefix="bench-worker-", dir=base))
     server = Azurite(folder / "azurite", [ACCOUNT], guard=False)
+    bench = Bench(server, folder)
     try:
         await server.start()
-        yield Bench(server, folder)
+        yield bench
     finally:
+        bench.end_all()
         await server.stop()
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 
-from common import Row, control, opened, p95, program
+from common import MeasureError, Row, control, opened, p95, program
 
 WORKERS = 4
 GOAL_SECONDS = 1.0
@@ -35,7 +35,7 @@ async def measure(rounds: int) -> list[Row]:
                 lambda seen=looked: log.read_text().count("control_first_look") >= seen + WORKERS, START_SECONDS, 0.1
             )
             if not ready:
-                raise SystemExit("the workers did not start")
+                raise MeasureError("the workers did not start")
             await asyncio.sleep(1.0)
             for job, worker in zip(jobs, workers, strict=True):
                 await bus.order(job)

@@ -16,7 +16,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import psutil
-from common import Bench, Row, control, opened, program
+from common import Bench, MeasureError, Row, control, opened, program
 
 MANY = 32
 START_SECONDS = 120.0
@@ -67,7 +67,7 @@ class Sleepers:
         )
         self.workers[name] = bench.spawn(command, {**bench.environ(queue), **environ})
         if not await bench.until(lambda: len(list(folder.iterdir())) >= tasks, START_SECONDS, 0.05) and ours:
-            raise SystemExit(f"{name}: the tasks did not start in {START_SECONDS:.0f} s")
+            raise MeasureError(f"{name}: the tasks did not start in {START_SECONDS:.0f} s")
 
     async def cpu(self, seconds: float) -> dict[object, float]:
         """Per cent of a core of each, over some seconds."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 
-from common import Bench, Row, opened, program
+from common import Bench, MeasureError, Row, opened, program
 
 from jobq import JobQ
 
@@ -28,7 +28,7 @@ async def killed(bench: Bench, *, ours: bool) -> tuple[str, float]:
     await bench.fill(queue, [{"cmd": f": > {starts}/$$; exec sleep 600"}])
     process = bench.spawn(bench.ours(1) if ours else bench.theirs(queue, 1), bench.environ(queue))
     if not await bench.until(lambda: any(starts.iterdir()), PATIENCE, 0.05):
-        raise SystemExit("the task did not start")
+        raise MeasureError("the task did not start")
     await asyncio.sleep(AGE_SECONDS)
     bench.end(process)
     return queue, time.perf_counter()
