@@ -2,17 +2,22 @@
 
     python bench/worker/drain.py [--rounds 5]
 
-Targeted orders over a local Service Bus, to four workers a round, one after the other. ai4s-jobq has none.
+Targeted orders over a local Service Bus, to four workers a round, one after the other; the clock starts before an order
+is sent, and ends when its worker's process is gone. ai4s-jobq has no such orders.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 
+from azure.servicebus import ServiceBusMessage
 from common import MeasureError, Row, control, opened, p95, program
+from tests.integration.agent.bus import NODES
 
 WORKERS = 4
+ORDER = {"operation": "graceful-downscale", "revision": 1}
 GOAL_SECONDS = 1.0
 START_SECONDS = 120.0
 SECONDS = 60.0
@@ -21,7 +26,8 @@ SECONDS = 60.0
 async def measure(rounds: int) -> list[Row]:
     """All of it."""
     found: list[float] = []
-    async with opened() as bench, control(bench) as bus:
+    # The sender is open before: an operator's is, too.
+    async with opened() as bench, control(bench) as bus, bus.client.get_queue_sender(NODES) as sender:
         log = bench.folder / "words.log"
         for number in bench.rounds(rounds, SECONDS):
             jobs = [f"job-{number}-{place}" for place in range(WORKERS)]
@@ -38,8 +44,9 @@ async def measure(rounds: int) -> list[Row]:
                 raise MeasureError("the workers did not start")
             await asyncio.sleep(1.0)
             for job, worker in zip(jobs, workers, strict=True):
-                await bus.order(job)
+                order = ServiceBusMessage(json.dumps({**ORDER, "id": job}), session_id=job)
                 begun = time.perf_counter()
+                await sender.send_messages(order)
                 await asyncio.to_thread(worker.wait, START_SECONDS)
                 found.append(time.perf_counter() - begun)
     value = p95(found)
