@@ -52,14 +52,20 @@ _log = structlog.get_logger()
 
 
 async def run_worker(
-    address: QueueAddress, settings: RunSettings, control: ControlSettings | None, cloud: Cloud, outside: Outside
+    address: QueueAddress,
+    settings: RunSettings,
+    control: ControlSettings | None,
+    cloud: Cloud,
+    *,
+    outside: Outside,
+    guard: Guard,
 ) -> int:
     """Run a worker to its end, and show it to the outside. Returns the exit code."""
     worker_id = uuid.uuid4().hex
     writer = Writer(sink=outside.output)
     try:
         async with AsyncExitStack() as stack:
-            guard = stack.enter_context(Guard(own_cgroup=True))
+            stack.enter_context(guard)
             credential = None
             if control is not None or address.connection_string is None:
                 credential = await stack.enter_async_context(open_credential(cloud))

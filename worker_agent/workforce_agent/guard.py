@@ -30,7 +30,7 @@ _log = structlog.get_logger()
 
 
 class Guard:
-    """A guard process of this agent. A context manager.
+    """A guard process of this agent, started at once. A context manager, for as long as its event loop runs.
 
     Args:
         own_cgroup: Whether to put this process into a cgroup of its own, where that is possible.
@@ -45,9 +45,10 @@ class Guard:
         self._starting = -1
         self._ready = asyncio.Event()
         self._again: asyncio.TimerHandle | None = None
+        self._start()
 
     def __enter__(self) -> Self:
-        self._start()
+        self._watch()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -121,11 +122,19 @@ class Guard:
         os.set_blocking(self._pipe, False)
         helpers.add(self.pid)
         self._exit = os.pidfd_open(self.pid)
+        for session in sorted(self._sessions):
+            self._say(b"+%d\n" % session)
+
+    def _watch(self) -> None:
+        if self.pid is None:
+            return
         loop = asyncio.get_running_loop()
         loop.add_reader(self._exit, self._ended)
         loop.add_reader(self._starting, self._started)
-        for session in sorted(self._sessions):
-            self._say(b"+%d\n" % session)
+
+    def _start_again(self) -> None:
+        self._start()
+        self._watch()
 
     def _say(self, line: bytes) -> None:
         if self.pid is None:
@@ -152,7 +161,7 @@ class Guard:
         _log.warning("guard_ended", exit_code=exit_code, restart_in=RESTART_SECONDS)
         helpers.discard(self.pid)
         self.pid = None
-        self._again = asyncio.get_running_loop().call_later(RESTART_SECONDS, self._start)
+        self._again = asyncio.get_running_loop().call_later(RESTART_SECONDS, self._start_again)
 
     def _unwatch(self) -> None:
         self._exit = _close(self._exit)

@@ -45,14 +45,18 @@ class _Verbs(click.Group):
 
 
 def _import_structlog() -> None:
-    """Import it without rich, which it takes for tracebacks wherever it is installed, for a third of a start's time."""
-    if "rich" in sys.modules:
-        return
-    sys.modules["rich"] = None  # type: ignore[assignment] # makes an import of it fail
+    """Import it without what it takes for tracebacks and colours wherever that is installed.
+
+    It does not need them here, and rich alone is a third of a start's time.
+    """
+    hidden = [name for name in ("rich", "colorama") if name not in sys.modules]
+    for name in hidden:
+        sys.modules[name] = None  # type: ignore[assignment] # makes an import of it fail
     try:
         importlib.import_module("structlog")
     finally:
-        del sys.modules["rich"]
+        for name in hidden:
+            del sys.modules[name]
 
 
 @click.command(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"]})

@@ -215,14 +215,17 @@ def run(
         ),
     )
     # Imported here: what makes a worker costs a quarter of a second that wrong usage need not wait for.
-    from workforce_agent.compose import run_worker  # noqa: PLC0415 - see above
+    from workforce_agent.guard import Guard  # noqa: PLC0415 - see above
     from workforce_agent.outside import OutsideError, open_outside  # noqa: PLC0415 - see above
     from workforce_agent.processors.port import ProcessorError  # noqa: PLC0415 - see above
 
     control = ControlSettings.from_environment(os.environ, cloud)
     try:
         with open_outside(cloud, verbose=verbose - quiet, metrics_port=metrics_port) as outside:
-            code = asyncio.run(run_worker(address, settings, control, cloud, outside))
+            guard = Guard(own_cgroup=True)  # no task runs before it guards: it gets ready during the import
+            from workforce_agent.compose import run_worker  # noqa: PLC0415 - see above
+
+            code = asyncio.run(run_worker(address, settings, control, cloud, outside=outside, guard=guard))
     except (ProcessorError, OutsideError) as error:
         raise click.ClickException(str(error)) from error
     if proc == SHELL or pool:
