@@ -14,9 +14,10 @@ import asyncio
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 
 from common import ANCESTOR as ANCESTOR_BIN
-from common import BARE, OURS, RUN_SECONDS, THEIRS, Row, median, opened, program
+from common import BARE, HERE, OURS, RUN_SECONDS, THEIRS, Row, median, opened, program
 
 ANCESTOR = ANCESTOR_BIN / "python"
 CONCURRENCY = 100
@@ -74,85 +75,36 @@ async def main():
 """
 
 
-_RAW = """
-from urllib.parse import urlsplit
-from jobq import JobQ
-from jobq.backends.storage_rest import Request, VERSION, CONTENT_TYPE, http_date, message_xml, read_connection_string
-from jobq.task import Task
-
-async def requests():
-    account = read_connection_string(text)
-    parts = urlsplit(account.url)
-    path, query = f"{parts.path}/{name}/messages", {"messagettl": "-1"}
-    for command in commands:
-        body = message_xml(Task.new({"cmd": command}, num_retries=1).encode()).encode()
-        headers = {"x-ms-date": http_date(time.time()), "x-ms-version": VERSION, "Content-Type": CONTENT_TYPE}
-        more, _ = await account.identity.sign(Request("POST", path, query, len(body), headers))
-        lines = [f"POST {path}?messagettl=-1 HTTP/1.1", f"Host: {parts.netloc}", f"Content-Length: {len(body)}"]
-        lines += [f"{key}: {value}" for key, value in {**headers, **more}.items()]
-        yield "\r\n".join([*lines, "", ""]).encode() + body
-
-class Writer(asyncio.Protocol):
-    def __init__(self, left):
-        self.left, self.over = left, asyncio.get_running_loop().create_future()
-
-    def connection_made(self, transport):
-        self.transport, self.answer = transport, b""
-        self.write()
-
-    def connection_lost(self, error):
-        if not self.over.done():
-            self.over.set_exception(error or EOFError("the service closed the connection"))
-
-    def data_received(self, data):
-        self.answer += data
-        if self.answer.endswith(b"\r\n0\r\n\r\n"):
-            if not self.answer.startswith(b"HTTP/1.1 201"):
-                self.over.set_exception(ValueError(self.answer.decode()))
-                return
-            self.answer = b""
-            self.write()
-
-    def write(self):
-        data = next(self.left, None)
-        if data is not None:
-            self.transport.write(data)
-        elif not self.over.done():
-            self.over.set_result(None)
-
-async def main():
-    async with JobQ.from_connection_string(name, connection_string=text):
-        left = iter([data async for data in requests()])
-    where = urlsplit(read_connection_string(text).url)
-    loop = asyncio.get_running_loop()
-    begun, used = time.perf_counter(), time.process_time()
-    opened = [await loop.create_connection(lambda: Writer(left), where.hostname, where.port) for _ in range(width)]
-    await asyncio.gather(*(writer.over for _, writer in opened))
-    print(time.perf_counter() - begun, time.process_time() - used)
-"""
-
-
-def once(python: str, body: str, queue: str, text: str, tasks: int) -> tuple[float, float]:
+def once(program: Sequence[str], queue: str, text: str) -> tuple[float, float]:
     """Tasks per second, and milliseconds of processor time per task, of one run in a process of its own."""
     done = subprocess.run(
-        [python, "-c", _TIMED.replace("{body}", body), queue, text, str(tasks), str(CONCURRENCY)],
+        [*program, queue, text, str(TASKS), str(CONCURRENCY)],
         check=True, stdout=subprocess.PIPE, text=True, cwd=tempfile.gettempdir(), timeout=RUN_SECONDS,
     )  # fmt: skip
     seconds, used = (float(word) for word in done.stdout.split()[-2:])
-    return tasks / seconds, used / tasks * 1000
+    return TASKS / seconds, used / TASKS * 1000
+
+
+def timed(python: str, body: str) -> list[str]:
+    """A program that prints how long its `main` took."""
+    return [python, "-c", _TIMED.replace("{body}", body)]
 
 
 async def measure(rounds: int) -> list[Row]:
     """Measure in alternating rounds."""
-    contestants = {OURS: (sys.executable, _OURS), BARE: (sys.executable, _BARE), LIMIT: (sys.executable, _RAW)}
+    contestants = {
+        OURS: timed(sys.executable, _OURS),
+        BARE: timed(sys.executable, _BARE),
+        LIMIT: [sys.executable, str(HERE / "limit.py")],
+    }
     if ANCESTOR.exists():
-        contestants[THEIRS] = (str(ANCESTOR), _ANCESTOR)
+        contestants[THEIRS] = timed(str(ANCESTOR), _ANCESTOR)
     runs: dict[str, list[tuple[float, float]]] = {name: [] for name in contestants}
     async with opened() as bench:
         for _ in bench.rounds(rounds, SECONDS):
-            for name, (python, body) in contestants.items():
+            for name, each in contestants.items():
                 queue = bench.queue()
-                runs[name].append(await asyncio.to_thread(once, python, body, queue, bench.text, TASKS))
+                runs[name].append(await asyncio.to_thread(once, each, queue, bench.text))
                 await bench.remove(queue)
     rates = {name: median(rate for rate, _ in found) for name, found in runs.items()}
     costs = {name: median(cost for _, cost in found) for name, found in runs.items()}
