@@ -71,13 +71,27 @@ def table(rows: Iterable[Row]) -> str:
     """All rows, 104 columns wide."""
     lines = [f"{'':<45} {'ours':>8} {'ai4s-jobq':>9} {'bare':>7} {'ratio':>6}  {'goal':<17} met"]
     for row in rows:
-        ratio = f"{row.ratio:.2f}" if row.ratio is not None else "-"
-        met = {True: "yes", False: "NO", None: "?" if row.goal else ""}[row.met]
+        ratio, met = _verdict(row)
         lines.append(
             f"{row.what:<45.45} {_number(row.ours):>8} {_number(row.theirs):>9} {_number(row.bare):>7} {ratio:>6}  "
             f"{row.goal:<17} {met}"
         )
     return "\n".join(lines)
+
+
+def markdown(rows: Iterable[Row]) -> str:
+    """All rows, for the documents."""
+    lines = ["| what | ours | ai4s-jobq | bare loop | ratio | goal | met |", "|---|---|---|---|---|---|---|"]
+    for row in rows:
+        ratio, met = _verdict(row)
+        numbers = " | ".join(_number(value) for value in (row.ours, row.theirs, row.bare))
+        lines.append(f"| {row.what} | {numbers} | {ratio} | {row.goal} | {met} |")
+    return "\n".join(lines)
+
+
+def _verdict(row: Row) -> tuple[str, str]:
+    ratio = f"{row.ratio:.2f}" if row.ratio is not None else "-"
+    return ratio, {True: "yes", False: "NO", None: "?" if row.goal else ""}[row.met]
 
 
 def _number(value: float | str) -> str:

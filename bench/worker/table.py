@@ -10,7 +10,9 @@ from __future__ import annotations
 import argparse
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
 
 import drain
 import enqueue
@@ -18,9 +20,10 @@ import footprint
 import recovery
 import startup
 import throughput
-from common import Row, machine, table
+from common import Row, machine, markdown, table
 
 LIMIT_SECONDS = 240.0
+MARKS = ("<!-- bench/worker/table.py: begin -->", "<!-- bench/worker/table.py: end -->")
 
 PROGRAMS: dict[str, tuple[Callable[[int], Awaitable[list[Row]]], int]] = {
     "startup": (startup.measure, 5),
@@ -43,21 +46,42 @@ async def measured(name: str) -> list[Row]:
         return [Row(f"{name}: could not be measured", "-", goal="all of it", met=False)]
 
 
-async def main(names: list[str]) -> None:
-    """Measure everything, then print."""
+def written(page: str, rows: Sequence[Row], header: Sequence[str]) -> str:
+    """A page of the documents with this table in place of the one between its marks.
+
+    Raises:
+        ValueError: The page has no marks.
+    """
+    before, begin, rest = page.partition(MARKS[0])
+    _, end, after = rest.partition(MARKS[1])
+    if not end:
+        raise ValueError(f"the page has no {MARKS[0]} … {MARKS[1]}")
+    text = "\n".join([*header, "", markdown(rows)])
+    return f"{before}{begin}\n\n{text}\n\n{end}{after}"
+
+
+async def main(names: list[str]) -> tuple[list[Row], list[str]]:
+    """Measure everything, then print. Returns the rows, and what the machine was like."""
     begun = time.monotonic()
     before = machine()
     rows: list[Row] = []
     for name in names:
         rows += await measured(name)
         print(f"... {name}: {time.monotonic() - begun:.0f} s so far", flush=True)
-    print(f"before: {before}\nafter:  {machine()}")
+    header = [f"before: {before}", f"after:  {machine()}"]
+    print("\n".join(header))
     print(table(rows))
     met, goals = sum(row.met is True for row in rows), sum(bool(row.goal) for row in rows)
     print(f"{met} of {goals} goals met; {time.monotonic() - begun:.0f} s")
+    return rows, header
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("programs", nargs="*", choices=[*PROGRAMS, []], help="only these")
-    asyncio.run(main(parser.parse_args().programs or list(PROGRAMS)))
+    parser.add_argument("--write", type=Path, metavar="PAGE", help="put the table into this page of the documents, too")
+    chosen = parser.parse_args()
+    found, state = asyncio.run(main(chosen.programs or list(PROGRAMS)))
+    if chosen.write is not None:
+        said = [f"Measured on {datetime.now(UTC):%Y-%m-%d}; the machine, before and after:", "", "```", *state, "```"]
+        chosen.write.write_text(written(chosen.write.read_text(), found, said))

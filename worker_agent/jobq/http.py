@@ -26,7 +26,8 @@ EYEBALLS_SECONDS = 0.25
 QUIET_SECONDS = 1.0
 """Before a connection that was quiet for longer is used again, the loop may see that the peer has closed it."""
 IDLE_SECONDS = 15.0
-"""A kept connection that is older is not used again: the peer may be about to close it."""
+"""A connection that was quiet for longer is not used again: the peer may be about to close it. One that says how long
+it waits (`Keep-Alive: timeout=5`) is believed for half of that: a busy machine notices late that it was closed."""
 HEAD_LIMIT = 64 * 1024
 BODY_LIMIT = 64 * 1024 * 1024
 _PROXY_VARIABLES = ("http_proxy", "https_proxy", "all_proxy")
@@ -162,7 +163,7 @@ class DirectClient:
             if quiet > QUIET_SECONDS:
                 await asyncio.sleep(0)  # the loop looks at its sockets,
                 await asyncio.sleep(0)  # and hears what it saw
-            if connection.reusable and quiet < IDLE_SECONDS:
+            if connection.reusable and quiet < connection.patience:
                 return connection
             connection.abort()
         return None
@@ -187,6 +188,7 @@ class _Connection(asyncio.Protocol):
 
     def __init__(self) -> None:
         self.used = 0.0
+        self.patience = IDLE_SECONDS
         self._loop = asyncio.get_running_loop()
         self._transport: Any = None
         self._waiter: asyncio.Future[Answer] | None = None
@@ -247,12 +249,20 @@ class _Connection(asyncio.Protocol):
     def _done(self, answer: Answer | None) -> None:
         if answer is not None and self._waiter is not None and not self._waiter.done():
             self._keep = self._keep and self._parser.keep
+            if (words := answer.headers.get("keep-alive")) is not None:
+                self.patience = _patience(words)
             self._parser = _Parser()
             self._waiter.set_result(answer)
 
     def _fail(self, words: str) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_exception(AnswerLost(words))
+
+
+def _patience(keep_alive: str) -> float:
+    """How long a connection may be quiet, by its peer's header."""
+    seconds = keep_alive.lower().partition("timeout=")[2].partition(",")[0].strip()
+    return min(IDLE_SECONDS, int(seconds) / 2) if seconds.isdecimal() and len(seconds) < 10 else IDLE_SECONDS
 
 
 class _Parser:

@@ -88,6 +88,19 @@ async def test_a_kept_connection_that_the_peer_has_closed_is_not_used_again(monk
         assert len(connections) == 2
 
 
+@pytest.mark.parametrize(
+    ("says", "wanted"),
+    [("timeout=0", 2), ("timeout=0, max=100", 2), ("timeout=600", 1), ("timeout=soon", 1), ("max=9", 1)],
+)
+async def test_a_kept_connection_is_not_used_for_longer_than_its_peer_says(says, wanted):
+    """A push on a connection that the peer was just closing was reported as perhaps stored, on a busy machine."""
+    answer = PLAIN.replace(b"\r\n\r\n", f"\r\nKeep-Alive: {says}\r\n\r\n".encode(), 1)
+    async with server(answer, PLAIN) as (port, connections), client(port) as made:
+        await ask(made)
+        assert (await ask(made)).body == b"hello"
+        assert len(connections) == wanted
+
+
 @pytest.mark.parametrize("answer", [None, b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nbye", b"nonsense bye\r\n\r\n"])
 async def test_half_an_answer_or_none_is_a_lost_one(answer):
     async with server(answer) as (port, _), client(port) as made:
