@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -85,6 +86,15 @@ async def test_without_change_a_report_comes_every_five_minutes():
     async with reporting() as (_, link):
         await asyncio.sleep(901)
         assert len(link.sent) == 4
+
+
+async def test_a_state_says_when_a_task_last_saved():
+    async with reporting() as (reporter, link):
+        saved = NOW - timedelta(seconds=3)
+        reporter._activity = lambda: replace(IDLE, busy_slots=1, last_checkpoint=saved, running_seconds=3.0)
+        reporter.changed()
+        await asyncio.sleep(1)
+        assert (link.sent[-1].last_checkpoint, link.sent[-1].running_seconds) == (saved, 3.0)
 
 
 async def test_an_outage_delays_reports_and_keeps_their_order():

@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 
@@ -11,7 +12,7 @@ from jobq.control import Mode as DrainMode
 from jobq.control import OnDeadline, Operation
 from jobq.task import Task
 from workforce_agent.bookkeeping import Slot
-from workforce_agent.execution import Surroundings
+from workforce_agent.execution import Execution, Surroundings
 from workforce_agent.lifecycle import Mode
 from workforce_agent.outcome import Settlement, Verdict
 from workforce_agent.pid_file import Intent, ProcessId
@@ -162,6 +163,22 @@ async def test_the_time_that_returned_tasks_had_run_is_reported_from_the_drain_o
     worker._count(Verdict(Settlement.COMPLETE), 50.0, settled=True)
     worker.report_end()
     assert worker.reporter.finished == ("o1", 1, 2, 10.5)
+
+
+async def test_what_a_kill_would_lose_counts_from_each_tasks_start_or_from_when_it_saved(worker):
+    now = datetime.now(UTC)
+    saved = now - timedelta(seconds=100)
+    worker._slots.append(Slot(1))
+    for slot, said in zip(worker._slots, (None, saved), strict=True):
+        await worker._around.backend.send(Task.new({"code": 0}).encode())
+        (delivery,) = await worker._around.backend.receive(1, timedelta(seconds=60))
+        slot.execution = Execution(worker._around, delivery, 0.0)
+        slot.execution.started = now - timedelta(seconds=1000)
+        slot.execution._process = SimpleNamespace(saved=said)
+    found = worker.activity()
+    assert found.last_checkpoint == saved
+    assert found.oldest_task_start == now - timedelta(seconds=1000)
+    assert 1100 <= found.running_seconds < 1110
 
 
 async def test_taking_a_drain_back_forgets_its_deadline(worker):
