@@ -153,7 +153,8 @@ def decode_task(text: str) -> Task:
     kwargs_text = _typed(body, "kwargs", str, None)
     num_retries = _typed(body, "num_retries", int, None)
     reply_requested = _typed(body, "reply_requested", bool, False if version == 0 else None)
-    task_id = _typed(body, "id", str, content_id(kwargs_text, num_retries, reply_requested))
+    made = None if "id" in body else content_id(kwargs_text, num_retries, reply_requested)
+    task_id = _typed(body, "id", str, made)
     extra = {key: value for key, value in body.items() if key not in _FIELDS}
     task = Task(kwargs_text, num_retries, task_id, reply_requested, extra)
     task.kwargs  # noqa: B018 - reads the inner JSON, so that a bad one is found here

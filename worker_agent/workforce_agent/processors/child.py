@@ -13,13 +13,13 @@ import signal
 import socket
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Any
 
 from jobq.names import CHECKPOINT_VARIABLE, TASK_ID_VARIABLE
 from workforce_agent.processors.in_process import describe
 from workforce_agent.processors.port import ProcessorError
-from workforce_agent.processors.target import arguments, is_async, load
+from workforce_agent.processors.target import arguments, asked_for, is_async, load
 
 
 def main(name: str, descriptor: int) -> None:
@@ -30,18 +30,19 @@ def main(name: str, descriptor: int) -> None:
         except ProcessorError as error:
             _answer(channel, {"broken": str(error)})
             return
+        asked = asked_for(function)
         _answer(channel, {})
         for line in requests:
-            _answer(channel, _serve(function, json.loads(line)))
+            _answer(channel, _serve(function, asked, json.loads(line)))
 
 
-def _serve(function: Callable[..., Any], request: dict[str, Any]) -> dict[str, Any]:
+def _serve(function: Callable[..., Any], asked: Container[str], request: dict[str, Any]) -> dict[str, Any]:
     os.environ[TASK_ID_VARIABLE] = request["job_id"]
     os.environ[CHECKPOINT_VARIABLE] = request["checkpoint"]
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     error: BaseException | None = None
     try:
-        kwargs = arguments(function, json.loads(request["kwargs"]), job_id=request["job_id"], worker=request["worker"])
+        kwargs = arguments(asked, json.loads(request["kwargs"]), job_id=request["job_id"], worker=request["worker"])
         if is_async(function):
             asyncio.run(function(**kwargs))
         else:

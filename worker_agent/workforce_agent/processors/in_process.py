@@ -21,7 +21,7 @@ from typing_extensions import override
 from jobq.task import Task
 from workforce_agent.output import TaskOutput
 from workforce_agent.processors.port import Processor, ProcessorError, Run, RunEnd
-from workforce_agent.processors.target import arguments, is_async, load
+from workforce_agent.processors.target import arguments, asked_for, is_async, load
 
 CLOSE_SECONDS = 10.0
 
@@ -38,6 +38,7 @@ class InProcess(Processor):
     def __init__(self, name: str, *, slots: int, worker: str) -> None:
         self._function = load(name, slots)
         self._async = is_async(self._function)
+        self._asked = asked_for(self._function)
         self._worker = worker
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="tasks", daemon=True)
@@ -53,7 +54,7 @@ class InProcess(Processor):
 
     @override
     def start(self, task: Task, output: TaskOutput) -> Run:
-        kwargs = arguments(self._function, task.kwargs, job_id=task.id, worker=self._worker)
+        kwargs = arguments(self._asked, task.kwargs, job_id=task.id, worker=self._worker)
         if self._async:
             return _CoroutineRun(self._function(**kwargs), self._loop, output)
         return _ThreadRun(lambda: self._function(**kwargs), output)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -52,14 +52,19 @@ def is_async(function: Callable[..., Any]) -> bool:
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004 - its kind is asked for, not whether it exists
 
 
-def arguments(function: Callable[..., Any], kwargs: Mapping[str, Any], *, job_id: str, worker: str) -> dict[str, Any]:
+def asked_for(function: Callable[..., Any]) -> frozenset[str]:
+    """What of ours a callable asks for; to be found once, as it takes longer than a short task's call."""
+    return frozenset(name for name in _OURS if _takes(function, name))
+
+
+def arguments(asked: Container[str], kwargs: Mapping[str, Any], *, job_id: str, worker: str) -> dict[str, Any]:
     """The arguments of a call: the task's, and its id and the worker's if they are asked for.
 
     Workers of the ancestor leave theirs in what they send back, hence they are taken out first.
     """
     given = {name: value for name, value in kwargs.items() if name not in _OURS}
     ours = dict(zip(_OURS, (job_id, worker), strict=True))
-    return {**given, **{name: value for name, value in ours.items() if _takes(function, name)}}
+    return {**given, **{name: value for name, value in ours.items() if name in asked}}
 
 
 def _takes(function: Callable[..., Any], name: str) -> bool:
