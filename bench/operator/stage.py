@@ -34,6 +34,8 @@ MANAGER = CHECKOUT / "tests" / "interop" / "programs" / "manage.py"
 ACCOUNT = "wfdemo"
 NODES = 2000
 PATIENCE = 300.0
+ESTABLISHED = '--for=jsonpath={.status.conditions[?(@.type=="Established")].status}=True'
+"""`condition=Established` fails as long as there are no conditions at all."""
 
 
 def configuration(regions: int, *, throttle: bool, put_seconds: float) -> LocalConfig:
@@ -67,7 +69,7 @@ class Stage:
     def start_operator(self, **settings: str) -> None:
         """Start the operator with the chart's own pace, but for ``settings``."""
         self.bench.kubectl("apply", "--server-side", "-f", str(CHECKOUT / "crds" / "workforces.yaml"))
-        self.bench.kubectl("wait", "--for=condition=Established", "crd/workforces.workforce.dev", "--timeout=60s")
+        self.bench.kubectl("wait", ESTABLISHED, "crd/workforces.workforce.dev", "--timeout=60s")
         environment = {"POD_NAMESPACE": "default", "POD_NAME": "operator-0", "WORKFORCE_HTTP_PORT": "0"}
         log = (self.folder / "operator.log").open("wb")
         self.operator = subprocess.Popen(
@@ -155,7 +157,8 @@ class Stage:
 
     def chaos(self, kind: str, *fields: str) -> None:
         """Set a fault."""
-        self.bench.local("chaos", "add", kind, *fields)
+        program = [sys.executable, "-m", "workforce_local.cli", "chaos", "add"]
+        self.bench.run(*program, "--state-dir", str(self.bench.state_dir), kind, *fields)
 
     def _inspect(self, what: str) -> Any:
         cloud = json.loads(Path(os.environ["WORKFORCE_CLOUD"]).read_text(encoding="utf-8"))

@@ -25,6 +25,9 @@ from workforce_local.processes import STATE_VARIABLE, end, environment, guarded,
 
 T = TypeVar("T")
 
+ESTABLISHED = '--for=jsonpath={.status.conditions[?(@.type=="Established")].status}=True'
+"""What `kubectl wait` waits for after a definition; `condition=Established` fails while there are no conditions at all."""
+
 PATIENCE = 90.0
 """Seconds that a test waits for what should take one: the machine may be busy."""
 
