@@ -23,10 +23,10 @@ from jobq.cloud import DEFAULT_CLOUD, Cloud
 from workforce_operator.api.base import FINALIZER
 from workforce_operator.api.spec import Suspend
 from workforce_operator.api.status import WorkforceStatus
-from workforce_operator.domain.actions import Cancel, Hire, Note, Plan
+from workforce_operator.domain.actions import Cancel, Note, Plan
 from workforce_operator.domain.decision import record, refusal
 from workforce_operator.domain.desired import Desired, region_places
-from workforce_operator.domain.errors import OF_REGION, Fenced, Missing, OperatorError, SpecError
+from workforce_operator.domain.errors import Fenced, Missing, OperatorError, SpecError
 from workforce_operator.domain.job_environment import job_environment, secret_refs
 from workforce_operator.domain.ledger import Ledger, read_ledger
 from workforce_operator.domain.observed import Known, Observed, QueueDepth, ScalingHistory, Unknown
@@ -35,14 +35,14 @@ from workforce_operator.domain.pins import pinned, to_look_up, with_versions
 from workforce_operator.domain.plan import plan as decide
 from workforce_operator.domain.status import announce, build_status, refused_status, transitions, worth_writing
 from workforce_operator.domain.template import region_hash
-from workforce_operator.domain.waves import withdrawn
 from workforce_operator.domain.workers import Workers, workers
 from workforce_operator.ports.azure import JobBody, Templates, Workplace, WriteGuard
 from workforce_operator.ports.kubernetes import Clock, EventSink, Key, StoredWorkforce, WorkforceStore
 from workforce_operator.reconcile.decisions import Decisions, Unrecorded, deeds
-from workforce_operator.reconcile.execute import Done, Executor, OncePerRegion, Work, retry_after, surely_unsent
+from workforce_operator.reconcile.execute import Done, Executor, OncePerRegion, Work, retry_after
 from workforce_operator.reconcile.losses import Losses
 from workforce_operator.reconcile.observe import Observer, Subject
+from workforce_operator.reconcile.results import outcomes_of, without_unsent
 from workforce_operator.reconcile.telemetry import ActionResult
 from workforce_operator.reconcile.wanted import wanted
 
@@ -330,38 +330,6 @@ def workplaces(desired: Desired, ledger: Ledger) -> dict[str, Workplace]:
         )
         for name, coordinates in region_places(desired, ledger).items()
     }
-
-
-def without_unsent(plan: Plan, done: Sequence[Done]) -> Plan:
-    """The plan with a ledger that does not count on messages which were surely not sent."""
-    regions = dict(plan.ledger.regions)
-    for (name, wave), number in surely_unsent(done).items():
-        regions[name] = replace(regions[name], waves=withdrawn(regions[name].waves, wave, number))
-    return replace(plan, ledger=replace(plan.ledger, regions=regions))
-
-
-def outcomes_of(done: Sequence[Done]) -> Outcomes:
-    """The failures of a pass, sorted by what they say something about: the template, the control channel, a region."""
-    regions: dict[str, Failure] = {}
-    refused: dict[str, Failure] = {}
-    spec: Failure | None = None
-    control: dict[str, Failure] = {}
-    for each in done:
-        if each.error is None:
-            continue
-        failure = Failure.of(each.error)
-        if each.of_control:
-            control.setdefault(each.action.region, failure)
-        elif isinstance(each.error, SpecError) and each.error.reason not in OF_REGION:
-            spec = spec or failure
-        else:
-            regions.setdefault(each.action.region, failure)
-            if isinstance(each.action, Hire):
-                refused.setdefault(each.action.region, failure)
-    hired = frozenset(
-        each.action.region for each in done if isinstance(each.action, Hire) and each.result is ActionResult.DONE
-    )
-    return Outcomes(regions=regions, spec=spec, control=control, refused=refused, hired=hired)
 
 
 def changing(plan: Plan, observed: Observed) -> bool:

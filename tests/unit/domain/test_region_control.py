@@ -8,6 +8,7 @@ import pytest
 
 from jobq.cloud import PUBLIC_CLOUDS
 from tests.support.planning import (
+    MINUTE,
     NOW,
     coordinates,
     desired,
@@ -179,3 +180,16 @@ def test_a_region_added_again_with_another_namespace_waits_until_it_is_empty_whe
         decided.ledger,
     )
     assert "two" not in emptied.ledger.regions
+
+
+def test_a_deleted_workforce_drains_over_each_namespace_and_ends_at_its_deadline_without_one():
+    """Rule 10: only what cannot be told is left, and it is named."""
+    going = desired(regions=BOTH, deletion_time=NOW, deletionDeadlineSeconds=60)
+    decided = plan(going, world(own=None), known())
+    assert set(orders(decided)) == {name_of(number) for number in range(3)}
+    assert not decided.finished
+    late = desired(regions=BOTH, deletion_time=NOW - 2 * MINUTE, deletionDeadlineSeconds=60)
+    ended = world(own=None, one=jobs(*(job(number, "Completed", ended=0.1, started=50) for number in range(3))))
+    over = plan(late, ended, decided.ledger)
+    assert over.finished
+    assert over.left_behind == tuple(name_of(number, "two") for number in range(3))
