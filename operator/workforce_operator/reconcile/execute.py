@@ -113,10 +113,13 @@ class Executor:
         return done
 
     async def _lay_off(self, work: Work, deadline: float) -> list[Done]:
-        # Several actions on one job keep their order; different jobs wait for nobody.
-        by_job: dict[tuple[str, str], list[_LayOff]] = {}
+        # Several actions on one job keep their order; different jobs wait for nobody, and those of one control channel
+        # not for another one, which may say nothing at all.
+        by_channel: dict[Control | None, dict[tuple[str, str], list[_LayOff]]] = {}
         for action in work.actions:
             if not isinstance(action, Hire | Resume):
+                control = control_of(work.control, work.places[action.region].coordinates)
+                by_job = by_channel.setdefault(control, {})
                 by_job.setdefault((action.region, action.job), []).append(action)
 
         async def one_job(actions: list[_LayOff]) -> list[Done]:
@@ -124,8 +127,11 @@ class Executor:
                 return [Done(action, ActionResult.PUT_OFF) for action in actions]
             return [await self._attempt(work, action) for action in actions]
 
-        groups = await together((one_job(actions) for actions in by_job.values()), at_once=LAY_OFFS_AT_ONCE)
-        return [each for group in groups for each in group]
+        channels = await together(
+            together((one_job(actions) for actions in by_job.values()), at_once=LAY_OFFS_AT_ONCE)
+            for by_job in by_channel.values()
+        )
+        return [each for groups in channels for group in groups for each in group]
 
     async def _at_once(self, work: Work, kind: type[Hire | Resume], deadline: float) -> list[Done]:
         by_region: dict[str, list[Hire | Resume]] = {}

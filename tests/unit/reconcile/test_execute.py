@@ -12,7 +12,14 @@ from workforce_operator.api.spec import Control, RegionControl
 from workforce_operator.domain.actions import Cancel, CancelPending, Hire, Resume, SendOrder, SendToAny
 from workforce_operator.domain.errors import Denied, Fenced, SpecError, Throttled, Unavailable
 from workforce_operator.ports.azure import JobBody
-from workforce_operator.reconcile.execute import HIRES_AT_ONCE, OncePerRegion, Work, retry_after, surely_unsent
+from workforce_operator.reconcile.execute import (
+    HIRES_AT_ONCE,
+    LAY_OFFS_AT_ONCE,
+    OncePerRegion,
+    Work,
+    retry_after,
+    surely_unsent,
+)
 from workforce_operator.reconcile.telemetry import ActionResult
 
 BODY = JobBody(properties={}, template_hash="v1:0")
@@ -302,7 +309,9 @@ async def test_only_messages_that_were_surely_not_sent_count_as_unsent(world, ex
     assert surely_unsent(done) == {("uksouth", "w1"): 2}
 
 
-async def test_orders_go_to_the_namespace_that_the_regions_workers_listen_in(world, bus):
+@pytest.fixture
+async def two_buses(world, bus):
+    """The places of two regions, the second of which listens in a namespace of its own; both are made."""
     own = RegionControl(service_bus=bus.service_bus.model_copy(update={"namespace": "other"}))
     there = world.place("westeurope")
     places = {
@@ -311,17 +320,44 @@ async def test_orders_go_to_the_namespace_that_the_regions_workers_listen_in(wor
     }
     for control, place in ((bus, places["uksouth"]), (Control(service_bus=own.service_bus), places["westeurope"])):
         await world.control.ensure(control, frozenset({place.coordinates.topic}), "k3v9x2ab")
+    return places
 
-    async def body(place):
-        return BODY
 
+async def no_body(place):
+    raise AssertionError("nobody is hired here")
+
+
+async def test_orders_go_to_the_namespace_that_the_regions_workers_listen_in(world, bus, two_buses):
     here = order(world, 0)
     elsewhere = replace(here, region="westeurope", job=name_of(world, 0, "westeurope"))
     anybody = SendToAny("westeurope", "w1", Order(operation=Operation.GRACEFUL_DOWNSCALE, id="w1-9"), "w1-9")
-    done = await world.executor.execute(Work((here, elsewhere, anybody), "k3v9x2ab", places, bus, body))
+    done = await world.executor.execute(Work((here, elsewhere, anybody), "k3v9x2ab", two_buses, bus, no_body))
     assert [each.result for each in done] == [ActionResult.DONE] * 3
     assert {(sent.job, sent.namespace) for sent in world.control.orders} == {
         (here.job, "bus"),
         (elsewhere.job, "other"),
     }
-    assert [sent[0] for sent in world.control.announced] == [places["westeurope"].coordinates.topic]
+    assert [sent[0] for sent in world.control.announced] == [two_buses["westeurope"].coordinates.topic]
+
+
+async def test_a_namespace_that_says_nothing_delays_no_order_in_another(world, bus, two_buses, monkeypatch):
+    """More orders than are sent at a time wait for it, and they come first."""
+    send, answer = world.control.send, asyncio.Event()
+
+    async def slow(control, *rest):
+        if control.service_bus.namespace == "other":
+            await answer.wait()
+        await send(control, *rest)
+
+    monkeypatch.setattr(world.control, "send", slow)
+    stuck = [
+        replace(order(world, number), region="westeurope", job=name_of(world, number, "westeurope"))
+        for number in range(2 * LAY_OFFS_AT_ONCE)
+    ]
+    work = Work((*stuck, order(world, 0)), "k3v9x2ab", two_buses, bus, no_body)
+    executing = asyncio.ensure_future(world.executor.execute(work))
+    for _ in range(100):
+        await asyncio.sleep(0)
+    assert [sent.namespace for sent in world.control.orders] == ["bus"]
+    answer.set()
+    assert Counter(each.result for each in await executing) == {ActionResult.DONE: len(stuck) + 1}

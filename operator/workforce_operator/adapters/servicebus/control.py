@@ -57,13 +57,15 @@ class _Bus:
         self._receiver.start()
 
     async def send(self, message: ServiceBusMessage, guard: WriteGuard) -> None:
-        """Send, and return when it is stored. One at a time: a link of the SDK is not made for more."""
-        async with self._lock:
+        """Send, and return when it is stored. One at a time: a link of the SDK is not made for more.
+
+        Waiting for one's turn counts: behind a bus that says nothing all give up together, not one after the other.
+        """
+        async with asyncio.timeout(SEND_SECONDS), self._lock:
             try:
-                async with asyncio.timeout(SEND_SECONDS):
-                    sender = self._sender or await self._open_sender()
-                    guard.check()
-                    await sender.send_messages(message, timeout=SEND_SECONDS)
+                sender = self._sender or await self._open_sender()
+                guard.check()
+                await sender.send_messages(message, timeout=SEND_SECONDS)
             except OperatorError:
                 raise
             except BaseException:
