@@ -26,7 +26,7 @@ from workforce_local.processes import STATE_VARIABLE, end, environment, guarded,
 T = TypeVar("T")
 
 ESTABLISHED = '--for=jsonpath={.status.conditions[?(@.type=="Established")].status}=True'
-"""What `kubectl wait` waits for after a definition; `condition=Established` fails while there are no conditions at all."""
+"""What `kubectl wait` waits for after a definition; `condition=Established` fails before there are any conditions."""
 
 PATIENCE = 90.0
 """Seconds that a test waits for what should take one: the machine may be busy."""
