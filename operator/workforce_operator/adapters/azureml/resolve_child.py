@@ -131,17 +131,20 @@ def _metadata(cloud: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
+_NAME = "template"
+"""Whatever azure-ai-ml would make up: names are the Workforces' own, and so are given later."""
+
+
 def _job(request: Mapping[str, Any]) -> Any:
     job, environment = request["job"], request["job"]["environment"]
     made = command(
-        name=job["name"],
-        display_name=job["name"],
-        experiment_name=job["experiment"],
+        name=_NAME,
+        display_name=_NAME,
+        experiment_name=_NAME,
         command=job["command"],
         code=job.get("code"),
         compute=job["compute"],
         environment=Environment(image=environment["image"]) if "image" in environment else environment["registered"],
-        environment_variables=job["environmentVariables"],
         inputs={name: _input(each) for name, each in job["inputs"].items()},
         outputs={name: Output(**each) for name, each in job["outputs"].items()},
         identity=_identity(job.get("identity")),

@@ -1,13 +1,13 @@
-"""Templates resolved by azure-ai-ml, once per template and region. See ``ports.azure.Templates`` for the contract.
+"""Templates resolved by azure-ai-ml, once per template and compute. See ``ports.azure.Templates`` for the contract.
 
-What azure-ai-ml would submit is taken from a child process and kept in memory; the memory is the only copy of the
-secrets among the environment variables, and it is bounded.
+What azure-ai-ml would submit is taken from a child process and kept in a bounded memory, without what is a single
+Workforce's: azure-ai-ml takes experiment and environment variables as they are, so they are added afterwards.
+Workforces with equal templates so share one resolution, and no secret goes through the child process or is kept.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping
@@ -53,26 +53,27 @@ class ChildTemplates:
         self._guard = guard
         self._child = child or ChildProcess()
         self._lock = asyncio.Lock()
-        self._known: OrderedDict[str, JobBody] = OrderedDict()
+        self._known: OrderedDict[str, Mapping[str, Any]] = OrderedDict()
 
     async def resolve(
         self, template: Template, place: Workplace, *, environment: Mapping[str, str], template_hash: str
     ) -> JobBody:
         """See ``ports.azure.Templates``."""
-        job = job_request(template, place, environment)
-        key = _key(place, job, template_hash)
+        job = job_request(template, place)
+        key = _key(place, job)
         async with self._lock:
             if key not in self._known:
-                properties = await self._ask(template, place, job)
-                self._known[key] = JobBody(properties=properties, template_hash=template_hash)
+                self._known[key] = await self._ask(template, place, job)
                 while len(self._known) > KEPT:
                     self._known.popitem(last=False)
             self._known.move_to_end(key)
-            return self._known[key]
+            shared = self._known[key]
+        own = {"experimentName": place.coordinates.experiment, "environmentVariables": dict(environment)}
+        return JobBody(properties={**shared, **own}, template_hash=template_hash)
 
     async def latest_version(self, place: Workplace, name: str) -> str:
         """See ``ports.azure.Templates``. It is azure-ai-ml that looks up its label."""
-        job = job_request(Template(environment=Environment(type="Registered", name=name, version="any")), place, {})
+        job = job_request(Template(environment=Environment(type="Registered", name=name, version="any")), place)
         request = await self._request(place, job | {"environment": {"registered": f"{name}@latest"}})
         async with self._governor.slot(place.coordinates.subscription_id, Kind.READ, turn=place.owner):
             reply = await self._child.ask(request)
@@ -92,7 +93,8 @@ class ChildTemplates:
         if error is not None:
             raise _error(error, place)
         properties = dict(reply["properties"])
-        properties.pop("displayName", None)
+        for name in ("displayName", "experimentName", "environmentVariables"):
+            properties.pop(name, None)
         return properties
 
     async def _request(self, place: Workplace, job: Mapping[str, Any]) -> dict[str, Any]:
@@ -126,19 +128,16 @@ class ChildTemplates:
             raise Unavailable(f"no token for {scope}: {error.message}") from error
 
 
-def job_request(template: Template, place: Workplace, environment: Mapping[str, str]) -> dict[str, Any]:
-    """The job in the words of azure-ai-ml's ``command()``.
+def job_request(template: Template, place: Workplace) -> dict[str, Any]:
+    """The job in the words of azure-ai-ml's ``command()``, but for what is a Workforce's own.
 
     Raises:
         SpecError: The template contradicts itself.
     """
     job: dict[str, Any] = {
-        "name": f"{place.prefix}-template",
-        "experiment": place.coordinates.experiment,
         "compute": place.coordinates.compute,
         "command": template.command,
         "environment": _environment(template),
-        "environmentVariables": dict(environment),
         "inputs": {name: _input(each) for name, each in template.inputs.items()},
         "outputs": {name: each.model_dump(exclude_none=True) for name, each in template.outputs.items()},
         "timeoutSeconds": template.timeout_seconds,
@@ -217,7 +216,5 @@ def _error(error: Mapping[str, Any], place: Workplace) -> OperatorError:
     return SpecError(text, reason=INVALID) if error["kind"] == "spec" else Unavailable(text)
 
 
-def _key(place: Workplace, job: Mapping[str, Any], template_hash: str) -> str:
-    """A hash, so that secrets are not kept a second time as a key."""
-    text = json.dumps([place.coordinates.model_dump(), job, template_hash], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
+def _key(place: Workplace, job: Mapping[str, Any]) -> str:
+    return json.dumps([workspace_path(place), job], sort_keys=True)
