@@ -236,7 +236,9 @@ async def test_resolving_submits_no_job_and_registers_nothing_but_an_image_and_t
 async def test_workforces_with_equal_templates_share_a_resolution_and_no_names_or_variables(arm, templates):
     other = HERE.coordinates.model_copy(update={"experiment": "another"})
     first = await templates.resolve(FULL, HERE, environment=VARIABLES, template_hash="v1:a")
-    second = await templates.resolve(FULL, replace(HERE, coordinates=other), environment={"B": "2"}, template_hash="v1:b")
+    second = await templates.resolve(
+        FULL, replace(HERE, coordinates=other), environment={"B": "2"}, template_hash="v1:b"
+    )
     assert len(arm.seen) == 1
     own = {"experimentName": "another", "environmentVariables": {"B": "2"}}
     assert second.properties == first.properties | own
