@@ -108,8 +108,12 @@ class TaskProcess:
             self._clean_up()
 
     def terminate(self, kill_after: float | None) -> None:
-        """SIGTERM to every process of the task, SIGKILL to what is left after `kill_after` seconds (None: never)."""
-        if not self._is_over():
+        """SIGTERM to every process of the task, SIGKILL to what is left after `kill_after` seconds (None: never).
+
+        A task that has ended unheard, while the event loop was busy, counts as told to stop: whoever signals this
+        worker may have signalled the task first, and a task that has saved its state ends well, too.
+        """
+        if not self._exited.done():
             self.told_to_stop = True
         self._family.signal(signal.SIGTERM)
         if kill_after is not None:
@@ -117,17 +121,11 @@ class TaskProcess:
 
     def kill(self) -> None:
         """SIGKILL to every process of the task."""
-        if not self._is_over():
+        if not self._exited.done():
             self.told_to_stop = True
         # And again, because a process may start another between the look and the signal.
         self._family.signal(signal.SIGKILL)
         self._family.kill_after(0)
-
-    def _is_over(self) -> bool:
-        """Whether its first process has ended, even if the event loop has not heard of it: its exit code counts."""
-        if self._exited.done():
-            return True
-        return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
     def has_children(self) -> bool:
         """Whether something that it has started is still there."""
