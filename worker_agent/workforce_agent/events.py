@@ -15,6 +15,8 @@ DRAIN_END = "drain_finished"
 
 TRACE_FIELD = "traceparent"
 """The field of events, orders and task messages that says which trace they belong to, as in W3C Trace Context."""
+_TRACE_LIMIT = 128
+"""More than twice the length of what there is today; what is longer is no trace, and not for every log line."""
 
 _HARD = frozenset({Trigger.SIGINT})
 _FINISH = frozenset({Trigger.DRAIN_FINISH, Trigger.SIGUSR1, Trigger.DO_NOT_ACCEPT})
@@ -29,6 +31,11 @@ _STOP = frozenset(
         Trigger.TOO_MANY_FAILURES,
     }
 )
+
+
+def trace_field(carried: object) -> dict[str, str]:
+    """The field of an event, by what its order or task carries; none if that can be no trace."""
+    return {TRACE_FIELD: carried} if isinstance(carried, str) and 0 < len(carried) <= _TRACE_LIMIT else {}
 
 
 def trigger_event(trigger: Trigger, before: State, answer: Step) -> str:

@@ -21,7 +21,7 @@ import structlog
 from jobq.backends.port import Delivery, QueueBackend
 from jobq.errors import TaskError
 from jobq.task import Task, decode_task
-from workforce_agent.events import TRACE_FIELD
+from workforce_agent.events import TRACE_FIELD, trace_field
 from workforce_agent.locks import Lock
 from workforce_agent.outcome import Ended, Settlement, Verdict, describe, judge
 from workforce_agent.output import TaskOutput, Writer
@@ -93,12 +93,8 @@ class Execution:
             self.task = decode_task(delivery.body)
         except TaskError as error:
             self.malformed = str(error)
-        self._log = _log.bind(task_id=self.task.id if self.task else None, attempt=delivery.attempts, **self._trace())
-
-    def _trace(self) -> dict[str, str]:
-        """The trace that the task's producer has put it into, if any."""
-        trace = self.task.extra.get(TRACE_FIELD) if self.task else None
-        return {TRACE_FIELD: trace} if isinstance(trace, str) else {}
+        trace = trace_field(self.task.extra.get(TRACE_FIELD) if self.task else None)
+        self._log = _log.bind(task_id=self.task.id if self.task else None, attempt=delivery.attempts, **trace)
 
     @property
     def last_lines(self) -> list[str]:

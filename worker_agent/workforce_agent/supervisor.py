@@ -23,7 +23,7 @@ from jobq.operations import Mode as DrainMode
 from jobq.operations import OnDeadline, Operation
 from workforce_agent import lifecycle
 from workforce_agent.bookkeeping import Counters, Drain, Slot, Timers, take_sample
-from workforce_agent.events import DRAIN_END, TRACE_FIELD, leaving_event, trigger_event
+from workforce_agent.events import DRAIN_END, leaving_event, trace_field, trigger_event
 from workforce_agent.execution import Execution, Surroundings
 from workforce_agent.family import reap_orphans
 from workforce_agent.lifecycle import Mode, State, Stop, Trigger
@@ -237,10 +237,8 @@ class Worker:
     def _report_drain(self, drain: Drain) -> None:
         order, done = drain.intent, drain.done(self.counters)
         seconds = round(time.monotonic() - drain.begun, 3)
-        trace = {TRACE_FIELD: order.traceparent} if order.traceparent else {}
-        _log.info(
-            DRAIN_END, order=order.id, completed=done.completed, returned=done.returned, duration_s=seconds, **trace
-        )
+        what = {"order": order.id, "completed": done.completed, "returned": done.returned, "duration_s": seconds}
+        _log.info(DRAIN_END, **what, **trace_field(order.traceparent))
         if order.id is not None:
             self.reporter.drain_finished(order.id, done.completed, done.returned, done.returned_seconds)
 

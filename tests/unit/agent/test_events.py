@@ -2,7 +2,7 @@
 
 import pytest
 
-from workforce_agent.events import leaving_event, trigger_event
+from workforce_agent.events import leaving_event, trace_field, trigger_event
 from workforce_agent.lifecycle import Mode, State, Trigger, step
 
 CASES = [
@@ -40,3 +40,12 @@ def test_every_trigger_has_a_name():
 def test_a_person_who_presses_ctrl_c_stops_it_hard():
     assert leaving_event(State(mode=Mode.INTERRUPTED)) == "processor_hard_stop"
     assert leaving_event(State(mode=Mode.FINISHING)) == "processor_not_accepting_tasks"
+
+
+@pytest.mark.parametrize("carried", [None, 7, "", "x" * 129, {"a": 1}])
+def test_what_can_be_no_trace_is_in_no_log_line(carried):
+    assert trace_field(carried) == {}
+
+
+def test_a_trace_is_a_field_of_the_event():
+    assert trace_field("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01").keys() == {"traceparent"}
