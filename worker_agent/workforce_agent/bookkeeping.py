@@ -6,11 +6,15 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
+from datetime import timedelta
 
 from workforce_agent.execution import Execution
-from workforce_agent.lifecycle import State
+from workforce_agent.lifecycle import State, Stop
 from workforce_agent.pid_file import Intent
 from workforce_agent.sample import Sample
+
+HURRY_SECONDS = 10.0
+"""From SIGTERM to SIGKILL when a task is told to stop once more."""
 
 
 @dataclass(slots=True)
@@ -20,6 +24,20 @@ class Slot:
     number: int
     execution: Execution | None = None
     failures_in_a_row: int = 0
+
+    def stop(self, how: Stop, kill_timeout: timedelta | None) -> None:
+        """Do to the task that runs here, if there is one, what the lifecycle says."""
+        if self.execution is None:
+            return
+        match how:
+            case Stop.NOTHING:
+                pass
+            case Stop.TERMINATE:
+                self.execution.terminate(kill_timeout.total_seconds() if kill_timeout else None)
+            case Stop.HURRY:
+                self.execution.terminate(HURRY_SECONDS)
+            case Stop.KILL:
+                self.execution.kill()
 
 
 @dataclass(slots=True)

@@ -10,18 +10,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
-import os
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import IO, Protocol
+from typing import Protocol
 
 import structlog
-from pydantic import BaseModel, ValidationError
 
 from jobq.control import Order
+from workforce_agent.holder_file import HolderFile
 from workforce_agent.orders import LOOK_EVERY, Act, Answer, judge_targeted, judge_untargeted
-from workforce_agent.pid_file import ProcessId, Worker, Written, workers, write_intents
+from workforce_agent.pid_file import Worker, Written, workers, write_intents
 
 RECEIVE_SECONDS = 30.0
 LOOK_SECONDS = 2.0
@@ -299,62 +297,6 @@ class TargetedListener:
             known = answer.order.revision
         await handle(receiver, message, answer, workers(self._root, job=self._job))
         return known
-
-
-class _Holder(BaseModel):
-    """Who holds a job's session, and whether it has looked."""
-
-    process: ProcessId
-    looked: bool = False
-
-
-class HolderFile:
-    """The file lock by which one agent per job holds the session; it is free again when that agent is gone."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._handle: IO[str] | None = None
-
-    def take(self) -> bool:
-        """Take the lock if it is free."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        handle = self._path.open("a+")
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            handle.close()
-            return False
-        self._handle = handle
-        self._write(looked=False)
-        return True
-
-    @property
-    def looked(self) -> bool:
-        """Whether the agent that holds the lock now has looked at the session."""
-        try:
-            holder = _Holder.model_validate_json(self._path.read_text())
-        except (OSError, ValidationError):
-            return False
-        return holder.looked and ProcessId.of(holder.process.pid) == holder.process
-
-    def mark_looked(self) -> None:
-        """Tell the job's other agents that the session has been looked at."""
-        self._write(looked=True)
-
-    def release(self) -> None:
-        """Let the next one take it."""
-        if self._handle is not None:
-            self._handle.close()
-            self._handle = None
-
-    def _write(self, *, looked: bool) -> None:
-        process = ProcessId.of(os.getpid())
-        assert process is not None  # we are running
-        assert self._handle is not None  # only the holder writes
-        self._handle.seek(0)
-        self._handle.truncate()
-        self._handle.write(_Holder(process=process, looked=looked).model_dump_json())
-        self._handle.flush()
 
 
 async def handle(receiver: Receiver, message: Message, answer: Answer, targets: list[tuple[Path, Worker]]) -> None:

@@ -26,7 +26,7 @@ from workforce_agent.bookkeeping import Counters, Drain, Slot, Timers, take_samp
 from workforce_agent.events import DRAIN_END, leaving_event, trace_field, trigger_event
 from workforce_agent.execution import Execution, Surroundings
 from workforce_agent.family import reap_orphans
-from workforce_agent.lifecycle import Mode, State, Stop, Trigger
+from workforce_agent.lifecycle import Mode, State, Trigger
 from workforce_agent.orders import holds_receiver
 from workforce_agent.outcome import Ended, Settlement, Verdict, describe
 from workforce_agent.pid_file import Intent
@@ -37,7 +37,6 @@ from workforce_agent.settings import RunSettings, WhenEmpty
 EMPTY_PAUSE = (0.1, 1.5)
 """Seconds between looks at an empty queue, first and longest: a new task starts in less than 2 s."""
 FAULT_PAUSE = (1.0, 30.0)
-HURRY_SECONDS = 10.0
 ECHO_SECONDS = 5.0
 """After several intents were consumed by one SIGTERM, the signals of the others may still come, for this long."""
 LEAVE_SECONDS = 10.0
@@ -147,7 +146,8 @@ class Worker:
             self._timers.start("eviction", seconds, lambda: self.trigger(Trigger.EVICTION_TIMEOUT))
         elif self.state.mode is not Mode.EVICTED:
             self._timers.stop("eviction")
-        self._stop_tasks(answer.stop)
+        for slot in self._slots:
+            slot.stop(answer.stop, self._settings.kill_timeout)
         self._wake()
         self.reporter.changed()
 
@@ -385,18 +385,3 @@ class Worker:
                 waiter.set_result(None)
         self._changed.set()
         self._pull_wake.set()
-
-    def _stop_tasks(self, stop: Stop) -> None:
-        kill_timeout = self._settings.kill_timeout
-        for slot in self._slots:
-            if slot.execution is None:
-                continue
-            match stop:
-                case Stop.NOTHING:
-                    pass
-                case Stop.TERMINATE:
-                    slot.execution.terminate(kill_timeout.total_seconds() if kill_timeout else None)
-                case Stop.HURRY:
-                    slot.execution.terminate(HURRY_SECONDS)
-                case Stop.KILL:
-                    slot.execution.kill()
