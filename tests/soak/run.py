@@ -1,6 +1,6 @@
 """`make soak`: the whole storm, its verdict, and an exit code.
 
-python -m tests.soak.run [--tasks 10000] [--seconds 240] [--seed 1] [--keep]
+python -m tests.soak.run [--tasks 10000] [--kills 200] [--patience 1200] [--seed 1] [--keep]
 """
 
 from __future__ import annotations
@@ -53,11 +53,12 @@ def main() -> None:
     parser.add_argument("--tasks", type=int, default=Plan.tasks)
     parser.add_argument("--seed", type=int, default=Plan.seed)
     parser.add_argument("--kills", type=int, default=Plan.kills, help="and as many preemptions and drains")
+    parser.add_argument("--patience", type=float, default=Plan.patience, help="seconds after which it has failed")
     parser.add_argument("--keep", action="store_true", help="keep the logs, and say where")
     chosen = parser.parse_args()
     plan = Plan(
         tasks=chosen.tasks, seed=chosen.seed, freezes=max(1, chosen.kills // 20),
-        kills=chosen.kills, preemptions=chosen.kills, drains=chosen.kills,
+        kills=chosen.kills, preemptions=chosen.kills, drains=chosen.kills, patience=chosen.patience,
     )  # fmt: skip
     base = "/dev/shm" if Path("/dev/shm").is_dir() else None
     folder = Path(tempfile.mkdtemp(prefix="soak-", dir=base))

@@ -77,7 +77,7 @@ class Plan:
     preemptions: int = 200
     drains: int = 200
     freezes: int = 10
-    patience: float = 900.0
+    patience: float = 1200.0
     seed: int = 1
 
     @property
@@ -176,6 +176,7 @@ class Storm:
         self.engine = Engine()
         self._azurite = azurite
         self._dice = random.Random(plan.seed)
+        self._pushed = 0
         self._journal = folder / "journal"
 
     async def run(self, say: Callable[[str], None]) -> Facts:
@@ -210,7 +211,8 @@ class Storm:
             await asyncio.gather(*living, feeding, raging, return_exceptions=True)
             letters = [_number(letter.task) async for letter in queue.all_failed() if letter.task is not None]
             return Facts(
-                tasks=range(self.plan.tasks),
+                tasks=range(self._pushed),
+                unpushed=self.plan.tasks - self._pushed,
                 hopeless=self.plan.hopeless,
                 journal=self._journal.read_text().splitlines(),
                 dead_letters=letters,
@@ -263,9 +265,9 @@ class Storm:
         for first in range(0, self.plan.tasks, 50):
             while (await queue.size()).total > DEPTH:  # noqa: ASYNC110 - a service is asked
                 await asyncio.sleep(0.2)
-            await asyncio.gather(*(
-                queue.push_task(self._task(number)) for number in range(first, min(first + 50, self.plan.tasks))
-            ))  # fmt: skip
+            some = range(first, min(first + 50, self.plan.tasks))
+            self._pushed = some.stop  # what is under way may be in the queue
+            await asyncio.gather(*(queue.push_task(self._task(number)) for number in some))
 
     def _task(self, number: int) -> Task:
         note = f"echo $0 {number} ${NODE_VARIABLE} >> {self._journal}"

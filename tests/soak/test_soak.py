@@ -58,6 +58,12 @@ def test_a_worker_that_only_began_a_task_and_was_killed_excuses_no_second_end():
     assert judge(facts(*again, killed=frozenset({"c"}))).twice == [1]
 
 
+def test_a_storm_that_had_no_time_for_all_of_it_says_so_and_calls_nothing_lost():
+    verdict = judge(facts(*BOTH[:3], waiting=1))
+    assert (verdict.good, verdict.lost) == (False, [])
+    assert judge(facts(*BOTH, unpushed=3)).lines()[-1].startswith("VERDICT: NOT FINISHED")
+
+
 @pytest.mark.parametrize("wrong", [{"died": {"a": 1}}, {"left": 1}, {"waiting": 1}])
 def test_dead_workers_left_processes_and_left_messages_are_not_good(wrong):
     assert judge(facts(*BOTH)).good

@@ -37,6 +37,7 @@ class Facts:
         died: Workers that ended with an error though nobody had killed them, with their exit code.
         left: Processes of tasks that are still there.
         waiting: Messages that are still in the queue.
+        unpushed: Tasks that there was no time for; `tasks` does not have them.
     """
 
     tasks: range
@@ -45,14 +46,14 @@ class Facts:
     dead_letters: Iterable[int] = ()
     killed: AbstractSet[str] = frozenset()
     let_go: Mapping[tuple[int, str], Why] = field(default_factory=dict)
+    died: Mapping[str, int] = field(default_factory=dict)
+    left: int = 0
+    waiting: int = 0
+    unpushed: int = 0
 
     def why_again(self, task: int, worker: str) -> Why | None:
         """Why a task that was done on a worker had to be handed out again; None for no reason."""
         return Why.KILLED if worker in self.killed else self.let_go.get((task, worker))
-
-    died: Mapping[str, int] = field(default_factory=dict)
-    left: int = 0
-    waiting: int = 0
 
 
 @dataclass
@@ -63,12 +64,13 @@ class Verdict:
         completed: Tasks that were done.
         again: How often a task was done once more, with the reason.
         twice: Tasks that were done more than once, without a reason.
-        lost: Neither done nor a dead letter.
+        lost: Neither done nor a dead letter, though the queue is empty.
         wrong_letters: Dead letters of tasks that can be done.
         missing_letters: Hopeless tasks that are no dead letters.
         died: See `Facts`.
         left: See `Facts`.
         waiting: See `Facts`.
+        unpushed: See `Facts`.
     """
 
     completed: int
@@ -80,12 +82,18 @@ class Verdict:
     died: Mapping[str, int]
     left: int
     waiting: int
+    unpushed: int
 
     @property
     def good(self) -> bool:
         """Whether nothing went wrong."""
-        wrong = (self.twice, self.lost, self.wrong_letters, self.missing_letters, self.died, self.left, self.waiting)
-        return not any(wrong)
+        wrong = (self.twice, self.lost, self.wrong_letters, self.missing_letters, self.died, self.left)
+        return self.finished and not any(wrong)
+
+    @property
+    def finished(self) -> bool:
+        """Whether there was time for all of it."""
+        return not (self.waiting or self.unpushed)
 
     def lines(self) -> list[str]:
         """For people."""
@@ -99,9 +107,11 @@ class Verdict:
             "workers that died by themselves": f"{len(self.died)}  {dict(self.died) or ''}".rstrip(),
             "processes of tasks left behind": str(self.left),
             "messages left in the queue": str(self.waiting),
+            "tasks that were never pushed": str(self.unpushed),
         }
         lines = [f"{what:<52} {count}" for what, count in counts.items()]
-        return [*lines, "VERDICT: " + ("nothing was lost" if self.good else "NOT GOOD")]
+        words = "nothing was lost" if self.good else "NOT GOOD" if self.finished else "NOT FINISHED, look at --patience"
+        return [*lines, f"VERDICT: {words}"]
 
 
 def judge(facts: Facts) -> Verdict:
@@ -124,12 +134,13 @@ def judge(facts: Facts) -> Verdict:
         completed=len(done),
         again=again,
         twice=sorted(twice),
-        lost=[task for task in facts.tasks if task not in done and task not in letters],
+        lost=[task for task in facts.tasks if task not in done and task not in letters and not facts.waiting],
         wrong_letters=sorted(letters - facts.hopeless),
-        missing_letters=sorted(facts.hopeless - letters),
+        missing_letters=[task for task in facts.tasks if task in facts.hopeless - letters and not facts.waiting],
         died=facts.died,
         left=facts.left,
         waiting=facts.waiting,
+        unpushed=facts.unpushed,
     )
 
 
