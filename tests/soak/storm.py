@@ -204,7 +204,10 @@ class Storm:
             self.over = True
             for place in places:
                 place.signal(signal.SIGCONT)
-                place.signal(signal.SIGUSR1)
+                if place.up:
+                    place.signal(signal.SIGUSR1)
+                else:
+                    place.kill()  # one that is starting hears nothing yet
             await asyncio.wait(living, timeout=60)
             for place in places:
                 place.kill()
