@@ -143,6 +143,7 @@ class Rules:
         # Whoever makes the object again begins with an empty status.
         said.gone_at = said.lost_at = self.world.loop.now
         said.told = {}
+        workers = [worker for worker in self._workers_of(stored.key) if self._is_known(worker, stored)]
         self.left_behind |= {worker.address for worker in self._workers_of(stored.key)}
         deleted = stored.deletion_time
         if going:
@@ -154,11 +155,16 @@ class Rules:
         if policy == DeletionPolicy.ORPHAN or now >= deadline + GRACE:
             return
         stays = policy is None and stored.spec.get("control") is None
-        for worker in self._workers_of(stored.key):
+        for worker in workers:
             overdue = now >= deadline
             allowed = self.world.phase(worker) is Phase.RUNNING and (stays or overdue)
             allowed = allowed or (overdue and self.world.phase(worker) is Phase.ENDING)
             self.check(allowed, "rule 10", f"{worker.name} is {self.world.state(worker)} and the finalizer is removed")
+
+    def _is_known(self, worker: Worker, stored: StoredWorkforce) -> bool:
+        """What a deleted object or a lost status left behind is nobody's until the spec names its region."""
+        named = tuple(f"{stored.key.name}-{region['name']}-" for region in stored.spec["regions"])
+        return worker.address not in self.left_behind or worker.name.startswith(named)
 
     # Azure
 
