@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from workforce_operator.api.spec import Suspend
 from workforce_operator.domain.actions import Hire, Plan, Resume
@@ -34,9 +34,9 @@ def kinds(plan: Plan, ledger: Ledger) -> Iterator[str]:
     yield from (f"drain {wave.mode} {wave.state}" for each in plan.ledger.regions.values() for wave in each.waves)
 
 
-def surely_unnamed(waves: Iterable[Wave], jobs: Iterable[Job]) -> tuple[int, int]:
-    """How many were told to leave without a name and have not left: at least, and at most."""
-    unnamed = [wave for wave in waves if wave.count]
+def surely_unnamed(waves: Iterable[Wave], jobs: Iterable[Job], now: datetime) -> tuple[int, int]:
+    """How many were told to leave without a name, are still expected to, and have not left: at least, and at most."""
+    unnamed = [wave for wave in waves if wave.count and now < wave.deadline]
     told = sum(wave.count for wave in unnamed)
     since = min((wave.sent for wave in unnamed), default=None)
     answers = sum(

@@ -308,7 +308,9 @@ class Rules:
         numbers = plan.regions.get(name)
         if numbers is not None:
             here, runs = len(supply - leaving), {job.sequence for job in read.jobs if job.phase is Phase.RUNNING}
-            fewest, most = (min(each, len(runs - leaving)) for each in surely_unnamed(after.waves, read.jobs))
+            fewest, most = (
+                min(each, len(runs - leaving)) for each in surely_unnamed(after.waves, read.jobs, observed.now)
+            )
             expected = here - most, here - fewest
             self.check(
                 expected[0] <= numbers.supply <= expected[1],

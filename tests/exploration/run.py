@@ -7,7 +7,7 @@ import logging
 import random
 import traceback
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -257,17 +257,26 @@ class _Run:
             wrong.append(text)
         if leaving and len(supply) >= wanted:
             wrong.append(text)
-        forgotten = timedelta(seconds=spec.drain.deadline_seconds)
-        for region in status.regions:
-            left = region.restored_time and (region.restored_time + forgotten - self.world.clock.now()).total_seconds()
-            if left is not None and left < PATIENCE:
-                wrong.append(f"{key.name}: who leaves {region.name} is known again in {left} s")
+        wrong += self._awaited(key, spec, status)
         paused = [each.name for each in supply if self.world.phase(each) is Phase.PAUSED]
         if paused and len(supply) <= wanted:
             wrong.append(f"{key.name}: {paused} are paused and wanted")
         if not wrong and not len(supply) - told <= status.replicas <= len(supply):
             wrong.append(f"{key.name}: the status says {status.replicas} replicas, {len(supply)} are there")
         return wrong
+
+    def _awaited(self, key: Key, spec: WorkforceSpec, status: Any) -> Iterator[str]:
+        """What time alone will change."""
+        now = self.world.clock.now()
+        for region in status.regions:
+            forgotten = timedelta(seconds=spec.drain.deadline_seconds)
+            left = region.restored_time and (region.restored_time + forgotten - now).total_seconds()
+            if left is not None and left < PATIENCE:
+                yield f"{key.name}: who leaves {region.name} is known again in {left} s"
+            # A circuit is told as half open by the first pass after its back-off, whether or not a hire is wanted.
+            retry = region.circuit.retry_time if region.circuit else None
+            if retry is not None and now < retry + timedelta(seconds=1.1 * RESYNC):
+                yield f"{key.name}: the circuit of {region.name} is not told as half open yet"
 
     def _any_waits(self, workers: list[Worker]) -> bool:
         return any(self.world.phase(worker) is Phase.PENDING for worker in workers)
