@@ -66,11 +66,12 @@ class Ranking:
     def __init__(self, count: Count, reports: Mapping[str, State]) -> None:
         self.count, self.reports = count, reports
 
-    def classes(self) -> Iterator[tuple[Loss, Sequence[Job]]]:
-        """All classes, the smallest loss first, each in the order of its jobs."""
+    def classes(self, *, running: bool = True) -> Iterator[tuple[Loss, Sequence[Job]]]:
+        """All classes, or all of jobs that do not run; the smallest loss first, each in the order of its jobs."""
         yield Loss.NEVER_RAN, self.count.pending
         yield Loss.PAUSED, self.count.paused
-        yield from ((loss, self._running[loss]) for loss in _WHEN_RUNNING)
+        if running:
+            yield from ((loss, self._running[loss]) for loss in _WHEN_RUNNING)
 
     @cached_property
     def _running(self) -> Mapping[Loss, Sequence[Job]]:
@@ -87,10 +88,10 @@ def lay_off_order(ranking: Ranking, *, running: bool, most: int | None = None) -
         most: How many are asked for; None = all of them.
     """
     order: list[Job] = []
-    for loss, jobs in ranking.classes():
-        if (most is not None and len(order) >= most) or (loss in _WHEN_RUNNING and not running):
-            break
+    for loss, jobs in ranking.classes(running=running):
         order += sorted(jobs, key=youth(loss, ranking.reports), reverse=True)
+        if most is not None and len(order) >= most:
+            break
     return tuple(order[:most])
 
 

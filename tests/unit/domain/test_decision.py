@@ -2,6 +2,8 @@
 
 from datetime import timedelta
 
+import pytest
+
 from tests.support.planning import (
     NOW,
     desired,
@@ -190,3 +192,34 @@ def test_living_jobs_are_listed_with_what_their_workers_said():
 def test_jobs_of_a_region_that_cannot_be_read_are_missing_and_it_is_named():
     listed = workers(desired(), observed(one=None), ledger(one=entry(1)), studio="https://studio")
     assert (listed.workers, listed.unreadable) == ((), ("one",))
+
+
+def test_paused_ones_that_are_resumed_are_told():
+    here = jobs(job(0, "Paused"), *running(1, first=1), job(2, "Paused"))
+    made = of(desired(replicas=3), observed(one=here), ledger(one=entry(3, filled=3)))
+    assert about(made, "one") == ["3 wanted, 3 there: 2 of 2 paused ones resumed"]
+    assert [fact.text for fact in made.facts if fact.about == "one"] == ["1 running, 2 paused"]
+
+
+@pytest.mark.parametrize(
+    ("here", "visible", "spec", "rule"),
+    [
+        (jobs(job(0, "Completed", started=50, ended=1)), False, {}, 11),
+        (jobs(job(0, "Completed", started=50, ended=1)), None, {}, 11),
+        (jobs(job(0, "Failed", started=1, ended=0)), True, {}, 6),
+        (jobs(), True, {"suspend": "ScaleUpOnly"}, None),
+    ],
+    ids=["no work is visible", "the queue cannot be read", "jobs fail fast", "hiring is suspended"],
+)
+def test_who_waits_is_told_with_the_rule_that_makes_it_wait(here, visible, spec, rule):
+    known = entry(1 if here.jobs else 0, filled=1 if here.jobs else 0)
+    made = of(desired(replicas=1, **spec), observed(visible=visible, one=here), ledger(one=known))
+    (step,) = [each for each in made.steps if each.about == "one" and each.text.startswith("1 wanted, 0 there: ")]
+    assert step.rule == rule
+
+
+def test_a_channel_that_is_awaited_and_one_that_is_not_configured_are_told():
+    awaited = of(desired(replicas=1), observed(control=None, one=jobs()), ledger(one=entry(0)))
+    assert "one: nobody is hired before the control channel is ready once" in about(awaited, "workforce")
+    without = of(desired(replicas=1, control=None), observed(one=jobs()), ledger(one=entry(0)))
+    assert [fact.text for fact in without.facts if fact.about == "control"] == ["not configured"]

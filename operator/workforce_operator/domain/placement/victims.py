@@ -57,7 +57,7 @@ def cut_victims(
     Supply beyond a share leaves anyway, and first: only what is within the share is chosen here.
     """
     cuts: dict[str, int] = defaultdict(int)
-    spare = {site.name: max(0, shares[site.name] - floors.get(site.name, 0)) for site in sites}
+    spare = {site.name: max(0, shares[site.name] - floors[site.name]) for site in sites}
     beyond = {site.name: max(0, site.supply - shares[site.name]) for site in sites}
     for name in _in_order(amount + sum(beyond.values()), sites, rankings):
         if not amount:
