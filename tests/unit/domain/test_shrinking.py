@@ -301,6 +301,15 @@ def test_the_youngest_wave_and_the_longest_work_are_taken_back_first():
     assert order == [[2], [2, 3], [1, 2, 3], [0, 1, 2, 3]]
 
 
+def test_workers_of_several_waves_are_taken_back_in_one_with_the_latest_deadline():
+    soon, late = NOW + timedelta(hours=1), NOW + timedelta(hours=2)
+    waves = (wave(0, revision=5, deadline=late), wave(1, revision=6, deadline=soon))
+    decided = plan(desired(replicas=2), observed(one=jobs(*running(2))), ledger(one=entry(2, filled=2, waves=waves)))
+    assert [(each.jobs, each.state, each.deadline) for each in decided.ledger.regions["one"].waves] == [
+        (frozenset({0, 1}), RECALLED, late)
+    ]
+
+
 def test_running_workers_are_taken_back_before_pending_ones():
     known = ledger(one=entry(2, waves=(wave(0, revision=1), wave(1, revision=9))))
     decided = plan(desired(replicas=1), observed(one=jobs(*running(1), job(1, "Queued"))), known)
