@@ -35,16 +35,16 @@ def kinds(plan: Plan, ledger: Ledger) -> Iterator[str]:
 
 
 def surely_unnamed(waves: Iterable[Wave], jobs: Iterable[Job], now: datetime) -> tuple[int, int]:
-    """How many were told to leave without a name, are still expected to, and have not left: at least, and at most."""
-    unnamed = [wave for wave in waves if wave.count and now < wave.deadline]
-    told = sum(wave.count for wave in unnamed)
-    since = min((wave.sent for wave in unnamed), default=None)
-    answers = sum(
-        job.started is not None and job.ended is not None and job.ended >= since
-        for job in jobs
-        if since is not None and job.phase is Phase.ENDED
-    )
-    return max(0, told - answers), told
+    """How many were told to leave without a name and have not left: at least, and at most.
+
+    Past its deadline a wave is forgotten, by this pass or by the next one.
+    """
+    unnamed = [wave for wave in waves if wave.count]
+    told = sum(wave.count for wave in unnamed if now < wave.deadline)
+    since = min((wave.sent for wave in unnamed), default=now)
+    ended = (job.ended for job in jobs if job.phase is Phase.ENDED and job.started is not None)
+    answers = sum(end is not None and end >= since for end in ended)
+    return max(0, told - answers), sum(wave.count for wave in unnamed)
 
 
 def _numbers(desired: Desired, observed: Observed, ledger: Ledger, plan: Plan) -> Iterator[Wrong]:
