@@ -13,6 +13,7 @@ from dataclasses import replace
 from workforce_operator.domain.desired import Desired
 from workforce_operator.domain.ledger import Ledger
 from workforce_operator.domain.observed import Observed, Unknown
+from workforce_operator.domain.shrink import recallable
 from workforce_operator.domain.situation import Situation
 
 
@@ -57,8 +58,11 @@ def _growth(situation: Situation) -> int:
 
 
 def _all(situation: Situation) -> int:
-    """Everybody who may be hired here now."""
+    """Everybody who may be hired here now: whoever is taken back lives already, and needs no room."""
     if not situation.may_hire:
         return 0
-    missing = max(0, situation.share - situation.count.supply - len(situation.count.unread))
+    count, back = situation.count, 0
+    if situation.can_order:
+        back = len(recallable(situation.desired, count, situation.ledger.waves, situation.now))
+    missing = max(0, situation.share - count.supply - back - len(count.unread))
     return missing if situation.limit is None else min(missing, situation.limit)

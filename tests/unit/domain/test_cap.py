@@ -72,6 +72,14 @@ def test_workers_that_leave_one_region_are_counted_in_the_others():
     assert sum(map(len, by_region(answer).values())) == 2
 
 
+def test_workers_that_are_taken_back_take_no_room_from_the_hires_of_another_region():
+    known = ledger(one=entry(2, filled=1, share=1, waves=(wave(1),)), two=entry(0, "two", share=4, filled=0))
+    here = {"one": jobs(*running(2)), "two": jobs()}
+    answer = decided(scaled(6, drain={"mode": "Finish"}, one=2, two=20), known, **here)
+    assert orders(answer) == {job(1).name: "accept-new-tasks"}
+    assert by_region(answer) == {"two": [0, 1, 2, 3]}
+
+
 def test_without_autoscaling_replicas_are_made_up_beside_those_who_are_leaving():
     fixed = desired(replicas=6, drain=CHECKPOINT, regions=regions(one=20))
     known = ledger(one=entry(6, filled=2, share=6, waves=(leaving(2, 3, 4, 5),)))

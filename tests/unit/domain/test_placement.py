@@ -334,6 +334,62 @@ def test_workers_that_leave_their_region_anyway_are_not_chosen_twice():
     assert shares(3, beyond, site("b", 4, count=here(running=3, pending=1))) == [1, 2]
 
 
+def test_of_workers_that_are_equally_busy_those_of_the_dearest_region_go_first_but_what_they_lose_counts_more():
+    sites = [
+        site(name, 1, hourly_cost=Decimal(price), count=Count(running=workers(name, 0)))
+        for name, price in (("a", "2"), ("b", "3"), ("c", "1"))
+    ]
+    equal = {each.job: each for each in (said(0, region=name, minutes=9) for name in "abc")}
+    assert shares(2, *sites, reports=equal) == [1, 0, 1]
+    assert shares(1, *sites, reports=equal) == [0, 0, 1]
+    fresh = said(0, region="c", minutes=1)
+    assert shares(2, *sites, reports=equal | {fresh.job: fresh}) == [1, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("fields", "share", "room"),
+    [
+        ({}, 3, 7),
+        ({}, 12, 0),
+        ({"free": 5}, 3, 5),
+        ({"free": 9}, 3, 7),
+        ({"free": 5}, 6, 2),
+        ({"free": 5}, 1, 5),
+        ({"free": 2}, 6, 0),
+        ({"free": -1}, 3, 0),
+        ({"trials": 1}, 3, 1),
+        ({"trials": 0}, 3, 0),
+        ({"free": 5, "trials": 1}, 3, 1),
+        ({"free": 0, "trials": 1}, 3, 0),
+    ],
+)
+def test_room_is_what_the_maximum_the_free_nodes_and_the_trials_leave_beyond_jobs_not_hired_yet(
+    fields: dict[str, int], share: int, room: int
+):
+    assert site("one", 3, most=10, **fields).room(share) == room
+
+
+@pytest.mark.parametrize(
+    ("fields", "full"),
+    [
+        ({"free": 0}, True),
+        ({"free": 1}, False),
+        ({}, False),
+        ({"trials": 1, "share": 4}, False),
+        ({"free": 0, "trials": 0}, False),
+        ({"free": 0, "most": 3}, False),
+        ({"free": 0, "count": None}, False),
+    ],
+    ids=["no node", "a node", "not told", "a trial under way", "an open circuit", "maxReplicas", "unreadable"],
+)
+def test_a_region_is_full_only_if_nothing_but_its_nodes_keeps_more_from_being_placed(
+    fields: dict[str, Any], full: bool
+):
+    given = {"most": 9, "share": 3, "count": here(running=3)} | fields
+    each = Site("one", 0, **given)
+    assert each.is_full(each.share or 0) is full
+
+
 # Open circuits
 
 

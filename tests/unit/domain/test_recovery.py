@@ -29,7 +29,7 @@ from workforce_operator.api.status import DrainState
 from workforce_operator.domain.actions import Plan
 from workforce_operator.domain.ledger import Wave
 from workforce_operator.domain.plan import plan
-from workforce_operator.domain.waves import jobs_in, wave_id
+from workforce_operator.domain.waves import jobs_in, next_revision, wave_id
 
 RESTORED = NOW - 2 * MINUTE
 SENT = 1_700_000_000_000_000
@@ -52,6 +52,11 @@ def waves(answer: Plan) -> tuple[Wave, ...]:
 
 def chosen(answer: Plan) -> frozenset[int]:
     return jobs_in(waves(answer), DrainState.SENT)
+
+
+def known_to_leave(answer: Plan) -> frozenset[int]:
+    """Who was found to have been told to leave, whether or not they are to stay now."""
+    return frozenset(sequence for each in waves(answer) for sequence in each.jobs)
 
 
 def first_pass(count: int, **spec: Any) -> Plan:
@@ -102,6 +107,17 @@ def test_workers_of_one_wave_are_in_one_wave_again_whenever_they_report():
 )
 def test_only_a_drain_that_we_must_have_ordered_is_taken_for_one(said: State):
     assert chosen(decided(5, 5, said)) == frozenset()
+
+
+@pytest.mark.parametrize(("ahead", "taken"), [(-1, {2}), (0, frozenset()), (1, frozenset())])
+def test_only_revisions_below_the_one_of_this_pass_can_have_been_given_out(ahead: int, taken: frozenset[int]):
+    revision = next_revision(ledger(one=entry(5)), NOW) + ahead
+    assert known_to_leave(decided(5, 5, leaving(2, revision=revision))) == taken
+
+
+@pytest.mark.parametrize(("seconds_ago", "taken"), [(599, {2}), (600, frozenset())])
+def test_what_was_said_ten_minutes_ago_may_have_been_taken_back_since(seconds_ago: int, taken: frozenset[int]):
+    assert known_to_leave(decided(5, 5, leaving(2, minutes_ago=seconds_ago / 60))) == taken
 
 
 def test_a_ledger_that_was_never_lost_learns_nothing_from_reports():
