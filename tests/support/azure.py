@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest_asyncio
 
-from workforce_local.azure import LocalAzure
 from workforce_local.config import LocalConfig, TimingConfig
+
+if TYPE_CHECKING:
+    from workforce_local.azure import LocalAzure
 
 FAST = TimingConfig(
     starting_seconds=0.01,
@@ -24,5 +27,7 @@ FAST = TimingConfig(
 @pytest_asyncio.fixture
 async def local_azure(tmp_path: Path) -> AsyncIterator[LocalAzure]:
     """The default local Azure with fast steps."""
+    from workforce_local.azure import LocalAzure  # noqa: PLC0415 - large, and every run of pytest imports this module
+
     async with LocalAzure(tmp_path / "azure", LocalConfig(timing=FAST)) as azure:
         yield azure
