@@ -27,7 +27,7 @@ FAST = TimingConfig(
 @pytest_asyncio.fixture
 async def local_azure(tmp_path: Path) -> AsyncIterator[LocalAzure]:
     """The default local Azure with fast steps."""
-    from workforce_local.azure import LocalAzure  # noqa: PLC0415 - large, and every run of pytest imports this module
+    from workforce_local.azure import LocalAzure  # large, and every run of pytest imports this module
 
     async with LocalAzure(tmp_path / "azure", LocalConfig(timing=FAST)) as azure:
         yield azure
