@@ -29,7 +29,8 @@ PROGRAMS: dict[str, tuple[Callable[[int], Awaitable[list[Row]]], int]] = {
     "startup": (startup.measure, 5),
     "footprint": (footprint.measure, 1),
     "drain": (drain.measure, 5),
-    "throughput": (throughput.measure, 3),
+    "shell": (throughput.measure_shell, 3),
+    "calls": (throughput.measure_calls, 3),
     "enqueue": (enqueue.measure, 3),
     "recovery": (recovery.measure, 1),
 }

@@ -76,10 +76,21 @@ def _command(bench: Bench, who: str, queue: str, slots: int) -> list[str]:
     return bench.bare(queue, slots)
 
 
+async def measure_shell(rounds: int) -> list[Row]:
+    """Shell tasks, on a service of their own."""
+    async with opened() as bench:
+        return await shell(bench, rounds)
+
+
+async def measure_calls(rounds: int) -> list[Row]:
+    """Python calls, on a service of their own."""
+    async with opened() as bench:
+        return await calls(bench, rounds)
+
+
 async def measure(rounds: int) -> list[Row]:
     """All of it."""
-    async with opened() as bench:
-        return [*await shell(bench, rounds), *await calls(bench, rounds)]
+    return [*await measure_shell(rounds), *await measure_calls(rounds)]
 
 
 if __name__ == "__main__":
