@@ -248,7 +248,13 @@ class Storm:
                 cloud = self.folder / f"cloud-{number}.json"
                 cloud.write_text(json.dumps(_cloud_document(metadata.url)))
                 places.append(Place(self, number, metadata, self._environ(cloud, stormy)))
+                stack.callback(self._end, places[-1])
             yield queue, places
+
+    def _end(self, place: Place) -> None:
+        """Leave no worker behind, also when the storm itself has failed."""
+        self.over = True
+        place.kill()
 
     def _environ(self, cloud: Path, connection_string: str) -> dict[str, str]:
         return {
