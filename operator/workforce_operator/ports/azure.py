@@ -100,7 +100,7 @@ class Templates(Protocol):
     async def resolve(
         self, template: Template, place: Workplace, *, environment: Mapping[str, str], template_hash: str
     ) -> JobBody:
-        """Resolve once per template and region; equal input is answered from memory.
+        """Resolve once per template and compute; equal input is answered from memory.
 
         Args:
             template: The job template.
