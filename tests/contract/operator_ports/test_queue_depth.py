@@ -166,6 +166,7 @@ async def test_a_queue_that_is_not_there_is_missing_and_not_empty(bench: Bench):
         (answer(503, "<Error><Code>ServerBusy</Code></Error>", Retry_After="3"), Throttled),
         (answer(500, "<Error><Code>InternalError</Code></Error>"), Unavailable),
         (answer(502, "<html>bad gateway</html>"), Unavailable),
+        (answer(200, ""), Unavailable),  # without the header that says how many: unknown, not none
         (drop, Unavailable),
     ],
 )

@@ -8,21 +8,15 @@ waits is not told apart here from what is being run.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from azure.core.exceptions import (
-    AzureError,
-    ClientAuthenticationError,
-    HttpResponseError,
-    ResourceNotFoundError,
-)
+from azure.core.exceptions import AzureError
 
 from jobq.cloud import Cloud
 from jobq.connect import service_bus_admin_client
-from workforce_operator.adapters.arm.errors import DEFAULT_RETRY_AFTER, retry_after
-from workforce_operator.api.spec import Queue, ServiceBusQueue
-from workforce_operator.domain.errors import Denied, Missing, OperatorError, SpecError, Throttled, Unavailable
+from workforce_operator.adapters.depth_errors import depth_error
+from workforce_operator.api.spec import Queue
+from workforce_operator.domain.errors import SpecError, Unavailable
 from workforce_operator.domain.observed import QueueDepth
 
 if TYPE_CHECKING:
@@ -31,6 +25,7 @@ if TYPE_CHECKING:
     from azure.servicebus.aio.management import ServiceBusAdministrationClient
 
 TOTAL_SECONDS = 30.0
+RIGHT = "counting messages needs the right to manage: Azure Service Bus Data Owner on the namespace"
 
 
 class ServiceBusQueueDepth:
@@ -51,7 +46,7 @@ class ServiceBusQueueDepth:
             async with asyncio.timeout(TOTAL_SECONDS):
                 found = await self._client(place.namespace).get_queue_runtime_properties(place.name)
         except (AzureError, OSError, TimeoutError) as error:
-            raise _error(error, place) from error
+            raise depth_error(error, f"{place.namespace}/{place.name}", right=RIGHT) from error
         if found.active_message_count is None:
             raise Unavailable(f"read queue {place.namespace}/{place.name}: the answer has no count of active messages")
         active = found.active_message_count
@@ -76,25 +71,3 @@ class ServiceBusQueueDepth:
                 raise Unavailable(f"the cloud {self._cloud.name} names no endpoint to count Service Bus messages at")
             self._clients[namespace] = client
         return self._clients[namespace]
-
-
-def _error(error: BaseException, place: ServiceBusQueue) -> OperatorError:
-    name = f"{place.namespace}/{place.name}"
-    reason = str(getattr(error, "message", error)).splitlines()
-    text = f"read queue {name}: {reason[0] if reason else type(error).__name__}"
-    denied = Denied(
-        f"{text}; counting messages needs the right to manage: Azure Service Bus Data Owner on the namespace",
-        scope=name,
-    )
-    match error:
-        case ResourceNotFoundError():
-            return Missing(text)
-        case ClientAuthenticationError():
-            return denied
-        case HttpResponseError(status_code=401 | 403):
-            return denied
-        case HttpResponseError(status_code=429 | 503) if error.response is not None:
-            headers: Mapping[str, str] = getattr(error.response, "headers", {})
-            return Throttled(text, retry_after=retry_after(headers) or DEFAULT_RETRY_AFTER)
-        case _:
-            return Unavailable(text)

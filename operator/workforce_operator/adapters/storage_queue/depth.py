@@ -7,21 +7,15 @@ are being worked on in the length and does not show them to a peek: that tells h
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from azure.core.exceptions import (
-    AzureError,
-    ClientAuthenticationError,
-    HttpResponseError,
-    ResourceNotFoundError,
-)
+from azure.core.exceptions import AzureError
 
 from jobq.cloud import Cloud
 from jobq.connect import queue_service_client
-from workforce_operator.adapters.arm.errors import DEFAULT_RETRY_AFTER, retry_after
-from workforce_operator.api.spec import Queue, StorageQueue
-from workforce_operator.domain.errors import Denied, Missing, OperatorError, SpecError, Throttled, Unavailable
+from workforce_operator.adapters.depth_errors import depth_error
+from workforce_operator.api.spec import Queue
+from workforce_operator.domain.errors import SpecError, Unavailable
 from workforce_operator.domain.observed import QueueDepth
 
 if TYPE_CHECKING:
@@ -58,14 +52,17 @@ class StorageQueueDepth:
         storage = queue.storage
         if storage is None:
             raise SpecError("queue.storage: needed for type Storage", reason="InvalidQueue")
+        name = f"{storage.account}/{storage.name}"
         client = self._client(storage.account).get_queue_client(storage.name)
         try:
             async with asyncio.timeout(TOTAL_SECONDS):
                 properties = await client.get_queue_properties()
-                length = properties.approximate_message_count or 0
+                length = properties.approximate_message_count
+                if length is None:
+                    raise Unavailable(f"read queue {name}: the answer has no count of messages")
                 seen = len(await client.peek_messages(max_messages=MOST_PEEKED)) if length else 0
         except (AzureError, OSError, TimeoutError) as error:
-            raise _error(error, storage) from error
+            raise depth_error(error, name) from error
         return QueueDepth(length, has_visible=seen > 0, visible=seen if seen < MOST_PEEKED else None)
 
     async def close(self) -> None:
@@ -87,21 +84,3 @@ class StorageQueueDepth:
                 read_timeout=READ_SECONDS,
             )
         return self._clients[account]
-
-
-def _error(error: BaseException, storage: StorageQueue) -> OperatorError:
-    name = f"{storage.account}/{storage.name}"
-    reason = str(getattr(error, "message", error)).splitlines()
-    text = f"read queue {name}: {reason[0] if reason else type(error).__name__}"
-    match error:
-        case ResourceNotFoundError():
-            return Missing(text)
-        case ClientAuthenticationError():
-            return Denied(text, scope=name)
-        case HttpResponseError(status_code=401 | 403):
-            return Denied(text, scope=name)
-        case HttpResponseError(status_code=429 | 503) if error.response is not None:
-            headers: Mapping[str, str] = getattr(error.response, "headers", {})
-            return Throttled(text, retry_after=retry_after(headers) or DEFAULT_RETRY_AFTER)
-        case _:
-            return Unavailable(text)
