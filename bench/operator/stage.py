@@ -34,8 +34,6 @@ MANAGER = CHECKOUT / "tests" / "interop" / "programs" / "manage.py"
 ACCOUNT = "wfdemo"
 NODES = 2000
 PATIENCE = 300.0
-ESTABLISHED = '--for=jsonpath={.status.conditions[?(@.type=="Established")].status}=True'
-"""`condition=Established` fails as long as there are no conditions at all."""
 
 
 def configuration(regions: int, *, throttle: bool, put_seconds: float) -> LocalConfig:
@@ -69,7 +67,10 @@ class Stage:
     def start_operator(self, **settings: str) -> None:
         """Start the operator with the chart's own pace, but for ``settings``."""
         self.bench.kubectl("apply", "--server-side", "-f", str(CHECKOUT / "crds" / "workforces.yaml"))
-        self.bench.kubectl("wait", ESTABLISHED, "crd/workforces.workforce.dev", "--timeout=60s")
+        # Not `kubectl wait`, which fails as long as there are no conditions at all.
+        status = 'jsonpath={.status.conditions[?(@.type=="Established")].status}'
+        get = ("get", "crd", "workforces.workforce.dev", "-o", status)
+        self.until(lambda: self.bench.kubectl(*get, check=False) == "True", "the definition's establishing")
         environment = {"POD_NAMESPACE": "default", "POD_NAME": "operator-0", "WORKFORCE_HTTP_PORT": "0"}
         log = (self.folder / "operator.log").open("wb")
         self.operator = subprocess.Popen(

@@ -17,7 +17,7 @@ import psutil
 import pytest
 import yaml
 
-from tests.support.kubernetes import ESTABLISHED, wait_until
+from tests.support.kubernetes import await_definition, wait_until
 from workforce_local.demo.bench import Bench
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -148,7 +148,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
 def fleet(bench: Bench, tmp_path: Path) -> Iterator[Fleet]:
     """The resource definition and an operator process; afterwards the Workforce is gone."""
     bench.kubectl("apply", "-f", str(CHECKOUT / "crds" / "workforces.yaml"))
-    bench.kubectl("wait", ESTABLISHED, "crd/workforces.workforce.dev")
+    await_definition(bench.kubectl)
     operator = Operator(tmp_path / "operator.log")
     fleet = Fleet(bench, operator)
     operator.start()

@@ -25,9 +25,6 @@ from workforce_local.processes import STATE_VARIABLE, end, environment, guarded,
 
 T = TypeVar("T")
 
-ESTABLISHED = '--for=jsonpath={.status.conditions[?(@.type=="Established")].status}=True'
-"""What `kubectl wait` waits for after a definition; `condition=Established` fails before there are any conditions."""
-
 PATIENCE = 90.0
 """Seconds that a test waits for what should take one: the machine may be busy."""
 
@@ -40,6 +37,13 @@ def wait_until(check: Callable[[], T], what: str, *, patience: float = PATIENCE)
             pytest.fail(f"{what} did not happen within {patience:.0f} s; last answer: {answer!r}")
         time.sleep(0.1)
     return answer
+
+
+def await_definition(kubectl: Callable[..., str]) -> None:
+    """Wait until the API server serves our definition. `kubectl wait` fails while that has no conditions at all."""
+    status = 'jsonpath={.status.conditions[?(@.type=="Established")].status}'
+    get = ("get", "crd", "workforces.workforce.dev", "-o", status)
+    wait_until(lambda: kubectl(*get, check=False) == "True", "the definition's establishing")
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.support.kubernetes import ESTABLISHED, Cluster, wait_until
+from tests.support.kubernetes import Cluster, await_definition, wait_until
 from workforce_local.config import (
     ComputeConfig,
     LocalConfig,
@@ -136,7 +136,7 @@ def azure_program_running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 def definition(kubernetes_cluster: Cluster) -> None:
     """The resource definition is there."""
     kubernetes_cluster.kubectl("apply", "--server-side", "-f", str(ROOT / "crds" / "workforces.yaml"))
-    kubernetes_cluster.kubectl("wait", ESTABLISHED, "crd/workforces.workforce.dev", "--timeout=60s")
+    await_definition(kubernetes_cluster.kubectl)
 
 
 class OperatorProcess:

@@ -112,7 +112,9 @@ class Execution:
         return self._process.saved if self._process is not None else None
 
     def unsaved_seconds(self, now: datetime) -> float:
-        """How long it has run since then, or since its start: what would have to be run again."""
+        """How long it has run since then, or since its start: what would have to be run again; 0 if it never began."""
+        if self._process is None:
+            return 0.0
         since = max(self.started, self.saved or self.started)
         return max(0.0, (now - since).total_seconds())
 

@@ -152,6 +152,13 @@ class Story:
     def _scale_up(self) -> None:
         self._scale(self._script.scale_up)
         self._await_ready()
+        # A job runs before its worker does, and who has nothing to do leaves first.
+        with self._narrator.progress("waiting for all of them to work") as progress:
+            self._bench.wait("a task on each worker", self._not_at_work, timeout=60, tell=progress.update)
+
+    def _not_at_work(self) -> str | None:
+        at_work = len({run.worker for run in self._runs()})
+        return None if at_work >= self._script.scale_up else f"{at_work} of {self._script.scale_up} workers have a task"
 
     def _scale_down_with_a_kill(self) -> None:
         self._scale(self._script.scale_down)

@@ -11,7 +11,7 @@ import pytest
 from kubernetes.client import ApiClient, ApiException, CustomObjectsApi
 from kubernetes.config import new_client_from_config
 
-from tests.support.kubernetes import ESTABLISHED, Cluster, wait_until
+from tests.support.kubernetes import Cluster, await_definition, wait_until
 from workforce_operator.api.base import GROUP, PLURAL, VERSION
 from workforce_operator.api.crd import definition
 
@@ -77,7 +77,7 @@ class Workforces:
 def workforce_definition(kubernetes_cluster: Cluster) -> dict[str, Any]:
     """The definition, applied and established."""
     kubernetes_cluster.apply(definition())
-    kubernetes_cluster.kubectl("wait", ESTABLISHED, "crd/workforces.workforce.dev", "--timeout=60s")
+    await_definition(kubernetes_cluster.kubectl)
     return definition()
 
 

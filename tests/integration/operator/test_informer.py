@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.support.kubernetes import ESTABLISHED
+from tests.support.kubernetes import await_definition
 from tests.support.operator import ROOT
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow]
@@ -31,7 +31,7 @@ def test_jobs_outlive_the_definition_and_are_taken_back_with_it(bench):
         assert {job["name"] for job in bench.live()} == before
     finally:
         bench.cluster.kubectl("apply", "--server-side", "-f", definition)
-        bench.cluster.kubectl("wait", ESTABLISHED, "crd/workforces.workforce.dev", "--timeout=60s")
+        await_definition(bench.cluster.kubectl)
     bench.until(lambda: "workforces" in bench.cluster.kubectl("api-resources", "--cached=false"), "the resource")
     bench.apply(bench.workforce(replicas=3, deletionPolicy="Cancel"))
     bench.wait_ready()

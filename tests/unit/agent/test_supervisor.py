@@ -181,6 +181,13 @@ async def test_what_a_kill_would_lose_counts_from_each_tasks_start_or_from_when_
     assert 1100 <= found.running_seconds < 1110
 
 
+async def test_a_task_that_goes_back_before_it_began_has_lost_nothing(worker):
+    await worker._around.backend.send(Task.new({"code": 0}).encode())
+    (delivery,) = await worker._around.backend.receive(1, timedelta(seconds=60))
+    execution = Execution(worker._around, delivery, 0.0)
+    assert execution.unsaved_seconds(execution.started + timedelta(seconds=5)) == 0
+
+
 async def test_taking_a_drain_back_forgets_its_deadline(worker):
     soon = datetime.now(UTC) + timedelta(hours=1)
     worker.follow(intent(deadline=soon, on_deadline=OnDeadline.CHECKPOINT))
