@@ -19,11 +19,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import psutil
 
+from workforce_local.cluster.definitions import is_established
 from workforce_local.config import ArmConfig, ComputeConfig, LocalConfig, TimingConfig, WorkspaceConfig
 from workforce_local.demo.bench import Bench
 from workforce_local.processes import guarded
@@ -67,10 +69,8 @@ class Stage:
     def start_operator(self, **settings: str) -> None:
         """Start the operator with the chart's own pace, but for ``settings``."""
         self.bench.kubectl("apply", "--server-side", "-f", str(CHECKOUT / "crds" / "workforces.yaml"))
-        # Not `kubectl wait`, which fails as long as there are no conditions at all.
-        status = 'jsonpath={.status.conditions[?(@.type=="Established")].status}'
-        get = ("get", "crd", "workforces.workforce.dev", "-o", status)
-        self.until(lambda: self.bench.kubectl(*get, check=False) == "True", "the definition's establishing")
+        established = partial(is_established, self.bench.kubectl, "workforces.workforce.dev")
+        self.until(established, "the definition's establishing")
         environment = {"POD_NAMESPACE": "default", "POD_NAME": "operator-0", "WORKFORCE_HTTP_PORT": "0"}
         log = (self.folder / "operator.log").open("wb")
         self.operator = subprocess.Popen(
@@ -158,8 +158,7 @@ class Stage:
 
     def chaos(self, kind: str, *fields: str) -> None:
         """Set a fault."""
-        program = [sys.executable, "-m", "workforce_local.cli", "chaos", "add"]
-        self.bench.run(*program, "--state-dir", str(self.bench.state_dir), kind, *fields)
+        self.bench.local("chaos", "add", kind, *fields)
 
     def _inspect(self, what: str) -> Any:
         cloud = json.loads(Path(os.environ["WORKFORCE_CLOUD"]).read_text(encoding="utf-8"))

@@ -229,15 +229,8 @@ class Azurite:
         return "https" if self._tls else "http"
 
     def _spawn(self, script: Path, table_port: int) -> None:
-        arguments = [
-            "node",
-            "--require",
-            str(_PRELOAD),
-            str(script),
-            "--location",
-            str(self.state_dir / "data"),
-            "--silent",
-        ]
+        arguments = ["node", "--require", str(_PRELOAD), str(script)]
+        arguments += ["--location", str(self.state_dir / "data"), "--silent"]
         arguments += ["--blobPort", str(self.blob_port), "--queuePort", str(self.queue_port)]
         arguments += ["--tablePort", str(table_port)]
         # SDKs are newer than the emulator, and nothing that we start tells its maker about it.

@@ -21,6 +21,7 @@ import pytest
 
 from workforce_local.cluster.api_server import LocalKubernetes
 from workforce_local.cluster.binaries import Binaries, resolve
+from workforce_local.cluster.definitions import is_established
 from workforce_local.processes import STATE_VARIABLE, end, environment, guarded, tagged
 
 T = TypeVar("T")
@@ -40,10 +41,8 @@ def wait_until(check: Callable[[], T], what: str, *, patience: float = PATIENCE)
 
 
 def await_definition(kubectl: Callable[..., str]) -> None:
-    """Wait until the API server serves our definition. `kubectl wait` fails while that has no conditions at all."""
-    status = 'jsonpath={.status.conditions[?(@.type=="Established")].status}'
-    get = ("get", "crd", "workforces.workforce.dev", "-o", status)
-    wait_until(lambda: kubectl(*get, check=False) == "True", "the definition's establishing")
+    """Wait until the API server serves our definition."""
+    wait_until(lambda: is_established(kubectl, "workforces.workforce.dev"), "the definition's establishing")
 
 
 @dataclass(frozen=True)

@@ -49,10 +49,10 @@ class Bench:
         """Stop it."""
         self.local("down")
 
-    def local(self, verb: str, *arguments: str) -> str:
-        """Run ``workforce local``."""
+    def local(self, *words: str) -> str:
+        """Run ``workforce local``, any verb of it."""
         program = [sys.executable, "-m", "workforce_local.cli"]
-        return self.run(*program, verb, "--state-dir", str(self.state_dir), *arguments, timeout=600)
+        return self.run(*program, *words, "--state-dir", str(self.state_dir), timeout=600)
 
     def run(self, *command: str, stdin: str | None = None, timeout: float = 180, check: bool = True) -> str:
         """Run a command to its end and return what it printed.

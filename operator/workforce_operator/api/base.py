@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -16,6 +17,12 @@ SHORT_NAME = "wf"
 FINALIZER = f"{GROUP}/workers"
 DRAIN_ANNOTATION = f"{GROUP}/drain"
 """Annotation of a Workforce: names of worker jobs, separated by commas, that are to be drained and replaced."""
+
+
+def requested_drains(annotations: Mapping[str, Any]) -> frozenset[str]:
+    """The names in that annotation."""
+    text = str(annotations.get(DRAIN_ANNOTATION) or "")
+    return frozenset(name.strip() for name in text.split(",") if name.strip())
 
 
 class Model(BaseModel):

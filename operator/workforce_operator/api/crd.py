@@ -24,19 +24,25 @@ from workforce_operator.api.status import WorkforceStatus
 HEADER = "# Generated from the models in operator/workforce_operator/api by `make crds`. Do not edit.\n"
 LONGEST_NAME = 50
 
+
+def _promised(region: str) -> str:
+    """Names are reserved in a region of the status, and so jobs may be on their way."""
+    return (
+        f"(has({region}.hiring) && {region}.hiring.size() > 0)"
+        f" || (has({region}.reserved) && {region}.reserved > 0 && has({region}.desired) && {region}.desired > 0)"
+    )
+
+
 # Numbers of jobs follow what happens; names that are reserved go ahead of it.
 _JOBS_LIVE = (
     "has(oldSelf.status) && ((has(oldSelf.status.replicas) && oldSelf.status.replicas > 0)"
     " || (has(oldSelf.status.drainingReplicas) && oldSelf.status.drainingReplicas > 0)"
-    " || (has(oldSelf.status.regions) && oldSelf.status.regions.exists(region,"
-    " (has(region.hiring) && region.hiring.size() > 0)"
-    " || (has(region.reserved) && region.reserved > 0 && has(region.desired) && region.desired > 0))))"
+    f" || (has(oldSelf.status.regions) && oldSelf.status.regions.exists(region, {_promised('region')})))"
 )
 _LIVES = (
     "(has(known.pending) && known.pending > 0) || (has(known.running) && known.running > 0)"
     " || (has(known.paused) && known.paused > 0) || (has(known.draining) && known.draining > 0)"
-    " || (has(known.hiring) && known.hiring.size() > 0)"
-    " || (has(known.reserved) && known.reserved > 0 && has(known.desired) && known.desired > 0)"
+    f" || {_promised('known')}"
 )
 _OTHER_CONTROL = (
     "oldSelf.spec.regions.exists(before, before.name == region.name && (has(before.control) != has(region.control)"

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from workforce_operator.adapters.kubernetes.api import open_kubernetes
-from workforce_operator.api.base import DRAIN_ANNOTATION, GROUP, PLURAL, VERSION
+from workforce_operator.api.base import DRAIN_ANNOTATION, GROUP, PLURAL, VERSION, requested_drains
 from workforce_operator.cli.options import about_one_workforce
 from workforce_operator.cli.reach import Target, ask, run
 from workforce_operator.domain.errors import Missing, SpecError
@@ -39,8 +39,8 @@ async def _drain(target: Target, job: str) -> str:
     async with open_kubernetes() as api:
         found = await api.get(path)
         _refuse(found.get("spec", {}).get("control"))
-        before = (found["metadata"].get("annotations") or {}).get(DRAIN_ANNOTATION, "").split(",")
-        names = sorted({name for name in before if name in living} | {job})
+        before = requested_drains(found["metadata"].get("annotations") or {})
+        names = sorted((before & living.keys()) | {job})
         metadata = {"resourceVersion": found["metadata"]["resourceVersion"]}
         annotations = {DRAIN_ANNOTATION: ",".join(names)}
         await api.patch(path, {"metadata": {**metadata, "annotations": annotations}})

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import NamedTuple
 
 from workforce_operator.domain.desired import Desired
 from workforce_operator.domain.ledger import Ledger
@@ -30,14 +31,17 @@ def with_room(
         return dict(situations)
     elsewhere = sum(_may_hold(name, desired, observed, ledger) for name in ledger.regions if name not in situations)
     left = scaling.max_replicas - elsewhere - sum(each.count.possibly_live for each in situations.values())
+    hires = {name: _hires(each) for name, each in situations.items()}
     room = dict.fromkeys(situations, 0)
-    for wanted in (_under_way, _growth, _all):
-        for name, situation in situations.items():
-            more = max(0, min(wanted(situation) - room[name], left))
+    for turn in zip(*hires.values(), strict=True):
+        for name, wanted in zip(hires, turn, strict=True):
+            more = max(0, min(wanted - room[name], left))
             room[name] += more
             left -= more
-    short = {name: each for name, each in situations.items() if room[name] < _all(each)}
-    return {name: replace(each, room=room[name]) if name in short else each for name, each in situations.items()}
+    return {
+        name: replace(each, room=room[name]) if room[name] < hires[name].all else each
+        for name, each in situations.items()
+    }
 
 
 def _may_hold(name: str, desired: Desired, observed: Observed, ledger: Ledger) -> int:
@@ -49,12 +53,18 @@ def _may_hold(name: str, desired: Desired, observed: Observed, ledger: Ledger) -
     return ledger.regions[name].may_hold(most)
 
 
-def _under_way(situation: Situation) -> int:
-    return len(situation.ledger.hiring & situation.count.absent)
+class _Hires(NamedTuple):
+    """How many hires a region has use for, each number with those before it in it."""
+
+    under_way: int
+    growth: int
+    all: int
 
 
-def _growth(situation: Situation) -> int:
-    return _under_way(situation) + min(_all(situation), max(0, situation.share - situation.ledger.filled))
+def _hires(situation: Situation) -> _Hires:
+    under_way, everybody = len(situation.ledger.hiring & situation.count.absent), _all(situation)
+    growth = under_way + min(everybody, max(0, situation.share - situation.ledger.filled))
+    return _Hires(under_way, growth, everybody)
 
 
 def _all(situation: Situation) -> int:

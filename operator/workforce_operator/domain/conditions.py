@@ -249,7 +249,7 @@ def _growing(view: View) -> Verdict:
     if view.desired.spec.suspend is Suspend.SCALE_UP_ONLY:
         return Verdict("False", "Suspended", f"{view.missing} more are wanted; suspend is ScaleUpOnly: nobody is hired")
     text = _sentence(f"{view.missing} of {view.wanted} are missing", view.waiting()) + _unplaced(view)
-    if view.unheard and all(name in view.unheard for name, each in view.regions.items() if each.desired > each.supply):
+    if view.unheard and view.unheard == view.short:
         return Verdict("False", "ControlChannelNotReady", text)
     if view.blind:
         return Verdict("False", "QueueUnreadable", text)
@@ -284,8 +284,9 @@ def _blocked(view: View, current: Mapping[str, Condition]) -> Verdict | None:
     placed_elsewhere = current[REGIONS_HEALTHY].reason == "CircuitOpen" and not (view.missing or view.unplaced)
     if current[REGIONS_HEALTHY].status == "False" and not (view.unreadable or placed_elsewhere):
         return Verdict("False", "Degraded", current[REGIONS_HEALTHY].message)
-    if view.unheard and view.missing > 0 and view.desired.spec.suspend is Suspend.NONE:
-        why, where = current[CONTROL_CHANNEL_READY].message, ", ".join(view.unheard)
+    unheard = view.unheard
+    if unheard and view.missing > 0 and view.desired.spec.suspend is Suspend.NONE:
+        why, where = current[CONTROL_CHANNEL_READY].message, ", ".join(unheard)
         return Verdict("False", "Degraded", f"{where}: nobody is hired before ControlChannelReady is True: {why}")
     return None
 

@@ -93,10 +93,14 @@ class View:
         return 0 < self.missing <= sum(region.blind for region in self.regions.values())
 
     @property
+    def short(self) -> tuple[str, ...]:
+        """Regions where replicas are missing."""
+        return tuple(name for name, region in self.regions.items() if region.desired > region.supply)
+
+    @property
     def unheard(self) -> tuple[str, ...]:
-        """Regions where replicas are missing because their control channel has never been ready."""
-        short = (name for name, region in self.regions.items() if region.desired > region.supply)
-        return tuple(name for name in short if name in self.channels_awaited)
+        """Those of them where that is because their control channel has never been ready."""
+        return tuple(name for name in self.short if name in self.channels_awaited)
 
     @property
     def excess(self) -> int:

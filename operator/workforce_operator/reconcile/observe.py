@@ -143,9 +143,10 @@ class Observer:
                 for name in subject.places
             }
             queue = group.create_task(self._queue(subject), name="observe queue")
+            listeners = subject.channels
             channels = {
                 control: group.create_task(self._channel(subject, control, names), name="observe control")
-                for control, names in subject.channels.items()
+                for control, names in listeners.items()
             }
         return Observed(
             now=self._clock.now(),
@@ -154,7 +155,7 @@ class Observer:
             control=channels[subject.control].result() if subject.control in channels else self._not_configured(),
             own_control={
                 name: channels[control].result()
-                for control, names in subject.channels.items()
+                for control, names in listeners.items()
                 for name in names
                 if control != subject.control
             },

@@ -14,7 +14,7 @@ from typing import Any
 import structlog
 
 from workforce_operator.adapters.kubernetes.api import KubernetesApi
-from workforce_operator.api.base import DRAIN_ANNOTATION, FINALIZER, GROUP, PLURAL, VERSION
+from workforce_operator.api.base import FINALIZER, GROUP, PLURAL, VERSION, requested_drains
 from workforce_operator.api.status import WorkforceStatus, lenient_status
 from workforce_operator.domain.errors import Conflict, Missing, OperatorError
 from workforce_operator.ports.kubernetes import Key, StoredWorkforce
@@ -133,13 +133,8 @@ def stored_of(document: Mapping[str, Any]) -> StoredWorkforce:
         finalizers=tuple(metadata.get("finalizers") or ()),
         spec=_mapping(document.get("spec")),
         status=_status(key, document.get("status")),
-        drain_requested=_names(_mapping(metadata.get("annotations")).get(DRAIN_ANNOTATION)),
+        drain_requested=requested_drains(_mapping(metadata.get("annotations"))),
     )
-
-
-def _names(text: Any) -> frozenset[str]:
-    """Names separated by commas."""
-    return frozenset(name.strip() for name in str(text or "").split(",") if name.strip())
 
 
 def _status(key: Key, content: Any) -> WorkforceStatus:
