@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import select
 import signal
 import sys
 import uuid
@@ -147,9 +146,11 @@ class Guard:
             pass  # it is dead, and about to be replaced
 
     def _started(self) -> None:
-        # It has let go of its end: it guards, or has died and is about to be replaced.
+        # It has said that it guards, or has died without a word and is about to be replaced: a dying process lets go of
+        # its pipes before anybody is told of its death.
+        guards = bool(os.read(self._starting, 1))
         self._starting = _close(self._starting)
-        if not select.select([self._exit], [], [], 0)[0]:
+        if guards:
             self._ready.set()
 
     def _ended(self) -> None:

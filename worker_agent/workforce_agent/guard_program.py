@@ -2,7 +2,7 @@
 
 It is no module of the running agent: the agent starts it as a program of its own, without site packages, and imports
 from here only what both need to know of the process table. Standard input brings a line for each task that starts
-(`+<session>`) or is over (`-<session>`), and `.` when the guard is not needed any more; standard output is closed once
+(`+<session>`) or is over (`-<session>`), and `.` when the guard is not needed any more; standard output says `+` once
 it guards. When the agent dies, whatever killed it, the guard sends SIGKILL to everything that the tasks started,
 because the queue hands them out again.
 
@@ -239,7 +239,9 @@ def _rest() -> bytes:
 
 
 def _say_ready() -> None:
-    """Let go of standard output, which is what the agent waits for before it runs a task."""
+    """Tell the agent, which waits for it before it runs a task, and let go of standard output."""
+    with contextlib.suppress(BrokenPipeError):  # the agent has just died, which is what is looked for next
+        os.write(1, b"+")
     nothing = os.open("/dev/null", os.O_WRONLY)
     os.dup2(nothing, 1)
     os.close(nothing)

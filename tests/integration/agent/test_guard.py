@@ -116,23 +116,43 @@ async def test_a_guard_that_is_ready_cannot_be_ended_politely(guarded):
         watching.dismiss()
 
 
-async def test_a_guard_that_dies_before_it_is_ready_is_waited_for_again(guarded):
-    with Guard(own_cgroup=False) as watching:
+@pytest.fixture
+def another_program(monkeypatch, tmp_path):
+    """Lets a guard be started whose program is this text."""
+
+    def starts(text):
+        program = tmp_path / "guard.py"
+        program.write_text(text)
+        with monkeypatch.context() as patch:
+            patch.setattr(guard.guard_program, "__file__", str(program))
+            return Guard(own_cgroup=False)
+
+    return starts
+
+
+async def test_a_guard_that_dies_before_it_is_ready_is_waited_for_again(guarded, another_program):
+    with another_program("raise SystemExit(1)") as watching:
         first = watching.pid
-        os.kill(first, signal.SIGKILL)
         assert await watching.ready()
         assert watching.pid not in {first, None}
         watching.dismiss()
 
 
-async def test_a_guard_that_does_not_get_ready_is_waited_for_in_vain_and_said(guarded):
-    with Guard(own_cgroup=False) as watching, capture_logs() as said:
-        os.kill(watching.pid, signal.SIGSTOP)
+async def test_a_guard_that_does_not_get_ready_is_waited_for_in_vain_and_said(guarded, another_program):
+    with another_program("import time; time.sleep(600)") as watching, capture_logs() as said:
         assert not await watching.ready(0.2)
         os.kill(watching.pid, signal.SIGKILL)
-        await watching.ready()
+        assert await watching.ready()
         watching.dismiss()
     assert [entry["event"] for entry in said] == ["guard_is_late", "guard_ended"]
+
+
+async def test_a_guard_that_lets_go_of_its_pipe_without_a_word_is_not_ready(guarded, another_program):
+    with another_program("import os, time; os.close(1); time.sleep(600)") as watching:
+        assert not await watching.ready(0.5)
+        os.kill(watching.pid, signal.SIGKILL)
+        assert await watching.ready()
+        watching.dismiss()
 
 
 async def test_a_guard_ends_with_its_agent(agent):
