@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -170,6 +171,36 @@ def test_the_ci_script_calls_what_people_call() -> None:
     text = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
     assert re.search(r"^make check\b", text, re.MULTILINE)
     assert re.search(r"^make test\b", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("failures", "second", "exit_code", "said"),
+    [
+        pytest.param(1, 0, 0, "unsteady, passed alone: FAILED tests/test_a.py::test_0", id="passes-alone"),
+        pytest.param(1, 2, 2, "= 1 failed in 0.10s =", id="fails-again"),
+        pytest.param(4, 0, 2, "= 4 failed in 1.00s =", id="too-many"),
+    ],
+)
+def test_ci_tries_a_few_failed_tests_once_more_alone_and_names_them(
+    tmp_path: Path, failures: int, second: int, exit_code: int, said: str
+) -> None:
+    (tmp_path / ".ci").mkdir()
+    script = shutil.copy(ROOT / ".ci" / "run", tmp_path / ".ci")
+    make = tmp_path / "make"
+    all_failures = f"printf 'FAILED tests/test_a.py::test_%s - AssertionError\\n' $(seq 0 {failures - 1})"
+    make.write_text(f"""#!/usr/bin/env bash
+case "$*" in
+check) exit 0 ;;
+*--last-failed*) echo "= 1 failed in 0.10s ="; exit {second} ;;
+*) {all_failures}; echo "= {failures} failed in 1.00s ="; exit 2 ;;
+esac
+""")
+    make.chmod(0o755)
+    env = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    done = subprocess.run(["bash", script], env=env, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (exit_code, "")
+    assert said in done.stdout.splitlines()
+    assert done.stdout.splitlines()[-1].startswith("= ")
 
 
 def test_no_module_is_longer_than_600_lines() -> None:
