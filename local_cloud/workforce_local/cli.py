@@ -7,10 +7,11 @@ Reads and writes the state folder and talks to the supervisor by signals; the pa
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
-import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -52,10 +53,9 @@ def _compose(folder: StateFolder, options: Options, report: Report) -> Sequence[
 
 @dataclass(frozen=True)
 class Launcher:
-    """How the parts are made, and how this program is started again in the background. Tests bring their own."""
+    """How the parts are made. Tests bring their own."""
 
     compose: Callable[[StateFolder, Options, Report], Sequence[Sequence[Component]]] = _compose
-    command: Sequence[str] = (sys.executable, "-m", "workforce_local.cli")
 
 
 _LAZY = {
@@ -122,11 +122,13 @@ def up(launcher: Launcher, folder: StateFolder, *, detach: bool, no_kubernetes: 
         config = LocalConfig.load(config_file) if config_file else LocalConfig()
     except ConfigError as error:
         raise click.UsageError(str(error)) from error
-    if detach:
-        arguments = ["--no-kubernetes"] if no_kubernetes else []
-        arguments += ["--config", str(config_file.resolve())] if config_file else []
-        sys.exit(_up_detached(launcher, folder, arguments))
     options = Options(kubernetes=not no_kubernetes, config=config)
+    if detach:
+        sys.exit(_up_detached(launcher, folder, options))
+    _up(launcher, folder, options)
+
+
+def _up(launcher: Launcher, folder: StateFolder, options: Options) -> None:
     reporter = ConsoleReporter(folder, attached=sys.stdout.isatty())
     try:
         ending = supervise(folder, lambda: launcher.compose(folder, options, reporter.note), reporter)
@@ -147,40 +149,65 @@ def _say_running(folder: StateFolder) -> int:
     return EXIT_RUNNING
 
 
-def _up_detached(launcher: Launcher, folder: StateFolder, arguments: Sequence[str]) -> int:
+def _up_detached(launcher: Launcher, folder: StateFolder, options: Options) -> int:
+    """Let a copy of this process supervise: another interpreter would load all of this once more first."""
     try:
         folder.create()
     except StateError as error:
         raise click.ClickException(str(error)) from error
     if folder.holder():
         return _say_running(folder)
-    with folder.supervisor_log.open("wb") as log:
-        # A session of its own: neither Ctrl-C nor the end of this terminal reaches it.
-        child = subprocess.Popen(
-            [*launcher.command, "up", "--state-dir", str(folder.root), *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+    folder.supervisor_log.write_bytes(b"")
+    sys.stdout.flush()
+    child = os.fork()
+    if not child:
+        _leave_terminal(folder.supervisor_log)
+        os._exit(_exit_code(lambda: _up(launcher, folder, options)))
     try:
         return _await_ready(folder, child)
     except KeyboardInterrupt:
-        child.send_signal(signal.SIGINT)
-        child.wait()
+        os.kill(child, signal.SIGINT)
+        os.waitpid(child, 0)
         raise click.Abort from None
 
 
-def _await_ready(folder: StateFolder, child: subprocess.Popen[bytes]) -> int:
+def _leave_terminal(log: Path) -> None:
+    """Neither Ctrl-C nor the end of this terminal reaches this process any more; what it prints goes to the log."""
+    os.setsid()
+    for path, flags, descriptors in ((os.devnull, os.O_RDONLY, (0,)), (log, os.O_WRONLY | os.O_APPEND, (1, 2))):
+        file = os.open(path, flags)
+        for descriptor in descriptors:
+            os.dup2(file, descriptor)
+        os.close(file)
+
+
+def _exit_code(run: Callable[[], None]) -> int:
+    """Run to the end of this process, and say on standard error what ended it badly."""
+    try:
+        run()
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except SystemExit as error:
+        return error.code if isinstance(error.code, int) else 1
+    except BaseException:
+        traceback.print_exc()
+        return 1
+    finally:
+        sys.stdout.flush()
+    return 0
+
+
+def _await_ready(folder: StateFolder, child: int) -> int:
     """Show what the supervisor prints until it is ready or has ended."""
     with folder.supervisor_log.open(encoding="utf-8", errors="replace") as log:
         while True:
-            code = child.poll()
+            ended, status = os.waitpid(child, os.WNOHANG)
             record = folder.read()
-            ready = record is not None and record.phase is Phase.READY and record.supervisor.pid == child.pid
+            ready = record is not None and record.phase is Phase.READY and record.supervisor.pid == child
             click.echo(log.read(), nl=False)
-            if code is not None:
-                return code
+            if ended:
+                return os.waitstatus_to_exitcode(status)
             if ready:
                 return 0
             time.sleep(_POLL_SECONDS)

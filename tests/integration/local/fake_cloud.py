@@ -78,4 +78,4 @@ def compose(folder: StateFolder, options: Options, report: Report) -> Sequence[S
 
 
 if __name__ == "__main__":
-    main(Launcher(compose=compose, command=(sys.executable, __file__)))
+    main(Launcher(compose=compose))
