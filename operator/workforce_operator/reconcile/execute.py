@@ -1,7 +1,8 @@
 """Carries out a plan's actions: lay-offs, then resumes, then hires; each action once, each failure kept to itself.
 
 It decides nothing. The first resume or hire of a region goes out alone, then many at a time, and none after a failure:
-a region without quota is asked once, not a thousand times. Whatever is not begun when the time is up is left to the
+a region without quota is asked once, not a thousand times. Only where a hire like it was accepted lately, all go at
+once. A service that asks for a short pause has not failed. Whatever is not begun when the time is up is left to the
 next pass, which sees the world anew.
 
 Invariants: an order is confirmed before its job is cancelled, and the job is read in between and cancelled only if it
@@ -25,6 +26,7 @@ from workforce_operator.domain.desired import control_of
 from workforce_operator.domain.errors import Denied, Fenced, Missing, OperatorError, Throttled, Unavailable
 from workforce_operator.domain.observed import Phase
 from workforce_operator.ports.azure import ControlChannel, JobBody, WorkerJobs, Workplace
+from workforce_operator.reconcile.accepted import Accepted
 from workforce_operator.reconcile.observe import Absences
 from workforce_operator.reconcile.telemetry import ActionKind, ActionResult, Telemetry
 from workforce_operator.reconcile.together import together
@@ -34,6 +36,9 @@ log = structlog.stdlib.get_logger(__name__)
 LAY_OFFS_AT_ONCE = 16
 HIRES_AT_ONCE = 200
 """Hires of one region under way after the first: ARM's whole burst, so that a PUT's 2-4 s are hidden."""
+
+SHORT_PAUSE_SECONDS = 5.0
+"""A pause that the service asks for is waited out up to this long, once for each resume or hire."""
 
 BEGIN_SECONDS = 30.0
 """Nothing is begun later than this into the execution, so that an edit is never far from being seen."""
@@ -99,6 +104,7 @@ class Executor:
     ) -> None:
         self._jobs, self._control, self._telemetry, self._absences = jobs, control, telemetry, absences
         self._seconds, self._clock = begin_seconds, clock
+        self._accepted = Accepted(clock)
         self._sent: OrderedDict[tuple[str, str], None] = OrderedDict()
         self._resumed: OrderedDict[str, float] = OrderedDict()
 
@@ -145,23 +151,44 @@ class Executor:
         """Resume or hire in one region: one, and if that worked the others at the same time, until one fails."""
         waiting, done, failed = deque(actions), list[Done](), False
 
+        def over() -> bool:
+            return failed or work.outdated() or self._clock() > deadline
+
         async def lane(most: int) -> None:
             nonlocal failed
             for _ in range(most):
-                if not waiting or failed or work.outdated() or self._clock() > deadline:
+                if not waiting or over():
                     return
-                one = await self._attempt(work, waiting.popleft())
+                action = waiting.popleft()
+                one = await self._attempt(work, action)
+                if isinstance(one.error, Throttled) and one.error.retry_after <= SHORT_PAUSE_SECONDS:
+                    await asyncio.sleep(one.error.retry_after)
+                    one = one if over() else await self._attempt(work, action)
                 done.append(one)
                 if one.result is ActionResult.FAILED:
                     failed = True
 
-        await lane(1)
+        if not await self._accepts(work, actions[0]):
+            await lane(1)
         await together(lane(len(actions)) for _ in range(min(HIRES_AT_ONCE, len(waiting))))
         for action in waiting:
             if isinstance(action, Hire):
                 # Its name is reserved and nothing was sent under it: the next pass need not ask whether it exists.
                 self._absences.note(work.places[action.region].prefix, action.sequence)
         return done + [Done(action, ActionResult.PUT_OFF) for action in waiting]
+
+    async def _accepts(self, work: Work, action: Hire | Resume) -> bool:
+        """Whether the region has lately taken a hire like this one."""
+        if isinstance(action, Resume):
+            return False
+        place = work.places[action.region]
+        try:
+            body = await work.body(place)
+        except Fenced:
+            raise
+        except OperatorError:
+            return False  # The attempt will tell.
+        return self._accepted.lately(place.coordinates, body.template_hash)
 
     async def _attempt(self, work: Work, action: Action) -> Done:
         kind, ordering = kind_of(action), True
@@ -217,7 +244,12 @@ class Executor:
     async def _hire_one(self, work: Work, place: Workplace, action: Hire) -> ActionResult:
         body = await work.body(place)
         self._absences.forget(place.prefix, action.sequence)
-        await self._jobs.hire(place, action.job, action.sequence, body)
+        try:
+            await self._jobs.hire(place, action.job, action.sequence, body)
+        except OperatorError:
+            self._accepted.forget(place.coordinates, body.template_hash)
+            raise
+        self._accepted.note(place.coordinates, body.template_hash)
         return ActionResult.DONE
 
     async def _send(self, work: Work, action: SendOrder) -> ActionResult:

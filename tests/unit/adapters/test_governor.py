@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from workforce_operator.adapters.arm.buckets import Limits
+from workforce_operator.adapters.arm.buckets import WRITE_LIMITS, Limits
 from workforce_operator.adapters.arm.governor import Governor, Kind
 from workforce_operator.domain.errors import Throttled
 
@@ -129,6 +129,29 @@ async def test_all_regions_together_keep_to_the_subscription_s_own_limit():
     for place in places:
         it.answered(place, place)
     await asyncio.gather(*(serve(it, place, log) for place in places * 2))
-    # 15 times three at once, less the token that is kept; then 15 a second.
-    assert sum(at == 0 for _, at in log) == 44
+    # 15 times three at once, less half a second's refill that is kept; then 15 a second.
+    assert sum(at == 0 for _, at in log) == 37
     assert max(at for _, at in log) < 2
+
+
+async def test_an_answer_that_was_long_on_its_way_takes_away_nothing_that_came_back_since():
+    it, log = governor(), []
+
+    async def hire():
+        async with it.slot("sub", Kind.WRITE, turn="a") as sent:
+            log.append(("a", sent))
+            await asyncio.sleep(2)
+        it.report("sub", Kind.WRITE, remaining=0, retry_after=None, sent=sent)
+
+    await asyncio.gather(hire(), hire())
+    await asyncio.gather(*(run(it, "a", log) for _ in range(2)))
+    assert [round(at, 3) for _, at in log] == [0, 0, 2, 2]
+
+
+async def test_a_burst_of_writes_is_spread_over_two_seconds_so_that_its_connections_are_made_in_time():
+    it, log = governor(limits={Kind.WRITE: WRITE_LIMITS}), []
+    await asyncio.gather(*(run(it, "a", log, seconds=1) for _ in range(220)))
+    times = [at for _, at in log]
+    assert max(sum(start <= at < start + 0.995 for at in times) for start in times) == 100
+    # 200 and 10 for each second, less the five that are kept.
+    assert times[-1] == pytest.approx(2.5, abs=0.02)

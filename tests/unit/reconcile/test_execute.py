@@ -12,6 +12,7 @@ from workforce_operator.api.spec import Control, RegionControl
 from workforce_operator.domain.actions import Cancel, CancelPending, Hire, Resume, SendOrder, SendToAny
 from workforce_operator.domain.errors import Denied, Fenced, SpecError, Throttled, Unavailable
 from workforce_operator.ports.azure import JobBody
+from workforce_operator.reconcile.accepted import Accepted
 from workforce_operator.reconcile.execute import (
     HIRES_AT_ONCE,
     LAY_OFFS_AT_ONCE,
@@ -75,6 +76,82 @@ async def test_the_first_hire_of_a_region_is_alone_and_nothing_follows_its_failu
     world.jobs.faults.next_error("hire", Unavailable("no quota"))
     done = await execute(*(hire(world, number) for number in range(100)))
     assert results(done) == ["failed"] + ["put_off"] * 99
+    assert len(world.jobs.faults.made("hire")) == 1
+
+
+async def hires_under_way(world, execute, *actions, **options):
+    """How many hires are sent before any is answered."""
+    hire, answer, sent = world.jobs.hire, asyncio.Event(), []
+
+    async def slow(place, name, *rest):
+        sent.append(name)
+        await answer.wait()
+        return await hire(place, name, *rest)
+
+    world.jobs.hire = slow
+    executing = asyncio.ensure_future(execute(*actions, **options))
+    for _ in range(20):
+        await asyncio.sleep(0)
+    number = len(sent)
+    answer.set()
+    await executing
+    world.jobs.hire = hire
+    return number
+
+
+def some_hires(world, first, region="uksouth"):
+    return [hire(world, number, region) for number in range(first, first + 10)]
+
+
+async def test_where_a_hire_with_the_template_was_accepted_lately_all_go_at_once(world, execute):
+    async def other_body(place):
+        return replace(BODY, template_hash="v1:1")
+
+    assert await hires_under_way(world, execute, *some_hires(world, 0)) == 1
+    assert await hires_under_way(world, execute, *some_hires(world, 10)) == 10
+    assert await hires_under_way(world, execute, *some_hires(world, 20), body=other_body) == 1
+    assert await hires_under_way(world, execute, *some_hires(world, 0, "westeurope")) == 1
+
+
+async def test_after_a_failure_and_after_a_while_one_hire_goes_alone_again(world, execute, monkeypatch):
+    await execute(hire(world, 0))
+    world.jobs.faults.next_error("hire", Unavailable("no quota"))
+    await execute(hire(world, 1))
+    assert await hires_under_way(world, execute, *some_hires(world, 10)) == 1
+    monkeypatch.setattr("workforce_operator.reconcile.accepted.ACCEPTED_SECONDS", 0)
+    assert await hires_under_way(world, execute, *some_hires(world, 20)) == 1
+
+
+async def test_what_was_accepted_is_remembered_of_so_many_templates_only(world, monkeypatch):
+    monkeypatch.setattr("workforce_operator.reconcile.accepted.REMEMBERED", 2)
+    accepted, where = Accepted(), world.place().coordinates
+    for template in ("one", "two", "one", "three"):
+        accepted.note(where, template)
+    assert [accepted.lately(where, template) for template in ("one", "two", "three")] == [True, False, True]
+
+
+@pytest.mark.looptime
+async def test_a_short_pause_that_the_service_asks_for_is_no_failure_of_the_region(world, execute):
+    for sequence in (0, 5):
+        pause = Throttled("a moment", retry_after=2)
+        world.jobs.faults.next_error("hire", pause, matches=lambda args, own=sequence: args[2] == own)
+    assert results(await execute(*some_hires(world, 0))) == ["done"] * 10
+    assert asyncio.get_running_loop().time() == 4, "each pause is waited out"
+    assert len(world.jobs.faults.made("hire")) == 12
+
+
+@pytest.mark.looptime
+async def test_a_pause_that_is_asked_for_again_is_a_failure(world, execute):
+    for _ in range(2):
+        world.jobs.faults.next_error("hire", Throttled("a moment", retry_after=2))
+    assert results(await execute(*some_hires(world, 0))) == ["failed"] + ["put_off"] * 9
+
+
+@pytest.mark.looptime
+async def test_who_has_waited_out_a_pause_does_not_hire_for_what_has_changed_meanwhile(world, execute):
+    world.jobs.faults.next_error("hire", Throttled("a moment", retry_after=2))
+    changed = lambda: asyncio.get_running_loop().time() > 1  # noqa: E731
+    assert results(await execute(*some_hires(world, 0), outdated=changed)) == ["failed"] + ["put_off"] * 9
     assert len(world.jobs.faults.made("hire")) == 1
 
 

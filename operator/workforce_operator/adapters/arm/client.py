@@ -168,12 +168,15 @@ class ArmClient:
 
     async def _send(self, request: HttpRequest, kind: Kind, path: str, *, what: str, turn: str) -> Reply:
         subscription, place = path.split("/")[2], place_of(path)
-        async with self._governor.slot(subscription, kind, turn=turn, place=place):
+        async with self._governor.slot(subscription, kind, turn=turn, place=place) as sent:
             if kind is Kind.WRITE:
                 self._guard.check()
             seconds = READ_SECONDS if kind is Kind.READ else WRITE_SECONDS
             status, headers, text = await self._exchange(self._client, request, seconds, what=what, scope=path)
-        self._learn(subscription, place, kind, status, headers)
+        region, known, _ = headers.get(_ROUTING, "").partition(":")
+        if known:
+            self._governor.answered(place, region.lower())
+        self._governor.report(subscription, kind, place=place, sent=sent, **_left(kind, status, headers))
         if status not in {200, 201, 202, 204}:
             raise error_of(status, headers, text, what=what, scope=path)
         return Reply(status, _parsed(text, what))
@@ -192,20 +195,20 @@ class ArmClient:
         except (TimeoutError, OSError, UnicodeDecodeError) as error:
             raise Unavailable(f"{what}: {error or 'no answer in time'}") from error
 
-    def _learn(self, subscription: str, place: str, kind: Kind, status: int, headers: Mapping[str, str]) -> None:
-        region, known, _ = headers.get(_ROUTING, "").partition(":")
-        if known:
-            self._governor.answered(place, region.lower())
-        left = headers.get(_REMAINING[kind], "")
-        remaining = float(left) if left.isdecimal() else None
-        pause = (retry_after(headers) or DEFAULT_RETRY_AFTER) if status == 429 else None
-        self._governor.report(subscription, kind, remaining=remaining, retry_after=pause, place=place)
-
     def _check_link(self, link: str, seen: set[str], what: str) -> None:
         """A token goes to ARM only, and a list that turns in a circle ends."""
         if not link.lower().startswith(self._base.lower() + "/") or link in seen:
             raise Unavailable(f"{what}: the service answered with a next page that cannot be followed: {link[:200]}")
         seen.add(link)
+
+
+def _left(kind: Kind, status: int, headers: Mapping[str, str]) -> dict[str, float | None]:
+    """What an answer says about the bucket: ``remaining`` and ``retry_after``."""
+    left = headers.get(_REMAINING[kind], "")
+    return {
+        "remaining": float(left) if left.isdecimal() else None,
+        "retry_after": (retry_after(headers) or DEFAULT_RETRY_AFTER) if status == 429 else None,
+    }
 
 
 def place_of(path: str) -> str:

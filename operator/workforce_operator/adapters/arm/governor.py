@@ -40,17 +40,17 @@ class _Gate:
         self.bucket = Bucket(limits, clock())
         self._clock = clock
         self._free = concurrency
-        self._lines: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
+        self._lines: OrderedDict[str, deque[asyncio.Future[float]]] = OrderedDict()
         self._timer: asyncio.TimerHandle | None = None
 
-    async def enter(self, turn: str) -> None:
-        """Wait for a place and a token."""
+    async def enter(self, turn: str) -> float:
+        """Wait for a place and a token; returns when it was taken."""
         self._refuse_if_blocked()
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[float] = asyncio.get_running_loop().create_future()
         self._lines.setdefault(turn, deque()).append(future)
         self.serve()
         try:
-            await future
+            return await future
         except asyncio.CancelledError:
             if future.done() and not future.cancelled() and future.exception() is None:
                 self.leave()
@@ -88,16 +88,17 @@ class _Gate:
                 self._timer = asyncio.get_running_loop().call_later(wait, self.serve)
                 return
             self._advance()
-            self.bucket.take(self._clock())
+            now = self._clock()
+            self.bucket.take(now)
             self._free -= 1
-            future.set_result(None)
+            future.set_result(now)
 
     def _refuse_if_blocked(self) -> None:
         blocked = self.bucket.blocked(self._clock())
         if blocked > PATIENCE:
             raise _throttled(blocked)
 
-    def _peek(self) -> asyncio.Future[None] | None:
+    def _peek(self) -> asyncio.Future[float] | None:
         """Who is next, dropping those who have given up."""
         while self._lines:
             turn, line = next(iter(self._lines.items()))
@@ -139,8 +140,8 @@ class Governor:
         self._regions: dict[str, str] = {}
 
     @asynccontextmanager
-    async def slot(self, subscription: str, kind: Kind, *, turn: str, place: str = "") -> AsyncIterator[None]:
-        """Hold a place in flight for one request, after waiting for a token.
+    async def slot(self, subscription: str, kind: Kind, *, turn: str, place: str = "") -> AsyncIterator[float]:
+        """Hold a place in flight for one request, after waiting for a token; gives the time for ``report``.
 
         Args:
             subscription: ARM counts for each one by itself.
@@ -152,10 +153,10 @@ class Governor:
             Throttled: The service has asked for a pause that is too long to wait for here.
         """
         async with (
-            _entered(self._gate(subscription, self._regions.get(place, ""), kind), turn),
+            _entered(self._gate(subscription, self._regions.get(place, ""), kind), turn) as taken,
             _entered(self._gate(subscription, None, kind), turn),
         ):
-            yield
+            yield taken
 
     def waiting(self, kind: Kind) -> int:
         """How many callers wait for their turn, over all subscriptions."""
@@ -166,12 +167,22 @@ class Governor:
         self._regions[place] = region
 
     def report(
-        self, subscription: str, kind: Kind, *, remaining: float | None, retry_after: float | None, place: str = ""
+        self,
+        subscription: str,
+        kind: Kind,
+        *,
+        remaining: float | None,
+        retry_after: float | None,
+        place: str = "",
+        sent: float | None = None,
     ) -> None:
-        """Learn from an answer: how many requests are left, or for how long none will be taken."""
+        """Learn from an answer: how many requests were left, or for how long none will be taken.
+
+        ``sent`` is what ``slot`` gave; by default the request was counted just now.
+        """
         gate = self._gate(subscription, self._regions.get(place, ""), kind)
         if remaining is not None:
-            gate.bucket.correct(self._clock(), remaining)
+            gate.bucket.correct(self._clock(), remaining, sent)
         if retry_after is not None:
             gate.block(retry_after)
 
@@ -188,9 +199,9 @@ class Governor:
 
 
 @asynccontextmanager
-async def _entered(gate: _Gate, turn: str) -> AsyncIterator[None]:
-    await gate.enter(turn)
+async def _entered(gate: _Gate, turn: str) -> AsyncIterator[float]:
+    taken = await gate.enter(turn)
     try:
-        yield
+        yield taken
     finally:
         gate.leave()
