@@ -1,6 +1,5 @@
 """The pages about the worker: complete, and in step with the program."""
 
-import ast
 import re
 from pathlib import Path
 
@@ -52,15 +51,7 @@ def test_every_event_that_is_logged_is_listed_or_a_detail_of_one_that_is():
 
 def logged(path):
     """The names of events in a module."""
-    for node in ast.walk(ast.parse(path.read_text())):
-        if (
-            isinstance(node, ast.Call)
-            and isinstance(node.func, ast.Attribute)
-            and node.func.attr in {"debug", "info", "warning", "error", "exception"}
-            and node.args
-            and isinstance(node.args[0], ast.Constant)
-        ):
-            yield node.args[0].value
+    return re.findall(r'\.(?:debug|info|warning|error|exception)\(\s*"([^"]*)"', path.read_text())
 
 
 def test_the_migration_guide_knows_no_verb_of_ours_that_is_not_there():

@@ -33,13 +33,13 @@ def test_a_forgotten_wave_is_not_undercut_after_quick_scaling_over_many_regions(
     Whole seconds fell behind: 84 regions used up 84 of them in one pass, and nodes ignored the drain that followed.
     """
     now, known, highest = NOW, Ledger(), 0
-    for _ in range(20):
+    for _ in range(10):
         first = next_revision(known, now)
-        names = [f"r{index}" for index in range(200)]
+        names = [f"r{index}" for index in range(84)]
         known = ledger(
             **{name: entry(1, name, waves=(wave(0, revision=first + index),)) for index, name in enumerate(names)}
         )
-        highest, now = first + 199, now + timedelta(milliseconds=10)
+        highest, now = first + 83, now + timedelta(milliseconds=10)
     assert next_revision(Ledger(), now) > highest
 
 

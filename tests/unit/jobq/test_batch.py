@@ -97,12 +97,12 @@ async def test_a_long_generator_is_read_as_it_is_pushed():
 
     def source():
         nonlocal ahead
-        for _ in range(5_000):
+        for _ in range(1_000):
             ahead = max(ahead, next(read) - backend.sent)
             yield "echo"
 
     result = await batch_enqueue(JobQ(backend), source())
-    assert (result.considered, result.stored, result.failures) == (5_000, 5_000, [])
+    assert (result.considered, result.stored, result.failures) == (1_000, 1_000, [])
     assert ahead <= 102
 
 

@@ -1,12 +1,9 @@
 """The wire format of tasks: golden files, ids, limits and everything that is no task."""
 
 import json
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from jobq.errors import TaskError, TaskTooLarge
 from jobq.task import MESSAGE_LIMIT, Task, check_size, decode_task, message_size, shell_kwargs
@@ -87,19 +84,6 @@ def test_what_is_no_task_is_refused_with_the_reason(text, reason):
     with pytest.raises(TaskError) as caught:
         decode_task(text)
     assert reason in str(caught.value)
-
-
-@given(st.text())
-def test_any_text_is_a_task_or_a_task_error(text):
-    with suppress(TaskError):
-        decode_task(text)
-
-
-@given(st.dictionaries(st.text(), st.none() | st.booleans() | st.integers() | st.text()), st.integers(0, 100))
-def test_a_task_survives_the_wire(kwargs, num_retries):
-    task = Task.new(kwargs, num_retries=num_retries, deterministic=True)
-    assert decode_task(task.encode()) == task
-    assert task.kwargs == kwargs
 
 
 def test_arguments_that_json_cannot_hold_are_refused():
