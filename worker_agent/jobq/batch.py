@@ -15,13 +15,16 @@ from typing import Any, Protocol, runtime_checkable
 
 from jobq.concurrency import each
 from jobq.enqueue import Pushed, push_one
-from jobq.errors import JobQError
+from jobq.errors import JobQError, TaskError, TaskTooLarge
 from jobq.progress import Progress
 from jobq.queue import JobQ
-from jobq.task import Task, task_kwargs
+from jobq.task import Task, check_size, task_kwargs
 
 Command = str | Mapping[str, Any] | Task
 """What a task is made of: a shell command, the arguments of a task, or a task as it is."""
+
+SHOWN_LENGTH = 80
+"""Characters of something that is no task that an error shows."""
 
 NAMED_FAILURES = 1000
 """So many failed tasks are kept to be named; all are counted."""
@@ -113,13 +116,12 @@ async def batch_enqueue(
         num_retries: How often each task may be tried again after a failure.
         num_list_task_workers: How many seeds of the source are listed at a time.
         num_enqueue_workers: How many tasks are pushed at a time.
-        dry_run: Push nothing, and say what would be pushed.
+        dry_run: Push nothing, and say what would be pushed, and what is too large.
         show_progress: Draw a line of progress, if standard error is a terminal.
         reply_requested: Part of the wire format.
 
     Raises:
-        BatchError: Not all of them were stored. All have been tried.
-        TypeError: The source gave something that no task can be made of.
+        BatchError: Not all of them were stored, or no task can be made of some. All have been tried.
     """
     result = Enqueued()
     async with AsyncExitStack() as stack:
@@ -135,10 +137,13 @@ async def batch_enqueue(
 
         async def consider(item: Any) -> Pushed | None:
             command = await _chosen(chooser, item, force=force)
-            if command is None:
-                return None
-            task = _task(command, num_retries, reply_requested=reply_requested)
-            return Pushed(task) if dry_run else await push_one(queue, task)
+            if command is None and chooser is not None:
+                return None  # its own rules say so
+            try:
+                task = _task(command, num_retries, reply_requested=reply_requested)
+            except TaskError as error:
+                return Pushed(None, error)
+            return _tried(queue, task) if dry_run else await push_one(queue, task)
 
         progress = stack.enter_context(Progress(sys.stderr, wanted=show_progress))
         results = await stack.enter_async_context(aclosing(each(source, consider, concurrency=num_enqueue_workers)))
@@ -162,12 +167,29 @@ def _count(result: Enqueued, pushed: Pushed | None) -> None:
             result.failures.append(pushed)
 
 
-def _task(command: Command, num_retries: int, *, reply_requested: bool) -> Task:
+def _task(command: Command | None, num_retries: int, *, reply_requested: bool) -> Task:
     if isinstance(command, Task):
         return command
     if not isinstance(command, str | Mapping):
-        raise TypeError(f"a task is a shell command or a mapping of arguments, not {type(command).__name__}")
-    return Task.new(task_kwargs(command), num_retries=num_retries, reply_requested=reply_requested)
+        raise TaskError(f"{_shown(command)} is no task: write a shell command or a mapping of arguments")
+    try:
+        return Task.new(task_kwargs(command), num_retries=num_retries, reply_requested=reply_requested)
+    except TaskError as error:
+        raise TaskError(f"{_shown(command)} is no task: {error}") from error
+
+
+def _tried(queue: JobQ, task: Task) -> Pushed:
+    """What would become of a task, as far as it can be told without sending it."""
+    try:
+        check_size(task.encode(), queue.backend.limit)
+    except TaskTooLarge as error:
+        return Pushed(task, TaskTooLarge(error.size, error.limit, task.id))
+    return Pushed(task)
+
+
+def _shown(command: object) -> str:
+    text = repr(command)
+    return text if len(text) <= SHOWN_LENGTH else f"{text[:SHOWN_LENGTH]}..."
 
 
 async def _chosen(work: WorkSource | None, item: Any, *, force: bool) -> Command | None:

@@ -35,7 +35,7 @@ async def each(
                 break
             await crew.until_woken()
     finally:
-        await _end({*crew.running, *reader.tasks})
+        await _end({*crew.running, *crew.done, *reader.tasks})
     reader.raise_error()
 
 

@@ -21,11 +21,11 @@ class Pushed:
     """What became of one task.
 
     Attributes:
-        task: The task.
+        task: The task; None if no task can be made of what was given, and the error shows that.
         error: Why it is not, or not surely, in the queue; None if it was stored.
     """
 
-    task: Task
+    task: Task | None
     error: JobQError | None = None
 
     @property

@@ -17,7 +17,7 @@ from jobq.address import SERVICE_BUS_SCHEME, QueueAddress
 from jobq.backends.port import Delivery, QueueBackend, QueueSize
 from jobq.cloud import Cloud, load_cloud
 from jobq.dead_letter import DeadLetter, decode_dead_letter
-from jobq.errors import LockLost, MaybeStored, NotStored, TaskError, TaskTooLarge
+from jobq.errors import LockLost, MaybeStored, NotStored, QueueMissing, TaskError, TaskTooLarge
 from jobq.names import CONNECTION_STRING_VARIABLE, QUEUE_VARIABLE
 from jobq.opening import open_backend
 from jobq.task import Task, decode_task, task_kwargs
@@ -197,7 +197,12 @@ class JobQ:
 
     async def failed(self, count: int = 32) -> list[DeadLetter]:
         """Look at up to `count` dead letters (at most a page)."""
-        return [decode_dead_letter(seen.body, seen.inserted) for seen in await self.backend.failed.peek(count)]
+        try:
+            letters = await self.backend.failed.peek(count)
+        except QueueMissing:
+            await self._be_there()
+            return []
+        return [decode_dead_letter(seen.body, seen.inserted) for seen in letters]
 
     async def all_failed(self) -> AsyncGenerator[DeadLetter, None]:
         """Yield every dead letter and leave it where it is; others cannot see it meanwhile."""
@@ -233,31 +238,54 @@ class JobQ:
                 done.append(task.id)
         return done
 
-    async def drop_failed(self, ids: Iterable[str] | None = None) -> int:
-        """Remove dead letters; all of them, malformed ones too, or those of the given task ids. Returns how many."""
-        dropped = 0
+    async def drop_failed(self, ids: Iterable[str] | None = None) -> list[str | None]:
+        """Remove dead letters; all of them, malformed ones too, or those of the given task ids.
+
+        Returns:
+            The task id of each that was removed, None for one that is no task.
+        """
+        dropped = []
         async with aclosing(self._walk_failed(None if ids is None else set(ids))) as letters:
-            async for delivery, _ in letters:
+            async for delivery, letter in letters:
                 await self.backend.failed.complete(delivery)
-                dropped += 1
+                dropped.append(letter.id)
         return dropped
 
     async def _walk_failed(self, ids: set[str] | None) -> AsyncGenerator[tuple[Delivery, DeadLetter], None]:
-        """Yield the dead letters asked for; whatever the caller does not complete is given back at the end."""
+        """Yield the dead letters asked for; whatever the caller does not complete is given back at the end.
+
+        A caller may be slow, so that the first ones are visible again before the last: each is yielded once.
+        """
         failed = self.backend.failed
-        held: list[Delivery] = []
+        held: dict[str, Delivery] = {}
+        known = 0
         try:
-            while page := await failed.receive(failed.page, SEARCH_VISIBILITY):
-                held.extend(page)
-                for delivery in page:
+            # A whole round of known ones has seen all there are.
+            while known <= len(held) and (page := await self._take_failed()):
+                fresh = [delivery for delivery in page if delivery.message_id not in held]
+                held.update((delivery.message_id, delivery) for delivery in page)
+                known = 0 if fresh else known + len(page)
+                for delivery in fresh:
                     letter = decode_dead_letter(delivery.body, delivery.inserted)
                     if ids is None or letter.id in ids:
                         yield delivery, letter
         finally:
-            await _give_back(failed, held)
+            await _give_back(failed, held.values())
+
+    async def _take_failed(self) -> Sequence[Delivery]:
+        failed = self.backend.failed
+        try:
+            return await failed.receive(failed.page, SEARCH_VISIBILITY)
+        except QueueMissing:
+            await self._be_there()
+            return []
+
+    async def _be_there(self) -> None:
+        """A queue without dead letters need not have a place for them, but it must be there itself."""
+        await self.backend.size()
 
 
-async def _give_back(queue: QueueBackend, held: Sequence[Delivery]) -> None:
+async def _give_back(queue: QueueBackend, held: Iterable[Delivery]) -> None:
     for delivery in held:
         try:
             await queue.release(delivery)

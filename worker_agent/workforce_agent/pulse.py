@@ -14,6 +14,8 @@ from jobq.errors import JobQError
 PULSE_SECONDS = 300.0
 SHOWN_SECONDS = 5.0
 """How often a person at a terminal gets a new number."""
+FIRST_SECONDS = 0.5
+"""And the first one: not before the first tasks are asked for."""
 _LOAD_SECONDS = 1.0
 _SHORTEST_SECONDS = 0.01
 """Rounding neither makes the loop spin nor puts off a sign of life."""
@@ -38,6 +40,7 @@ class Pulse:
 
     def __init__(self, queue: Sized, *, shown: bool) -> None:
         self._queue = queue
+        self._first = FIRST_SECONDS if shown else PULSE_SECONDS
         self._every = SHOWN_SECONDS if shown else PULSE_SECONDS
         self.queue_size: int | None = None
 
@@ -46,8 +49,10 @@ class Pulse:
         loop = asyncio.get_running_loop()
         # Out of step with the other workers of a fleet, which often start together. It protects nothing.
         told = loop.time() - random.uniform(0, PULSE_SECONDS / 2)  # noqa: S311 - see above
+        pause = self._first
         while True:
-            await asyncio.sleep(min(self._every, max(_SHORTEST_SECONDS, told + PULSE_SECONDS - loop.time())))
+            await asyncio.sleep(min(pause, max(_SHORTEST_SECONDS, told + PULSE_SECONDS - loop.time())))
+            pause = self._every
             self.queue_size = await self._size()
             if loop.time() - told >= PULSE_SECONDS - _SHORTEST_SECONDS:
                 told = loop.time()

@@ -6,10 +6,14 @@ import pytest
 import trustme
 from aiohttp import web
 
+from jobq import JobQ
 from jobq.address import QueueAddress
+from jobq.backends.port import QueueSize
 from jobq.errors import QueueMissing
 from jobq.opening import open_backend
 from tests.support.service_bus import NAMESPACE, AnyToken
+from workforce_local.azure import LocalAzure
+from workforce_local.config import LocalConfig
 
 ENTRY = """<entry xmlns="http://www.w3.org/2005/Atom"><title type="text">{name}</title><content type="application/xml">
 <QueueDescription xmlns="http://schemas.microsoft.com/netservices/2010/10/servicebus/connect">
@@ -106,5 +110,19 @@ async def test_who_may_not_manage_the_namespace_uses_and_counts_the_queue_all_th
 
 async def test_who_may_not_make_a_missing_queue_is_told_how(backend, management):
     management.refuses = True
-    with pytest.raises(QueueMissing, match="cannot be made from here"):
+    with pytest.raises(QueueMissing, match=r"cannot be made from here \(.*Unauthorized.*\): make it with"):
         await backend.create()
+
+
+async def test_the_local_cloud_makes_a_queue_as_the_service_does(tmp_path, monkeypatch):
+    """What `workforce local up` offers is enough for a first push: nothing has to be made beforehand."""
+    monkeypatch.setenv("APPLICATIONINSIGHTS_STATSBEAT_DISABLED_ALL", "true")
+    async with LocalAzure(tmp_path / "azure", LocalConfig()) as azure:
+        for name, value in azure.environment().items():
+            monkeypatch.setenv(name, value)
+        async with JobQ.from_service_bus("made-here", namespace="wf-bus") as queue:
+            await queue.push("true")
+        async with JobQ.from_service_bus("made-here", namespace="wf-bus") as queue:
+            assert await queue.size() == QueueSize(1, None)
+        made = azure.namespaces.get("wf-bus").broker.queue("made-here").settings
+        assert (made.lock_duration, made.max_delivery_count, made.duplicate_window) == (300.0, 1000, 7 * 86400.0)

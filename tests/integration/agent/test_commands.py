@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import sys
+from datetime import timedelta
 
 import pytest
 
@@ -16,8 +17,9 @@ from tests.support.storage import ACCOUNT
 def command(azurite, queue):
     """Runs a verb of the command and returns exit code, output and errors."""
 
-    async def run(*arguments, stdin=None, connection_string=None):
+    async def run(*arguments, stdin=None, connection_string=None, **more):
         environ = {
+            **more,
             "PATH": os.environ["PATH"],
             "JOBQ_CONNECTION_STRING": connection_string or azurite.connection_string(ACCOUNT),
         }
@@ -121,8 +123,29 @@ async def test_dead_letters_are_listed_shown_retried_and_dropped(command, queue,
     (looked,) = await queue.peek()
     assert looked.task is not None
     assert (looked.task.id, looked.task.num_retries) == ("one", 4)
-    assert (await command("failed", "drop", name, "two"))[0] == 0
+    code, _, err = await command("failed", "drop", name, "two", "three")
+    assert (code, "1 dropped" in err, f"no dead letter of task three in {name}" in err) == (1, True, True)
     assert await queue.failed() == []
+
+
+async def test_the_environment_names_the_queue_of_every_command(command, queue):
+    await queue.push("echo hi; exit 1", id="one")
+    (delivery,) = await queue.backend.receive(1, timedelta(minutes=1))
+    await queue.backend.dead_letter(delivery, delivery.body)
+    named = {"JOBQ_STORAGE": ACCOUNT, "JOBQ_QUEUE": queue.full_name.partition("/")[2]}
+    for words, answer in (
+        (("size",), "0"), (("peek",), ""), (("clear", "--yes"), ""), (("push", "-c", "true"), "1 stored"),
+        (("failed", "list"), "one  attempts"), (("failed", "show", "one"), '"id": "one"'),
+        (("failed", "export"), "1 exported"), (("failed", "retry", "one"), "1 enqueued again"),
+        (("failed", "drop", "--all"), "0 dropped"),
+    ):  # fmt: skip
+        code, out, err = await command(*words, **named)
+        assert (code, answer in out + err) == (0, True), words
+
+
+async def test_the_dead_letters_of_a_queue_that_is_missing_are_not_none(command):
+    code, _, err = await command("failed", "list", f"{ACCOUNT}/not-there")
+    assert (code, err) == (1, f"Error: queue {ACCOUNT}/not-there does not exist\n")
 
 
 async def test_a_queue_that_is_missing_and_a_service_that_is_gone_are_one_line_each(command):

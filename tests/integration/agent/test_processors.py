@@ -60,6 +60,8 @@ def mixed(folder, name):
         os.kill(os.getpid(), signal.SIGKILL)
     if name == "exits":
         sys.exit(4)
+    if name == "vanishes":
+        os._exit(0)
     if name == "leaves":
         note(folder, "left", str(subprocess.Popen(["setsid", "sleep", "300"]).pid))
     note(folder, name, str(os.getpid()))
@@ -185,7 +187,7 @@ async def test_a_thread_that_does_not_end_is_given_up_after_the_kill_timeout(que
 
 
 async def test_the_death_of_a_pools_process_fails_its_own_task_only(queue, python_agent, files):
-    names = ["a", "dies", "b", "exits", "leaves", "c", "d"]
+    names = ["a", "dies", "b", "exits", "vanishes", "leaves", "c", "d"]
     await push_calls(queue, files, *names)
     worker = await python_agent(
         ":mixed", "--pool", "-n", "2", "--max-consecutive-failures", "9", "--when-empty", "exit"
@@ -194,7 +196,11 @@ async def test_the_death_of_a_pools_process_fails_its_own_task_only(queue, pytho
     assert [len(noted(files, name)) for name in ("a", "b", "c", "d", "leaves")] == [1] * 5
     assert len(set(noted(files, "checkpoints"))) == len(names)
     reasons = {letter.id: letter.failure.error for letter in await queue.failed() if letter.failure}
-    assert reasons == {"id-dies": "killed by signal 9", "id-exits": "exit code 4"}
+    assert reasons == {
+        "id-dies": "killed by signal 9",
+        "id-exits": "exit code 4",
+        "id-vanishes": "its process ended before the call did",
+    }
     assert "[id-a] hello from a" in worker.words
     await until(lambda: not alive(int(noted(files, "left")[0])), "the end of what a task has left")
 

@@ -58,6 +58,13 @@ async def test_a_person_gets_a_number_every_few_seconds_and_the_log_no_more_than
 
 
 @pytest.mark.looptime
+async def test_a_person_does_not_wait_for_the_first_number():
+    pulse = Pulse(Counted(), shown=True)
+    await beat(pulse, 1.0)
+    assert pulse.queue_size == 1
+
+
+@pytest.mark.looptime
 async def test_a_queue_that_cannot_be_counted_is_unknown_and_not_empty():
     pulse = Pulse(Counted(broken=True), shown=True)
     told = await beat(pulse, PULSE_SECONDS)

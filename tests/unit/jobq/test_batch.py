@@ -174,9 +174,23 @@ async def test_a_task_that_is_too_large_is_named_with_its_size(queue):
         await batch_enqueue(queue, ["x" * 70_000])
 
 
-async def test_what_no_task_can_be_made_of_is_said(queue):
-    with pytest.raises(TypeError, match="not int"):
-        await batch_enqueue(queue, [1])
+@pytest.mark.parametrize("dry_run", [False, True])
+async def test_what_no_task_can_be_made_of_is_named_and_the_others_are_stored(queue, dry_run):
+    odd = [1, None, {"cmd": object()}, ["x" * 100]]
+    with pytest.raises(BatchError, match="4 of 6 tasks were not surely stored") as caught:
+        await batch_enqueue(queue, ["a", *odd, "b"], num_enqueue_workers=1, dry_run=dry_run)
+    errors = [str(failure.error) for failure in caught.value.result.failures]
+    assert errors[:2] == [
+        f"{text} is no task: write a shell command or a mapping of arguments" for text in ("1", "None")
+    ]
+    assert "is no task: the task's arguments cannot be written as JSON" in errors[2]
+    assert "xxx... is no task" in errors[3]
+    assert await commands(queue) == ([] if dry_run else ["a", "b"])
+
+
+async def test_a_dry_run_names_what_is_too_large(queue):
+    with pytest.raises(BatchError, match=r"1 of 2 tasks .* task \w+ was not stored: it is 70\d\d\d bytes"):
+        await batch_enqueue(queue, ["a", "x" * 70_000], dry_run=True)
 
 
 class Screen(io.StringIO):

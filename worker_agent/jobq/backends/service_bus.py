@@ -113,16 +113,20 @@ class ServiceBusQueue:
 
     async def create(self) -> None:
         """See the port. Where we may not make queues, it is enough that it is there."""
-        if self._administration is not None and await self._administration.create(self._name):
-            return
+        why_not = "there is no management endpoint"
+        if self._administration is not None:
+            refusal = await self._administration.create(self._name)
+            if refusal is None:
+                return
+            why_not = refusal
         try:
             await self._receive.use(_nothing)
         except QueueRefused:
             await self._send.use(_nothing)  # who may only send need not be able to receive
         except QueueMissing as error:
             raise QueueMissing(
-                f"{error}, and cannot be made from here: make it with duplicate detection, locks of 5 minutes and a "
-                "maximum delivery count of 1000"
+                f"{error}, and cannot be made from here ({why_not}): make it with duplicate detection, locks of 5 "
+                "minutes and a maximum delivery count of 1000"
             ) from error
 
     async def send(self, body: str, *, key: str | None = None, delay: timedelta = _NOW) -> None:

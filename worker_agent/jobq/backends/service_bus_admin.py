@@ -30,8 +30,8 @@ class Administration:
         self._client = client
         self._host = host
 
-    async def create(self, name: str) -> bool:
-        """Make a queue if it is missing. False if we may not, or cannot."""
+    async def create(self, name: str) -> str | None:
+        """Make a queue if it is missing. Returns why not, if we may not or cannot; None if it is there."""
         try:
             await self._client.create_queue(
                 name,
@@ -41,10 +41,10 @@ class Administration:
                 max_delivery_count=MAX_DELIVERIES,
             )
         except ResourceExistsError:
-            return True
-        except AzureError:
-            return False
-        return True
+            return None
+        except AzureError as error:
+            return error.message.partition("\n")[0]
+        return None
 
     async def size(self, name: str, *, dead_letters: bool) -> tuple[int, int | None] | None:
         """All messages, and the visible ones as far as they are known; None if we may not ask.

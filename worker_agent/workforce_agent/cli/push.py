@@ -116,7 +116,7 @@ def _environment(variables: Sequence[str]) -> dict[str, str]:
     return env
 
 
-def _excerpt(task: Task) -> str:
-    command = task.kwargs.get("cmd", "")
+def _excerpt(task: Task | None) -> str:
+    command = task.kwargs.get("cmd", "") if task else ""
     text = command if isinstance(command, str) else ""
     return text if len(text) <= 80 else f"{text[:77]}..."

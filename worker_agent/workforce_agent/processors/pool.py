@@ -223,7 +223,9 @@ class _PoolRun(Run):
         child = self._child
         answer = await child.ask(self._request)
         if answer is None:
-            return RunEnd(await child.over())
+            exit_code = await child.over()
+            # The call has neither returned nor raised: nobody knows that its work is done.
+            return RunEnd(exit_code, "its process ended before the call did" if exit_code == 0 else None)
         self._told = child.process.told_to_stop
         child.process.read_on()
         child.output.current = None
