@@ -97,3 +97,11 @@ def test_it_survives_the_way_through_the_api_server_bounded(circuit: Circuit | N
     kept = read.regions["one"].circuit
     assert write_circuit(kept) == write_circuit(circuit)
     assert kept is None or len(kept.message) <= 500
+
+
+def test_a_circuit_says_when_one_hire_is_tried():
+    assert failing(4).text(NOW) == "no answer"
+    circuit = failing(5)
+    assert circuit.text(NOW).startswith("no answer (one hire is tried at ")
+    assert circuit.retry_at is not None
+    assert circuit.text(circuit.retry_at) == "no answer (one hire is tried)"

@@ -1,0 +1,60 @@
+"""How errors are told: one steady line each, a reason that Kubernetes accepts, and whether trying again may help."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from workforce_operator.domain.errors import (
+    Conflict,
+    Denied,
+    Fenced,
+    Missing,
+    OperatorError,
+    SpecError,
+    Throttled,
+    Unavailable,
+    reason_of,
+)
+from workforce_operator.domain.observed import Unknown
+from workforce_operator.domain.outcomes import Failure, why_unknown
+
+ERRORS = [
+    pytest.param(SpecError("no such compute", reason="ComputeNotFound"), "ComputeNotFound", True, id="spec"),
+    pytest.param(SpecError("wrong"), "Invalid", True, id="spec-without-a-reason"),
+    pytest.param(Denied("no role", scope="/s"), "AccessDenied", True, id="denied"),
+    pytest.param(Missing("no workspace"), "NotFound", True, id="missing"),
+    pytest.param(Throttled("too many", retry_after=3), "Throttled", False, id="throttled"),
+    pytest.param(Unavailable("no answer"), "Unavailable", False, id="unavailable"),
+    pytest.param(Conflict("written meanwhile"), "Conflict", False, id="conflict"),
+    pytest.param(Fenced("no lease"), "NotLeading", False, id="fenced"),
+    pytest.param(OperatorError("else"), "Unavailable", False, id="anything-else"),
+]
+
+
+@pytest.mark.parametrize(("error", "reason", "lasting"), ERRORS)
+def test_an_error_says_its_reason_and_whether_time_alone_can_help(error, reason, lasting):
+    failure = Failure.of(error)
+    assert (failure.reason, failure.message, failure.lasting) == (reason, str(error), lasting)
+    assert re.fullmatch(r"[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?", reason_of(error))
+    assert Unknown.because(error) == Unknown(reason, str(error))
+
+
+def test_the_same_failure_reads_the_same_each_time():
+    one, other = (Unavailable(f"<Connection object at 0x{address:x}>\n  refused") for address in (0xABC0, 0xDEF0))
+    assert str(one) == str(other) == "<Connection object> refused"
+
+
+@pytest.mark.parametrize(
+    ("reading", "reason", "message"),
+    [
+        (None, "NotRead", "it was not read"),
+        (Unknown("Throttled", "too many"), "Throttled", "too many"),
+        (Unknown("Throttled"), "Throttled", "Throttled"),
+        (Unknown("the host is gone"), "Unavailable", "the host is gone"),
+        (Unknown("the host is gone", "no route"), "Unavailable", "no route"),
+    ],
+)
+def test_what_is_unknown_has_a_reason_that_a_condition_may_have(reading, reason, message):
+    assert why_unknown(reading) == Failure(reason, message)
