@@ -1,8 +1,8 @@
 """Whom to lay off first, and whom to take back first: those whose leaving loses least.
 
 Jobs that never ran go first. Among running ones reports decide, if there are any: whoever takes no tasks anyway, then
-idle ones, then those that have not reported, then those whose longest-running task is youngest. All ties go to
-the highest sequence, so that the order is total and a repeated pass chooses the same.
+idle ones, then those that have not reported, then those whose longest-running task began, or last saved its state,
+most recently. All ties go to the highest sequence, so that the order is total and a repeated pass chooses the same.
 """
 
 from __future__ import annotations
@@ -127,13 +127,18 @@ def by_loss(jobs: Iterable[Job], reports: Mapping[str, State]) -> dict[Loss, lis
 def youth(loss: Loss, reports: Mapping[str, State]) -> Callable[[Job], Any]:
     """By what jobs that lose the same differ: the greatest leaves first.
 
-    That is the youngest of those that never ran, and of busy ones the one whose longest-running task is youngest;
+    That is the youngest of those that never ran, and of busy ones the one that would lose least if it were killed now;
     else, and among equals, the highest sequence.
     """
     match loss:
         case Loss.NEVER_RAN:
             return lambda job: (job.created or _LONG_AGO, job.sequence)
         case Loss.BUSY:
-            return lambda job: (reports[job.name].oldest_task_start or _LONG_AGO, job.sequence)
+            return lambda job: (_unsaved_since(reports[job.name]), job.sequence)
         case _:
             return attrgetter("sequence")
+
+
+def _unsaved_since(report: State) -> datetime:
+    """Since when a worker's longest-running task has done work that a kill would lose, as far as it is known."""
+    return max(report.oldest_task_start or _LONG_AGO, report.last_checkpoint or _LONG_AGO)

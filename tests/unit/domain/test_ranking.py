@@ -98,6 +98,17 @@ def test_of_busy_workers_the_one_whose_longest_task_is_youngest_leaves_first():
     assert order(here, reports) == [2, 3, 0, 1]
 
 
+def test_of_busy_workers_one_that_has_just_saved_its_state_leaves_before_one_that_would_lose_more():
+    here = Count(running=tuple(job(number) for number in range(4)))
+    reports = said(
+        report(0, task_minutes=600, saved_minutes=3),
+        report(1, task_minutes=10),
+        report(2, task_minutes=600),
+        report(3, task_minutes=2, saved_minutes=50),  # what an earlier task saved is nothing to this one
+    )
+    assert order(here, reports) == [3, 0, 1, 2]
+
+
 def test_a_busy_worker_that_does_not_say_since_when_leaves_last():
     here = Count(running=(job(0), job(1), job(2)))
     assert order(here, said(report(0, task_minutes=600), report(1), report(2, task_minutes=1))) == [2, 0, 1]
