@@ -140,6 +140,10 @@ class Stage:
         """What the resource manager answered, the oldest first."""
         return list(self._inspect("requests")["requests"])
 
+    def counts(self) -> list[dict[str, Any]]:
+        """How many requests the resource manager has answered, by method, route and status."""
+        return list(self._inspect("requests")["counts"])
+
     def puts(self, since: float = 0.0) -> list[dict[str, Any]]:
         """PUTs of jobs that were answered since."""
         return [

@@ -48,7 +48,7 @@ from workforce_operator.reconcile.loop import Loop
 from workforce_operator.reconcile.losses import Losses
 from workforce_operator.reconcile.observe import Absences, Observer
 from workforce_operator.reconcile.reconciler import Reconciler
-from workforce_operator.reconcile.shared_capacity import SharedCapacity
+from workforce_operator.reconcile.shared import SharedCapacity, SharedDepth
 from workforce_operator.reconcile.telemetry import Pulse
 from workforce_operator.reconcile.work_queue import WorkQueue
 from workforce_operator.settings import Settings, SettingsError, load_settings
@@ -200,7 +200,7 @@ async def _kubernetes(stack: AsyncExitStack, settings: Settings) -> _Kubernetes:
 class _Azure:
     jobs: ArmWorkerJobs
     templates: ChildTemplates
-    depth: QueueDepths
+    depth: SharedDepth
     control: ServiceBusControl
     capacity: SharedCapacity
     governor: Governor
@@ -215,17 +215,18 @@ async def _azure(stack: AsyncExitStack, cloud: Cloud, guard: WriteGuard) -> _Azu
     transport = await stack.enter_async_context(open_transport(cloud))
     governor = Governor()
     arm = ArmClient(cloud, credential, transport, governor, guard)
+    depths = QueueDepths(
+        StorageQueueDepth(cloud, credential, transport), ServiceBusQueueDepth(cloud, credential, transport)
+    )
     azure = _Azure(
         jobs=ArmWorkerJobs(arm),
         templates=ChildTemplates(cloud, credential, governor, guard),
-        depth=QueueDepths(
-            StorageQueueDepth(cloud, credential, transport), ServiceBusQueueDepth(cloud, credential, transport)
-        ),
+        depth=SharedDepth(depths),
         control=ServiceBusControl(cloud, credential, arm, guard),
         capacity=SharedCapacity(ArmCapacity(arm)),
         governor=governor,
     )
-    for part in (azure.templates, azure.depth, azure.control, azure.capacity):
+    for part in (azure.templates, depths, azure.depth, azure.control, azure.capacity):
         stack.push_async_callback(part.close)
     return azure
 

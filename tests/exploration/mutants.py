@@ -75,7 +75,7 @@ def _ledger_after_the_act(_pass: Any) -> Any:
         decided, unresolved = await self._look_up(desired, reconciler.decide(desired, observed, ledger), places)
         done = await self._executor.execute(self._work(desired, decided, places, unresolved))
         if decided.ledger != ledger:
-            status = reconciler.announce(desired, decided, stored.status, observed.now)
+            status = reconciler.announce(desired, observed, decided, stored.status)
             stored = await self._store.write_status(stored, status)
         self._memory[stored.key].history = decided.history
         if decided.finished:

@@ -186,7 +186,7 @@ class World:
         self.last_plan = decided
         self.decided()
         if decided.ledger != ledger:
-            status = announce(self.desired, decided, status, self.now)
+            status = announce(self.desired, observed, decided, status)
             self._store(status, faults)
         for number, action in enumerate(decided.actions):
             self._act(action, number, faults)

@@ -14,6 +14,7 @@ import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
+from urllib.request import getproxies
 
 from jobq.cloud import PUBLIC_CLOUDS, Cloud
 from jobq.version import __version__
@@ -74,10 +75,18 @@ async def open_transport(cloud: Cloud, *, connections: int = 0) -> AsyncIterator
     context = ssl.create_default_context(cafile=str(cloud.ca_bundle) if cloud.ca_bundle else None)
     connector = aiohttp.TCPConnector(ssl=context, limit=connections)
     session = aiohttp.ClientSession(
-        connector=connector, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False, trust_env=True
+        connector=connector, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False, trust_env=proxied()
     )
     async with session:
         yield AioHttpTransport(session=session, session_owner=False)
+
+
+def proxied() -> bool:
+    """Whether the environment names a proxy. Only then may a session look there: it does so anew at every request.
+
+    That costs two trips to a thread and several attempts to open a `.netrc` file, whose passwords nobody here wants.
+    """
+    return not getproxies().keys().isdisjoint({"http", "https"})
 
 
 def service_bus_client(cloud: Cloud, host: str, credential: AsyncTokenCredential, **options: Any) -> ServiceBusClient:

@@ -37,7 +37,9 @@ class Decision:
 def decide(situation: Situation) -> Decision:
     """Decide about a region that could be read."""
     if situation.ledger.next_sequence is None:
-        return _restore(situation)
+        situation = replace(situation, ledger=_restored(situation))
+        if situation.listed.jobs:
+            return _restore(situation)
     named = requested(situation)
     if named is not None:
         # Who takes their place is decided in the next pass, when they are no supply any more.
@@ -58,21 +60,24 @@ def only_counted(situation: Situation) -> Decision:
     return Decision(situation.ledger, _numbers(situation, situation.ledger.waves), situation.count)
 
 
-def _restore(situation: Situation) -> Decision:
-    """The names in use were forgotten and have now all been listed: remember them, and decide in the next pass."""
+def _restored(situation: Situation) -> RegionLedger:
+    """The ledger of a region whose names in use were not known, or forgotten, and have now all been listed."""
     count = situation.count
-    next_sequence = situation.listed.next_sequence
-    ledger = replace(
+    return replace(
         situation.ledger,
-        next_sequence=next_sequence,
+        next_sequence=situation.listed.next_sequence,
         filled=min(situation.share, max(count.supply, len(situation.listed.jobs))),
         hiring=frozenset(),
         idle=0,
         failing=0,
         restored=situation.now if count.live and situation.desired.spec.control is not None else None,
     )
-    numbers = replace(_numbers(situation, ledger.waves), retry_at=situation.now)
-    return Decision(_remembered(situation, ledger), numbers, count)
+
+
+def _restore(situation: Situation) -> Decision:
+    """Jobs were found whose names were forgotten: remember them, and decide in the next pass. No job: nothing to do."""
+    numbers = replace(_numbers(situation, situation.ledger.waves), retry_at=situation.now)
+    return Decision(_remembered(situation, situation.ledger), numbers, situation.count)
 
 
 def _finish(situation: Situation, shrunk: Shrunk, hiring: Hiring) -> Decision:
@@ -122,8 +127,7 @@ def _finish(situation: Situation, shrunk: Shrunk, hiring: Hiring) -> Decision:
 def _remembered(situation: Situation, ledger: RegionLedger) -> RegionLedger:
     """The ledger with what must be listed from now on, and how many jobs may live."""
     count, next_sequence = situation.count, ledger.next_sequence or 0
-    before = situation.ledger.next_sequence
-    new = range(next_sequence if before is None else before, next_sequence)
+    new = range(situation.ledger.next_sequence or 0, next_sequence)
     why_missing = (
         *evidence(count.ended, situation.drained, max(0, situation.share - count.supply)),
         *(job for job in count.ended if _may_have_answered(job, ledger.waves)),

@@ -17,7 +17,6 @@ from workforce_operator.domain.conditions import (
     PROGRESSING,
     bounded,
     conditions,
-    first_conditions,
     refused_conditions,
     region_conditions,
 )
@@ -44,15 +43,15 @@ _COUNTS = {
 _REGION_COUNTS = {"pending", "running", "paused", "draining", "reserved", "capacity", "message"}
 
 
-def announce(desired: Desired, plan: Plan, previous: WorkforceStatus, now: datetime) -> WorkforceStatus:
-    """The status to write before the plan's actions: the previous one with the plan's ledger."""
-    return write_ledger(previous, plan.ledger).model_copy(
-        update={
-            "installation_id": desired.installation_id,
-            "selector": _selector(desired.name),
-            "conditions": previous.conditions or first_conditions(desired.generation, now),
-        }
-    )
+def announce(desired: Desired, observed: Observed, plan: Plan, previous: WorkforceStatus) -> WorkforceStatus:
+    """The status to write before the plan's actions: the previous one with the plan's ledger.
+
+    At the first visit it says all that is known already: if the actions work, nothing is left to be written after them.
+    Later it does not, because a failure that goes on would be withdrawn and said again in every pass.
+    """
+    if not previous.conditions:
+        return build_status(desired, observed, plan, Outcomes(), previous)
+    return _announced(desired, plan, previous)
 
 
 def build_status(
@@ -60,7 +59,7 @@ def build_status(
 ) -> WorkforceStatus:
     """The status at the end of a pass."""
     seen = view(desired, observed, plan, outcomes, previous)
-    announced = announce(desired, plan, previous, observed.now)
+    announced = _announced(desired, plan, previous)
     return announced.model_copy(
         update={
             "observed_generation": desired.generation,
@@ -96,7 +95,7 @@ def worth_writing(old: WorkforceStatus, new: WorkforceStatus, now: datetime, las
 
 
 def transitions(old: WorkforceStatus, new: WorkforceStatus) -> tuple[Note, ...]:
-    """What a person should hear of because a condition changed; nothing for one that is unknown or new and good."""
+    """What a person should hear of because a condition changed; nothing for one that is unknown or new and no worry."""
     before = _by_type(old)
     notes = []
     for condition in new.conditions:
@@ -104,12 +103,18 @@ def transitions(old: WorkforceStatus, new: WorkforceStatus) -> tuple[Note, ...]:
         if condition.status == "Unknown" or condition.type in (DRAINING, PROGRESSING):
             continue
         unchanged = known is not None and (known.status, known.reason) == (condition.status, condition.reason)
-        first_good = condition.status == "True" and (known is None or known.status == "Unknown")
+        warning = condition.status == "False" and condition.reason not in ("Scaling", "Draining", "Suspended")
+        first = known is None or known.status == "Unknown"
         by_choice = condition.type == CONTROL_CHANNEL_READY and condition.reason == "NotConfigured"
-        if not (unchanged or first_good or by_choice):
-            warning = condition.status == "False" and condition.reason not in ("Scaling", "Draining", "Suspended")
+        if not (unchanged or by_choice or (first and not warning)):
             notes.append(Note(condition.reason, f"{condition.type}: {condition.message}", warning=warning))
     return tuple(notes)
+
+
+def _announced(desired: Desired, plan: Plan, previous: WorkforceStatus) -> WorkforceStatus:
+    return write_ledger(previous, plan.ledger).model_copy(
+        update={"installation_id": desired.installation_id, "selector": _selector(desired.name)}
+    )
 
 
 def _region_fields(region: RegionStatus, seen: View) -> dict[str, Any]:

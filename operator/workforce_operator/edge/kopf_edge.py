@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import kopf
+from typing_extensions import override
 
 from workforce_operator.api.base import DRAIN_ANNOTATION, GROUP, PLURAL, VERSION
 from workforce_operator.ports.kubernetes import Key
@@ -48,6 +49,22 @@ def build_registry(wake: Callable[[Key], None]) -> kopf.OperatorRegistry:
     return registry
 
 
+class _NoDifferences(kopf.DiffBaseStorage):
+    """kopf compares each object with what it last handled, and copies it for that. Nobody here asks for it."""
+
+    @override
+    def build(self, **_: Any) -> kopf.BodyEssence:
+        return kopf.BodyEssence()
+
+    @override
+    def fetch(self, **_: Any) -> None:
+        return None
+
+    @override
+    def store(self, **_: Any) -> None:
+        """Nothing: kopf never writes here."""
+
+
 def build_settings() -> kopf.OperatorSettings:
     """Settings of an informer for production: nothing that writes, bounded streams, dead connections noticed."""
     settings = kopf.OperatorSettings()
@@ -56,6 +73,7 @@ def build_settings() -> kopf.OperatorSettings:
     settings.posting.enabled = False
     # kopf removes this finalizer from everything it watches: it must never be ours.
     settings.persistence.finalizer = f"{GROUP}/unused-by-design"
+    settings.persistence.diffbase_storage = _NoDifferences()
     settings.queueing.idle_timeout = 1.0
     settings.watching.server_timeout = 600
     settings.watching.connect_timeout = 10

@@ -3,7 +3,8 @@
 The order is what makes a crash between any two lines harmless:
 
 1. the finalizer, before any side effect;
-2. the ledger into the status under a resourceVersion precondition, before the acts that it announces;
+2. the ledger into the status under a resourceVersion precondition, before the acts that it announces; if it announces
+   none, with the rest of the status;
 3. the acts, each idempotent;
 4. the status and the Events, which no decision is made from.
 
@@ -173,9 +174,10 @@ class Reconciler:
         before = stored.status
         observed = await self._observe(stored.key, desired, ledger, places)
         plan, unresolved = await self._look_up(desired, decide(desired, observed, ledger), places)
-        if plan.ledger != ledger or stored.status.installation_id != desired.installation_id:
-            status = announce(desired, plan, stored.status, observed.now)
-            stored = await self._store.write_status(stored, status)
+        intended = plan.ledger != ledger or stored.status.installation_id != desired.installation_id
+        if intended and plan.actions:
+            stored = await self._store.write_status(stored, announce(desired, observed, plan, stored.status))
+            intended = False
         self._memory[stored.key].history = plan.history
         done = await self._executor.execute(self._work(desired, plan, places, unresolved))
         self._count_losses(observed, done)
@@ -185,7 +187,7 @@ class Reconciler:
         if plan.finished:
             return await self._finish(stored, plan)
         status = build_status(desired, observed, plan, outcomes, stored.status)
-        stored = await self._write(stored, status, observed.now)
+        stored = await self._write(stored, status, observed.now, surely=intended)
         await self._tell(stored, plan, outcomes, transitions(before, stored.status))
         verdict = self._verdict(stored.key, observed, plan, done, status)
         delay = verdict.delay if verdict.failed else min(verdict.delay, _until_poll(desired, observed))
@@ -275,10 +277,12 @@ class Reconciler:
         self._forget(stored.key)
         return Verdict(gone=True)
 
-    async def _write(self, stored: StoredWorkforce, status: WorkforceStatus, now: datetime) -> StoredWorkforce:
-        """Write the status if it says something new; numbers alone not too often."""
+    async def _write(
+        self, stored: StoredWorkforce, status: WorkforceStatus, now: datetime, *, surely: bool = False
+    ) -> StoredWorkforce:
+        """Write the status if it says something new, or ``surely``; numbers alone not too often."""
         memory = self._memory.setdefault(stored.key, _Memory())
-        if not worth_writing(stored.status, status, now, memory.last_written):
+        if not (surely or worth_writing(stored.status, status, now, memory.last_written)):
             return stored
         written = await self._store.write_status(stored, status)
         memory.last_written = now

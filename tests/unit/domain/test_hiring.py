@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
+import pytest
+
 from tests.support.planning import (
     NOW,
     desired,
@@ -27,17 +29,11 @@ from workforce_operator.domain.ledger import Ledger
 from workforce_operator.domain.plan import plan
 
 
-def test_the_first_pass_only_remembers_that_no_name_is_in_use():
-    first = plan(desired(replicas=3), observed(one=jobs()), Ledger())
-    assert first.actions == ()
-    assert first.ledger.regions["one"].next_sequence == 0
-    assert first.retry_at == NOW
-
-
-def test_the_second_pass_reserves_names_and_hires_under_them():
-    second = plan(desired(replicas=3), observed(one=jobs()), ledger(one=entry(0)))
-    assert second.actions == tuple(Hire("one", name_of(sequence), sequence) for sequence in range(3))
-    after = second.ledger.regions["one"]
+@pytest.mark.parametrize("known", [Ledger(), ledger(one=entry(None)), ledger(one=entry(0))])
+def test_where_no_name_is_in_use_the_first_names_are_reserved_and_hired_under(known):
+    first = plan(desired(replicas=3), observed(one=jobs()), known)
+    assert first.actions == tuple(Hire("one", name_of(sequence), sequence) for sequence in range(3))
+    after = first.ledger.regions["one"]
     assert (after.next_sequence, after.filled, after.hiring, after.open_cohorts) == (3, 3, {0, 1, 2}, {0})
     assert after.reserved == 3
 

@@ -9,6 +9,7 @@ from tests.support.planning import (
     NOW,
     desired,
     entry,
+    hires,
     job,
     jobs,
     ledger,
@@ -19,7 +20,7 @@ from tests.support.planning import (
     with_tasks,
 )
 from workforce_operator.api.status import RegionStatus, WorkforceStatus
-from workforce_operator.domain.ledger import read_ledger
+from workforce_operator.domain.ledger import Ledger, read_ledger
 from workforce_operator.domain.outcomes import Outcomes
 from workforce_operator.domain.plan import plan
 from workforce_operator.domain.status import announce, build_status, transitions, worth_writing
@@ -99,20 +100,38 @@ def test_an_unreadable_region_does_not_make_the_status_change_at_every_pass():
 
 def test_the_ledger_survives_the_way_through_the_api_server():
     known = ledger(one=entry(700, filled=3, hiring=(1, 699), waves=(wave(1, 2, 3, 7),)), two=entry(None, "two"))
-    status = announce(desired(), plan(desired(suspend="Hold"), observed(), known), WorkforceStatus(), NOW)
+    status = announce(desired(), observed(), plan(desired(suspend="Hold"), observed(), known), WorkforceStatus())
     assert read_ledger(stored(status)) == known
 
 
 def test_what_is_announced_holds_the_new_ledger_and_the_old_numbers():
+    conditions = status_of(desired(), observed(one=None), ledger(one=entry(0))).conditions
     previous = WorkforceStatus(
-        running_replicas=9, regions=[RegionStatus(name="one", coordinates=entry(0).coordinates, running=9)]
+        conditions=conditions,
+        running_replicas=9,
+        regions=[RegionStatus(name="one", coordinates=entry(0).coordinates, running=9)],
     )
     decided = plan(desired(), observed(one=jobs()), ledger(one=entry(0)))
-    status = announce(desired(), decided, previous, NOW)
+    status = announce(desired(), observed(one=jobs()), decided, previous)
     assert status.running_replicas == 9
     assert status.regions[0].running == 9
     assert status.regions[0].next_sequence == 2
-    assert {condition.status for condition in status.conditions} == {"Unknown"}
+    assert status.conditions == conditions
+
+
+def test_what_is_announced_at_the_first_visit_is_all_there_is_to_say_if_the_acts_work():
+    here = observed(one=jobs())
+    decided = plan(desired(), here, Ledger())
+    assert hires(decided)
+    announced = announce(desired(), here, decided, WorkforceStatus())
+    done = Outcomes(hired=frozenset({"one"}))
+    assert build_status(desired(), here, decided, done, stored(announced)) == announced
+
+
+def test_a_new_workforce_that_is_not_filled_yet_is_no_event():
+    here = observed(one=jobs())
+    announced = announce(desired(), here, plan(desired(), here, Ledger()), WorkforceStatus())
+    assert transitions(WorkforceStatus(), announced) == ()
 
 
 def test_a_region_that_is_gone_from_the_ledger_is_gone_from_the_status():

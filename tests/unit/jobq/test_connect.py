@@ -7,7 +7,7 @@ import pytest
 import trustme
 
 from jobq.cloud import PUBLIC_CLOUDS
-from jobq.connect import open_credential, open_transport, queue_service_client, service_bus_client
+from jobq.connect import open_credential, open_transport, proxied, queue_service_client, service_bus_client
 
 PUBLIC = PUBLIC_CLOUDS["AzureCloud"]
 
@@ -75,3 +75,21 @@ async def test_a_public_cloud_needs_no_file(tmp_path):
         queue_service_client(PUBLIC, "acct", NoToken(), transport) as client,
     ):
         assert client.url == "https://acct.queue.core.windows.net/"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("HTTPS_PROXY", "http://proxy:3128", True),
+        ("http_proxy", "http://proxy:3128", True),
+        ("NO_PROXY", "here", False),
+    ],
+)
+async def test_sessions_look_for_a_proxy_only_where_the_environment_names_one(monkeypatch, name, value, expected):
+    for known in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
+        monkeypatch.delenv(known, raising=False)
+        monkeypatch.delenv(known.lower(), raising=False)
+    monkeypatch.setenv(name, value)
+    assert proxied() is expected
+    async with open_transport(PUBLIC) as transport:
+        assert transport.session.trust_env is expected

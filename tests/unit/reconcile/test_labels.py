@@ -81,7 +81,6 @@ async def test_nobody_is_hired_while_a_label_cannot_be_looked_up(op):  # noqa: F
     op.world.templates.faults.next_error("latest_version", Unavailable("no answer"))
     apply(op)
     await op.once()
-    await op.once()
     assert op.live() == []
     await op.settle()
     assert versions(op) == ["3"]

@@ -466,10 +466,30 @@ async def test_workers_are_told_where_to_find_queue_and_control_channel(op):
 
 async def test_a_throttled_hire_makes_the_next_pass_wait(op):
     op.apply(replicas=2)
-    await op.once()
     op.world.jobs.faults.always_error("hire", Throttled("later", retry_after=33))
-    verdicts = [await op.once() for _ in range(2)]
-    assert any(verdict.failed and verdict.delay == 33 for verdict in verdicts)
+    verdict = await op.once()
+    assert verdict.failed
+    assert verdict.delay == 33
+
+
+async def test_a_new_workforce_is_hired_for_in_its_first_pass_and_its_status_is_written_once(op):
+    op.apply(replicas=2)
+    await op.once()
+    assert len(op.live()) == 2
+    assert len(op.world.store.faults.made("write_status")) == 1
+    assert (await op.condition("Ready"))[:2] == ("False", "Scaling")
+
+
+async def test_a_ledger_that_announces_no_act_is_written_with_the_rest_of_the_status(op):
+    op.apply(replicas=2)
+    await op.once()
+    op.world.jobs.settle()
+    op.world.store.faults.reset()
+    await op.once()
+    (region,) = (await op.status()).regions
+    assert region.hiring == []
+    assert region.running == 2
+    assert len(op.world.store.faults.made("write_status")) == 1
 
 
 async def test_a_process_that_does_not_lead_reads_nothing(op):
@@ -500,11 +520,9 @@ async def test_an_object_that_others_keep_after_we_have_finished_is_none_of_our_
 async def test_many_hires_take_several_passes_and_none_twice(op):
     """A pass that runs out of time leaves the rest to the next one, which need not read those names."""
     op.apply(replicas=90)
-    await op.once()
     now = iter(range(10_000))
     op.world.executor._clock = lambda: float(next(now))
     op.world.executor._seconds = 3.0
-    op.world.jobs.faults.reset()
     for _ in range(40):
         await op.once()
     assert len(op.world.jobs.faults.made("hire")) == 90

@@ -20,6 +20,7 @@ from kubernetes.aio.client import ApiClient, Configuration
 from kubernetes.aio.client.exceptions import ApiException
 from kubernetes.aio.config import ConfigException
 
+from jobq.connect import proxied
 from workforce_operator.adapters.arm.errors import retry_after
 from workforce_operator.domain.errors import Conflict, Denied, Missing, OperatorError, Throttled, Unavailable
 
@@ -113,6 +114,7 @@ async def open_kubernetes(environ: Mapping[str, str] = os.environ) -> AsyncItera
         raise Unavailable(f"no way to Kubernetes: {error}; set {KUBECONFIG_VARIABLE}") from error
     # The loop retries; a retry in here would hide how the API server is, and repeat what is no longer wanted.
     configuration.retries = None
+    _untyped(configuration).client_session_kwargs = {"trust_env": proxied()}
     async with ApiClient(configuration) as client:
         yield KubernetesApi(client)
 

@@ -1,4 +1,4 @@
-"""One reading of a cluster for all Workforces."""
+"""One reading of a cluster or a task queue for all Workforces."""
 
 import asyncio
 from dataclasses import replace
@@ -6,9 +6,10 @@ from dataclasses import replace
 import pytest
 
 from workforce_operator.adapters.memory import MemoryCapacity
+from workforce_operator.api.spec import Queue
 from workforce_operator.domain.capacity import ClusterCapacity
 from workforce_operator.domain.errors import Unavailable
-from workforce_operator.reconcile.shared_capacity import SharedCapacity
+from workforce_operator.reconcile.shared import SharedCapacity, SharedDepth
 
 HERE = ClusterCapacity(9, 1, 1, 0)
 
@@ -110,4 +111,22 @@ async def test_old_answers_are_not_kept(world, parts):
     await shared.read(world.place())
     clock.now = 10
     await shared.read(world.place("westeurope"))
-    assert len(shared._readings) == 1
+    assert len(shared._shared._readings) == 1
+
+
+async def test_workforces_that_share_a_queue_share_a_reading_of_it_for_a_second(world):
+    clock = Seconds()
+    shared = SharedDepth(world.depth, clock=clock)
+    queues = []
+    for name in ("tasks", "others"):
+        world.depth.set("acct", name, 3)
+        queues.append(Queue.model_validate({"type": "Storage", "storage": {"account": "acct", "name": name}}))
+    first, second = await asyncio.gather(shared.read(queues[0]), shared.read(queues[0].model_copy()))
+    assert first == second == await shared.read(queues[0])
+    assert asked(world.depth) == 1
+    await shared.read(queues[1])
+    assert asked(world.depth) == 2
+    clock.now = 1.0
+    await shared.read(queues[0])
+    assert asked(world.depth) == 3
+    await shared.close()
