@@ -66,7 +66,7 @@ OVERRIDDEN = (
 """Fields that a region may have otherwise than the template."""
 
 EFFECTS = {
-    "spec.replicas": f"{_HIRING}::test_the_second_pass_reserves_names_and_hires_under_them",
+    "spec.replicas": f"{_HIRING}::test_where_no_name_is_in_use_the_first_names_are_reserved_and_hired_under",
     "spec.queue.type": f"{_DOMAIN}/test_validate.py::test_a_spec_that_cannot_be_worked_with_is_refused_by_its_field",
     "spec.queue.storage.account": _QUEUE_AND_CONTROL,
     "spec.queue.storage.name": _QUEUE_AND_CONTROL,
