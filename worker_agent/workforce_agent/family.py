@@ -76,10 +76,9 @@ class Family:
 
     def has_survivors(self) -> bool:
         """Whether something is left, once the first process has ended."""
-        reap_orphans()
         # What a task left behind is below a child of ours that is no task: usually there is none, and this is cheap.
         # The kernel's list may miss one while another exits, hence the second look.
-        if _SEES_ORPHANS and not _orphans() and not _orphans():
+        if not reap_orphans() and _SEES_ORPHANS and not _orphans():
             return False
         return bool(self.members())
 
@@ -145,8 +144,10 @@ def _session(pid: int) -> int | None:
         return None
 
 
-def reap_orphans() -> None:
-    """Collect orphans that have ended, so that they do not stay as zombies."""
-    for pid in _orphans():
+def reap_orphans() -> bool:
+    """Collect orphans that have ended, so that they do not stay as zombies. Returns whether there were orphans."""
+    found = _orphans()
+    for pid in found:
         with contextlib.suppress(OSError):
             os.waitpid(pid, os.WNOHANG)
+    return bool(found)

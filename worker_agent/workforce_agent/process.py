@@ -49,6 +49,7 @@ class TaskProcess:
             so that a slow reader slows this task and nothing else.
         guarded_by: Ends the task if this process cannot any more.
         pass_fds: Descriptors that it keeps.
+        program: Where the program is; by default the command's first word, looked for on the path of `env`.
         terminal: Whether the output goes to a terminal. It is not the task's controlling terminal: nothing in a task
             can be stopped by it, or wait for somebody to type.
     """
@@ -62,6 +63,7 @@ class TaskProcess:
         *,
         guarded_by: Guard | None = None,
         pass_fds: Sequence[int] = (),
+        program: str | None = None,
         terminal: bool = False,
     ) -> None:
         self._family = Family()
@@ -70,6 +72,7 @@ class TaskProcess:
         try:
             self._process = subprocess.Popen(
                 command,
+                executable=program,
                 env=self._family.environment(env),
                 cwd=cwd,
                 stdin=subprocess.DEVNULL,

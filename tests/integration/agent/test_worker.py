@@ -47,6 +47,13 @@ async def test_a_task_sees_its_own_environment_and_nothing_of_another(queue, age
     assert "hidden" not in worker.words
 
 
+async def test_a_task_with_a_path_of_its_own_still_finds_its_shell(queue, agent):
+    await queue.push("echo $PATH; nothing-here", env={"PATH": "/nowhere"}, num_retries=0, id="a")
+    worker = await agent("--when-empty", "exit")
+    assert await worker.exit_code() == 0
+    assert "[a] /nowhere\n[a] bash: line 1: nothing-here: command not found" in worker.words
+
+
 async def test_a_failing_task_is_retried_with_a_pause_and_then_dead_lettered_with_the_reason(queue, agent, files):
     (task_id,) = await push(queue, f"{files.quick('a')}; echo last words; exit 3", num_retries=1)
     worker = await agent("--when-empty", "exit")

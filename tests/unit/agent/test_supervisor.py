@@ -222,3 +222,52 @@ async def test_a_drained_worker_reports_what_it_completed_and_returned_since(wor
     assert await run_to_the_end(worker, None, None, settings=settings) == 0
     drain.cancel()
     assert worker.reporter.ended == [("o1", 0, 2), ("drain-checkpoint", 0, [])]
+
+
+class Told(MemoryQueue):
+    """Writes down what it is asked, and may not answer for a while."""
+
+    def __init__(self, answers_after=0.001):
+        super().__init__()
+        self.answers_after = answers_after
+        self.words = []
+
+    async def receive(self, count, visibility):
+        self.words.append("asked")
+        found = await super().receive(count, visibility)
+        await asyncio.sleep(self.answers_after if self.words != ["asked"] else 0)
+        return found
+
+    async def complete(self, delivery):
+        self.words.append("completed")
+        await super().complete(delivery)
+
+
+async def test_the_next_task_is_asked_for_and_started_before_the_last_one_is_settled(worker):
+    """At one slot: so its settlement costs no time, and still no task is held that no slot is free for."""
+    told = Told()
+
+    class Starts(Codes):
+        def start(self, task, output):
+            told.words.append("started")
+            return super().start(task, output)
+
+    worker._settings = RunSettings(when_empty=WhenEmpty.EXIT)
+    worker._around = replace(worker._around, backend=told, processor=Starts())
+    for _ in range(3):
+        await told.send(Task.new({"code": 0}).encode())
+    assert await worker.run() == 0
+    next_task = ["asked", "started", "completed"]
+    assert told.words[:10] == ["asked", "started", *next_task, *next_task, "asked", "completed"]
+    assert worker.counters.completed == 3
+
+
+@pytest.mark.looptime
+async def test_a_settlement_does_not_wait_for_a_service_that_is_slow_to_give_the_next_task(worker):
+    told = Told(answers_after=30.0)
+    worker._around = replace(worker._around, backend=told, processor=Codes())
+    await told.send(Task.new({"code": 0}).encode())
+    running = asyncio.create_task(worker.run())
+    await asyncio.sleep(0.1)
+    assert told.words == ["asked", "asked", "completed"]
+    running.cancel()

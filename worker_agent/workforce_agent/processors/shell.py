@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from datetime import datetime
+from pathlib import Path
 
 from typing_extensions import override
 
@@ -41,6 +42,7 @@ class ShellProcessor(Processor):
         self._environ = environ
         self._guard = guard
         self._shell = ["bash", "--login", "-c"] if login else ["bash", "-c"]
+        self._bash = _find_bash(environ)
         self._terminal = terminal
 
     @override
@@ -59,6 +61,7 @@ class ShellProcessor(Processor):
             command.cwd,
             output,
             guarded_by=self._guard,
+            program=self._bash,
             terminal=self._terminal,
         )
         return _ShellRun(process, note)
@@ -66,6 +69,12 @@ class ShellProcessor(Processor):
     @override
     async def close(self) -> None:
         """Nothing is kept."""
+
+
+def _find_bash(environ: Mapping[str, str]) -> str | None:
+    """Looked for once, on the agent's path, and not for each task on the task's. None leaves the error to the start."""
+    candidates = (Path(folder, "bash") for folder in os.get_exec_path(environ))
+    return next((str(path) for path in candidates if os.access(path, os.X_OK)), None)
 
 
 class _ShellRun(Run):
