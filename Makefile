@@ -32,14 +32,14 @@ DEMO_FLAGS ?= $(if $(filter-out 0,$(KEEP)),--keep)
         soak lock fmt clean
 
 help: ## List the targets
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 prerequisites:
 	@tools/setup prerequisites
 
-setup: prerequisites $(PYTHON_READY) $(AZURITE_READY) $(KUBERNETES_READY) ## Set up what demo and test need; they do so by themselves too
+setup: prerequisites $(PYTHON_READY) $(AZURITE_READY) $(KUBERNETES_READY) ## Set up what demo and test need; they do it themselves
 
-demo: setup ## Run the whole story on this machine; KEEP=1 keeps it running
+demo: setup ## Run the whole story on this machine; KEEP=1 leaves it up
 	@$(BIN)/workforce local demo $(DEMO_FLAGS)
 
 test: setup $(INTEROP_READY) ## Run all tests
@@ -74,7 +74,7 @@ bench-worker: $(PYTHON_READY) $(AZURITE_READY) $(INTEROP_READY) ## Compare the w
 soak: $(PYTHON_READY) $(AZURITE_READY) ## Run 10,000 tasks through kills, drains and outages
 	@PYTHONPATH=. $(BIN)/python -m tests.soak.run
 
-lock: $(PYTHON_READY) ## Write the lock files of Python again, at the newest versions
+lock: $(PYTHON_READY) ## Write the lock files again, at the newest versions
 	@tools/lock
 
 fmt: $(PYTHON_READY) ## Format the code and fix what can be fixed

@@ -97,6 +97,7 @@ def test_help_lists_every_target_and_fits_the_screen() -> None:
         ["make", "--no-print-directory"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout.splitlines()
     listed = {line.split()[1] for line in shown}
+    assert len({re.match(r"  make \S+ +", line).end() for line in shown}) == 1, "what they do is one column"  # type: ignore[union-attr]
     assert listed >= set(TARGETS)
     assert max(map(len, shown)) <= 80
 
