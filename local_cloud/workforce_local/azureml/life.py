@@ -61,8 +61,9 @@ class JobLife:
         job = self._job
         try:
             await self._live()
-        except (OSError, RuntimeError) as error:
-            # A node that cannot start the command is that job's failure, not the service's.
+        except (OSError, RuntimeError, ValueError) as error:
+            # A node that cannot start the command (too long for the system, a zero byte) is that job's failure, not
+            # the service's.
             job.note(error=str(error)[:1000])
             self._end(Status.FAILED)
         finally:

@@ -24,6 +24,7 @@ _EXPERIMENT = re.compile(r"^[a-zA-Z0-9][a-zA-Z0-9\-_]{0,255}$")
 _BINDINGS = {"inputs": "InputBindings", "outputs": "OutputBindings"}
 # What the service answers with and a client may send back, though nobody submits it.
 _ANSWERED = frozenset({"status", "services"})
+_OBJECTS = (*_BINDINGS, "limits", "resources", "identity", "queueSettings")
 _MAX_PAIRS, _MAX_KEY, _MAX_VALUE = 50, 100, 1000
 
 
@@ -119,6 +120,10 @@ def check(name: str, properties: Mapping[str, Any]) -> None:
             raise user_error(f"The {required} field is required.", "BadArgument", "ArgumentBlankOrEmpty")
     for pairs in ("tags", "properties", "environmentVariables"):
         _check_pairs(pairs, properties.get(pairs) or {})
+    for field in _OBJECTS:
+        _check_object(field, properties)
+    _check_text("clientId", properties.get("identity") or {}, "identity.")
+    _check_resources(properties.get("resources") or {})
     _check_limits(properties.get("limits") or {})
     _check_bindings(properties)
 
@@ -137,6 +142,23 @@ def _check_pairs(field: str, pairs: Any) -> None:
             )
 
 
+def _check_object(field: str, given: Mapping[str, Any], prefix: str = "") -> None:
+    if not isinstance(given.get(field), Mapping | None):
+        raise user_error(f"{prefix}{field} must be an object.")
+
+
+def _check_text(field: str, given: Mapping[str, Any], prefix: str) -> None:
+    if not isinstance(given.get(field), str | None):
+        raise user_error(f"{prefix}{field} must be a string.")
+
+
+def _check_resources(resources: Mapping[str, Any]) -> None:
+    _check_object("properties", resources, "resources.")
+    count = resources.get("instanceCount")
+    if count is not None and type(count) is not int:
+        raise user_error("resources.instanceCount must be a whole number.")
+
+
 def _check_limits(limits: Mapping[str, Any]) -> None:
     timeout = limits.get("timeout")
     if timeout is not None:
@@ -147,6 +169,11 @@ def _check_limits(limits: Mapping[str, Any]) -> None:
 
 
 def _check_bindings(properties: Mapping[str, Any]) -> None:
+    for kind in _BINDINGS:
+        for name, given in (properties.get(kind) or {}).items():
+            if not isinstance(given, Mapping) and (kind == "inputs" or given is not None):
+                raise user_error(f"{kind}.{name} must be an object.")
+            _check_text("uri", given or {}, f"{kind}.{name}.")
     for kind, name in names_used(str(properties["command"])):
         known = properties.get(kind) or {}
         if name not in known and (kind, name) != ("outputs", "default"):

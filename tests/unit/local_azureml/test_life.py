@@ -194,12 +194,13 @@ async def test_a_cancel_during_finalizing_changes_nothing():
     assert stage.job.status is Status.COMPLETED
 
 
-async def test_a_node_that_cannot_start_the_command_fails_the_job_and_is_free_again():
+@pytest.mark.parametrize("error", [OSError("no space left on device"), ValueError("embedded null byte")])
+async def test_a_node_that_cannot_start_the_command_fails_the_job_and_is_free_again(error):
     stage = Stage()
-    stage.node.broken = OSError("no space left on device")
+    stage.node.broken = error
     await stage.task
     assert stage.job.status is Status.FAILED
-    assert "no space left" in stage.job.properties["properties"]["error"]
+    assert str(error) in stage.job.properties["properties"]["error"]
     assert stage.cluster.counts().idle == 1
     await stage.cluster.close()
 

@@ -108,6 +108,22 @@ def test_bad_names_are_refused(name):
         ({"environmentVariables": ["A=b"]}, "object of strings"),
         ({"limits": {"timeout": "one hour"}}, "not an ISO 8601 duration"),
         ({"command": "cat ${{inputs.data}}"}, "inputs.data"),
+        *[
+            ({field: wrong}, f"^{field} must be an object")
+            for field in ("inputs", "outputs", "limits", "resources", "identity", "queueSettings")
+            for wrong in (5, "text", ["x"], True)
+        ],
+        ({"inputs": {"data": "text"}}, "^inputs.data must be an object"),
+        ({"inputs": {"data": None}}, "^inputs.data must be an object"),
+        ({"inputs": {"data": {"uri": 5}}}, "^inputs.data.uri must be a string"),
+        ({"outputs": {"out": {"uri": [1]}}}, "^outputs.out.uri must be a string"),
+        ({"identity": {"clientId": 5}}, "^identity.clientId must be a string"),
+        ({"outputs": {"out": [1]}}, "^outputs.out must be an object"),
+        ({"resources": {"properties": "text"}}, "^resources.properties must be an object"),
+        *[
+            ({"resources": {"instanceCount": wrong}}, "^resources.instanceCount must be a whole number")
+            for wrong in ("x", "1", 1.5, [1], True, {})
+        ],
     ],
 )
 def test_a_wrong_field_is_refused_with_its_name(change, words):
