@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import shutil
 import ssl
 import subprocess
 import sys
@@ -20,8 +21,11 @@ import aiohttp
 
 from jobq.cloud import load_cloud
 from jobq.connect import open_credential
+from workforce_local.state import StateError, StateFolder
 
 _POLL_SECONDS = 0.5
+_REMAINS = ("azure", "demo", "kubernetes", "logs", "storage")
+"""What a local cloud leaves in its state folder. Nothing else is removed from it: other things may be there, too."""
 
 
 class DemoError(Exception):
@@ -37,6 +41,31 @@ class Bench:
 
     def __init__(self, state_dir: Path) -> None:
         self.state_dir = state_dir
+
+    def begin_anew(self) -> None:
+        """Take away what an earlier demonstration left: its release, its Workforce and its tasks would spoil this one.
+
+        Raises:
+            DemoError: It still runs, or its remains cannot be removed.
+        """
+        folder = StateFolder.at(self.state_dir)
+        try:
+            running = folder.holder()
+        except StateError as error:
+            raise DemoError(str(error)) from error
+        if running:
+            down = f"workforce local down --state-dir {shlex.quote(str(self.state_dir))}"
+            raise DemoError(f"an earlier demonstration still runs; to end it:\n{down}")
+        if folder.read() is None:
+            return
+        self.down()  # What a killed supervisor has left may still write there.
+        for name in _REMAINS:
+            try:
+                shutil.rmtree(folder.root / name)
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                raise DemoError(f"{folder.root / name} cannot be removed: remove it by hand ({error})") from error
 
     def up(self, *arguments: str) -> None:
         """Start the local cloud, detached, and take over its environment, as a user's shell would."""
@@ -66,7 +95,7 @@ class Bench:
             raise DemoError(f"{' '.join(command[:4])} … took longer than {timeout:.0f} s") from error
         if check and done.returncode != 0:
             said = (done.stderr or done.stdout).strip().splitlines()[-8:]
-            raise DemoError(f"{' '.join(command)} ended with {done.returncode}:\n" + "\n".join(said))
+            raise DemoError(f"{' '.join(command[:4])} … ended with {done.returncode}:\n" + "\n".join(said))
         return done.stdout
 
     def kubectl(self, *arguments: str, check: bool = True) -> str:

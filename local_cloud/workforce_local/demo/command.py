@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import click
 
+from workforce_local.console import program
 from workforce_local.demo.bench import Bench, DemoError
 from workforce_local.demo.narrator import Narrator
 from workforce_local.demo.story import Script, Story, tell
@@ -31,12 +33,18 @@ def demo(*, state_dir: Path, tasks: int, keep: bool, json_file: Path | None) -> 
         raise click.ClickException("the demo needs the chart and the example: run it from a checkout of the repository")
     narrator = Narrator()
     bench = Bench(state_dir.resolve())
+    try:
+        bench.begin_anew()
+    except DemoError as error:
+        narrator.say(f"FAILED: {error}", style="bold red")
+        raise SystemExit(1) from error
     kept = False
+    story = Story(bench, narrator, _CHECKOUT, Script(tasks=tasks))
     try:
         with narrator.progress("starting Kubernetes and Azure on this machine"):
             bench.up()
         narrator.say("Kubernetes, AzureML, Service Bus and Storage run on this machine")
-        verdict = Story(bench, narrator, _CHECKOUT, Script(tasks=tasks)).run()
+        verdict = story.run()
         good = tell(verdict, narrator)
         if json_file is not None:
             text = json.dumps({"seconds": round(narrator.elapsed, 1), **verdict.as_dict()}, indent=2)
@@ -50,18 +58,20 @@ def demo(*, state_dir: Path, tasks: int, keep: bool, json_file: Path | None) -> 
         if not kept:
             bench.down()
     if kept:
-        _say_what_next(narrator, bench.state_dir)
+        narrator.say("All of it is still running. Try:")
+        narrator.show("\n".join(next_commands(bench.state_dir, story.queue)))
     raise SystemExit(0 if good else 1)
 
 
-def _say_what_next(narrator: Narrator, state_dir: Path) -> None:
-    narrator.say("All of it is still running. Try:")
-    narrator.show(
-        f'eval "$(workforce local env --state-dir {state_dir})"\n'
-        "kubectl apply -f examples/workforce.yaml\n"
-        "workforce-agent push wfdemo/demo-tasks -c 'echo hello from a task'\n"
-        "kubectl get wf -w\n"
-        "kubectl describe wf\n"
-        f"workforce local logs azure --state-dir {state_dir}\n"
-        f"workforce local down --state-dir {state_dir}"
-    )
+def next_commands(state_dir: Path, queue: str) -> list[str]:
+    """What to try with a demonstration that was left running: its example again, with tasks of one's own."""
+    command, where = program(), f"--state-dir {shlex.quote(str(state_dir))}"
+    return [
+        f'eval "$({command} local env {where})"',
+        "kubectl apply -f examples/workforce.yaml",
+        f"workforce-agent push {queue} -c 'echo hello from a task'",
+        "kubectl get wf -w",
+        "kubectl describe wf",
+        f"{command} local logs azure {where}",
+        f"{command} local down {where}",
+    ]

@@ -88,11 +88,12 @@ class Story:
         self._folder.mkdir(parents=True)
         self._record.touch()
         lines = "".join(self._task(number) + "\n" for number in range(self._script.tasks))
-        self._bench.run("workforce-agent", "push", self._queue, stdin=lines)
-        self._say(f"{self._script.tasks} shell tasks of {self._script.task_seconds:.0f} s are in {self._queue}")
+        self._bench.run("workforce-agent", "push", self.queue, stdin=lines)
+        self._say(f"{self._script.tasks} shell tasks of {self._script.task_seconds:.0f} s are in {self.queue}")
 
     @property
-    def _queue(self) -> str:
+    def queue(self) -> str:
+        """The queue of the example's tasks, as the agent's commands name it."""
         storage = self._workforce["spec"]["queue"]["storage"]
         return f"{storage['account']}/{storage['name']}"
 
