@@ -21,6 +21,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 PREFIX = "/_local/"
+HOW_TO_START = "to start it: workforce local up"
 _TIMEOUT_SECONDS = 30.0
 
 
@@ -63,7 +64,7 @@ class AdminClient:
             cloud = json.loads((folder / "cloud.json").read_text(encoding="utf-8"))
             token = (folder / "admin.token").read_text(encoding="ascii").strip()
         except (OSError, ValueError) as error:
-            raise AdminError(f"{folder}: no local Azure was started here: {error}") from error
+            raise AdminError(f"{folder}: no local Azure was started here; {HOW_TO_START}") from error
         return cls(cloud["resourceManager"], token, cloud["caBundle"])
 
     def get(self, path: str, **query: object) -> Any:
@@ -94,7 +95,8 @@ class AdminClient:
             with error:
                 raise AdminError(_reason(error)) from error
         except OSError as error:
-            raise AdminError(f"the local Azure at {self.base_url} does not answer: {error}") from error
+            said = getattr(error, "reason", error)
+            raise AdminError(f"the local Azure at {self.base_url} does not answer ({said}); {HOW_TO_START}") from error
 
 
 def _reason(error: urllib.error.HTTPError) -> str:

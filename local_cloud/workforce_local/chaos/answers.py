@@ -17,6 +17,7 @@ from workforce_local.chaos import faults
 from workforce_local.chaos.faults import STORAGE_SERVICES, RequestFault
 
 CHAOS_HEADER = "x-local-chaos"
+_ATOM = "serviceBusManagement"
 _REASONS = {
     500: "Internal Server Error",
     502: "Bad Gateway",
@@ -72,6 +73,8 @@ def nginx(status: int) -> Answer:
 def _throttled(fault: faults.Throttle, service: str) -> Answer:
     if service in STORAGE_SERVICES:
         return _error(503, service, "ServerBusy")
+    if service == _ATOM:
+        return _atom(429, "The request was terminated because the namespace is being throttled.")
     error = throttled(fault.retry_after_seconds or 1)
     return Answer(429, _json(error.body()))
 
@@ -83,6 +86,8 @@ def _error(status: int, service: str, code: str) -> Answer:
         return _entra(status, "temporarily_unavailable", 90033, "A transient error has occurred. Please try again.")
     if service == "imds":
         return Answer(status, _json({"error": "the metadata service failed"}))
+    if service == _ATOM:
+        return _atom(status, "The server was unable to process the request; please retry the operation.")
     name = {500: "InternalServerError", 503: "ServiceUnavailable", 504: "GatewayTimeout"}.get(status, "ServiceError")
     return Answer(status, _json(ArmError(status, name, "The service failed to carry out the request.").body()))
 
@@ -95,6 +100,8 @@ def _revoked(service: str, base_url: str) -> Answer:
         return _entra(401, "invalid_client", 7000222, text)
     if service == "imds":
         return Answer(400, _json({"error": "invalid_request", "error_description": "Identity not found"}))
+    if service == _ATOM:
+        return _atom(401, "The credentials have been revoked.")
     error = unauthorized("InvalidAuthenticationToken", "The access token has been revoked.", base_url)
     return Answer(error.status, _json(error.body()), headers=error.headers)
 
@@ -108,6 +115,11 @@ def _storage(status: int, code: str) -> Answer:
     text = f"The operation failed: {code}. RequestId:{uuid.uuid4()}"
     xml = f'<?xml version="1.0" encoding="utf-8"?><Error><Code>{code}</Code><Message>{text}</Message></Error>'
     return Answer(status, xml.encode(), "application/xml", {"x-ms-error-code": code})
+
+
+def _atom(status: int, detail: str) -> Answer:
+    text = f"<Error><Code>{status}</Code><Detail>{detail}</Detail></Error>"
+    return Answer(status, text.encode(), "application/xml")
 
 
 def _json(document: Any) -> bytes:

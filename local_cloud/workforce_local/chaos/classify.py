@@ -14,6 +14,7 @@ from workforce_local.servicebus.atom import PREFIX as ATOM_PREFIX
 
 _WORKSPACE = re.compile(r"/workspaces/(?P<name>[^/]+)", re.IGNORECASE)
 _NAMESPACE = re.compile(r"/Microsoft\.ServiceBus/namespaces/(?P<name>[^/]+)", re.IGNORECASE)
+_ATOM = re.compile(rf"^{ATOM_PREFIX}/(?P<name>[^/]+)")
 _LOCATION = re.compile(r"/locations/(?P<name>[^/]+)", re.IGNORECASE)
 _STUDIO = re.compile(r"^(?:/api/(?P<region>[^/]+))?/(?:ux|index|execution|history)/v1\.0/", re.IGNORECASE)
 _INSIGHTS = re.compile(r"^//?v2(\.1)?/track$")
@@ -29,8 +30,10 @@ class Classifier:
 
     def https(self, method: str, path: str) -> Request | None:
         """A request to the resource manager's server, which is the identity's and the studio's, too."""
-        if path.startswith((PREFIX, "/metadata/", ATOM_PREFIX)) or path == "/discovery":
+        if path.startswith((PREFIX, "/metadata/")) or path == "/discovery":
             return None
+        if (found := _ATOM.match(path)) is not None:
+            return Request("serviceBusManagement", method, path, self._namespaces.get(found["name"].lower()))
         if _IDENTITY.match(path) and not path.lower().startswith("/subscriptions/"):
             return Request("identity", method, path)
         if _INSIGHTS.match(path):

@@ -75,7 +75,10 @@ def _fields(given: Sequence[str], kind: str) -> dict[str, Any]:
         name, separator, text = each.partition("=")
         if not separator:
             raise click.UsageError(f"{each}: give FIELD=VALUE")
-        value = yaml.safe_load(text)
+        try:
+            value = yaml.safe_load(text)
+        except (yaml.YAMLError, RecursionError) as error:
+            raise click.UsageError(f"{each}: the value can be read neither as a word nor as YAML") from error
         if name in own or "where" not in own:
             fields[name] = value
         else:

@@ -14,8 +14,9 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
 
-Service = Literal["arm", "index", "identity", "imds", "insights", "queue", "blob", "serviceBus"]
-HTTP_SERVICES = ("arm", "index", "identity", "imds", "insights", "queue", "blob")
+Service = Literal["arm", "index", "identity", "imds", "insights", "queue", "blob", "serviceBusManagement", "serviceBus"]
+"""`serviceBus` is the connections over AMQP, `serviceBusManagement` the endpoint over HTTPS that counts messages."""
+HTTP_SERVICES = ("arm", "index", "identity", "imds", "insights", "queue", "blob", "serviceBusManagement")
 STORAGE_SERVICES = ("queue", "blob")
 LIST_SERVICES = ("arm", "index")
 

@@ -20,6 +20,7 @@ from workforce_local.chaos.classify import Classifier
 from workforce_local.chaos.director import Director, Nodes
 from workforce_local.chaos.engine import Engine, Request
 from workforce_local.chaos.http import chaos_middleware
+from workforce_local.chaos.places import Places
 from workforce_local.chaos.routes import ChaosRoutes
 from workforce_local.chaos.storage import StorageFront
 from workforce_local.config import LocalConfig
@@ -40,6 +41,7 @@ class Chaos:
         self.engine = Engine()
         self.fronts: dict[str, StorageFront] = {}
         self._classifier = Classifier(config)
+        self._places = Places(config)
         self._base_url = base_url
         self._wires = BusWires(self.engine)
         self._director: Director | None = None
@@ -60,7 +62,7 @@ class Chaos:
 
     def routes(self, token: str) -> list[web.RouteDef]:
         """The interface by which faults are set."""
-        return ChaosRoutes(self.engine, self.changed).table(token)
+        return ChaosRoutes(self.engine, self._places, self.changed).table(token)
 
     def add_storage(
         self, service: str, upstream: str, port: int, *, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext

@@ -11,6 +11,7 @@ from aiohttp import web
 
 from workforce_local.admin import PREFIX, guarded, refusal
 from workforce_local.chaos.engine import Engine, documents
+from workforce_local.chaos.places import Places
 from workforce_local.chaos.scenario import ScenarioError, read
 
 PATH = f"{PREFIX}chaos"
@@ -21,11 +22,13 @@ class ChaosRoutes:
 
     Args:
         engine: Holds the faults.
+        places: Where they may strike.
         changed: Told when faults were set or taken away; they count when it returns.
     """
 
-    def __init__(self, engine: Engine, changed: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, engine: Engine, places: Places, changed: Callable[[], Awaitable[None]]) -> None:
         self._engine = engine
+        self._places = places
         self._changed = changed
 
     def table(self, token: str) -> list[web.RouteDef]:
@@ -41,9 +44,10 @@ class ChaosRoutes:
         """Add a scenario's faults, or a single one."""
         try:
             scenario = read(await request.json())
+            self._places.check(scenario)
         except ScenarioError as error:
             return refusal(str(error))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             return refusal(f"the body is not JSON: {error}")
         added = [rule.fault.name for rule in self._engine.set(scenario)]
         await self._changed()

@@ -8,10 +8,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Any, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from workforce_local.chaos import faults
 
@@ -26,10 +26,12 @@ class Scenario(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     seed: int = 0
-    faults: Annotated[tuple[faults.Fault, ...], Field(min_length=1)]
+    faults: tuple[faults.Fault, ...]
 
     @model_validator(mode="after")
-    def _names_are_unique(self) -> Self:
+    def _faults_are_there_and_told_apart(self) -> Self:
+        if not self.faults:
+            raise ValueError("faults: give at least one")
         names = [fault.name for fault in self.faults if fault.name is not None]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
@@ -76,7 +78,7 @@ def load(path: Path) -> Scenario:
     """
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
         raise ScenarioError(f"{path}: cannot be read as JSON or YAML: {error}") from error
     return read(document, str(path))
 

@@ -60,6 +60,12 @@ async def test_mistakes_are_told_with_their_place(run, tmp_path):
     assert wrong.exit_code == 1
     assert "faults[0].share" in wrong.output
     assert (await run("chaos", "add", "throttle", "share")).exit_code == 2
+    broken = await run("chaos", "add", "throttle", "share=[1")
+    assert broken.exit_code == 2
+    assert "share=[1: the value can be read neither" in broken.output
+    nowhere = await run("chaos", "add", "nodeLoss", "region=nowhere")
+    assert nowhere.exit_code == 1
+    assert "faults[0].region: there is no region nowhere, only uksouth, westeurope" in nowhere.output
     missing = await run("chaos", "clear", "nobody")
     assert missing.exit_code == 1
     assert "no fault has the name nobody" in missing.output
@@ -74,7 +80,16 @@ async def test_insights_says_when_nothing_arrived(run):
 def test_without_a_local_cloud_the_command_says_so(tmp_path):
     done = CliRunner().invoke(local, ["chaos", "list", "--state-dir", str(tmp_path)])
     assert done.exit_code == 1
-    assert "no local Azure was started here" in done.output
+    assert "no local Azure was started here; to start it: workforce local up" in done.output
+
+
+async def test_a_local_cloud_that_has_ended_is_named_with_how_to_start_it(tmp_path):
+    async with LocalAzure(tmp_path / "azure", LocalConfig(timing=FAST)):
+        pass
+    done = await asyncio.to_thread(CliRunner().invoke, local, ["chaos", "list", "--state-dir", str(tmp_path)])
+    assert done.exit_code == 1
+    assert "does not answer" in done.output
+    assert "to start it: workforce local up" in done.output
 
 
 def test_the_kinds_of_faults_are_listed_with_their_fields():

@@ -30,6 +30,35 @@ async def test_a_mistake_in_a_scenario_is_named_and_nothing_of_it_is_set(chaos):
     assert (await chaos.ask("GET"))[1]["faults"] == []
 
 
+@pytest.mark.parametrize(
+    ("fault", "place"),
+    [
+        ({"kind": "outage", "where": {"region": "nowhere"}}, "faults[0].where.region: there is no region nowhere"),
+        ({"kind": "fullClusters", "region": "nowhere"}, "faults[0].region: there is no region nowhere"),
+        ({"kind": "loseLocks", "namespace": "no-bus"}, "faults[0].namespace: there is no namespace no-bus"),
+    ],
+)
+async def test_a_fault_for_a_place_that_there_is_not_is_refused(chaos, fault, place):
+    """It would never strike, and whoever waited for it would think that all went well."""
+    status, answer = await chaos.ask("POST", body={"faults": [fault]})
+    assert status == 400
+    assert place in answer["error"]
+    assert (await chaos.ask("GET"))[1]["faults"] == []
+
+
+async def test_a_place_is_named_without_regard_to_case(chaos):
+    await chaos.set({"kind": "outage", "where": {"region": "UKSouth"}}, {"kind": "loseLocks", "namespace": "WF-Bus"})
+
+
+@pytest.mark.parametrize("body", [b"{", b"[" * 5_000, b'"text"', b"null"])
+async def test_a_scenario_that_is_none_is_refused(chaos, body):
+    address = f"{chaos.azure.base_url}/_local/chaos"
+    headers = {"Authorization": f"Bearer {chaos.azure.admin_token}"}
+    async with chaos.session.post(address, data=body, headers=headers) as answer:
+        assert answer.status == 400
+        assert (await answer.json())["error"]
+
+
 async def test_faults_are_set_shown_and_taken_away(chaos):
     await chaos.set({"kind": "drop", "name": "a", "where": PUTS}, {"kind": "latency", "name": "b", "share": 0.1})
     assert [fault["name"] for fault in (await chaos.ask("GET"))[1]["faults"]] == ["a", "b"]
@@ -113,6 +142,21 @@ async def test_one_region_is_away_and_the_other_is_not(arm, chaos):
     response = await arm.send("GET", "/jobs")
     assert response.status_code == 503
     assert "nginx" in response.text()
+
+
+async def test_counting_messages_fails_with_the_region_of_their_namespace(chaos):
+    """Service Bus counts over HTTPS, at an endpoint of the namespace: it is away when the namespace's region is."""
+
+    async def status():
+        address = f"{chaos.azure.base_url}/servicebus-management/wf-bus/orders"
+        async with chaos.session.get(address) as answer:
+            return answer.status
+
+    await chaos.set({"kind": "outage", "where": {"region": "westeurope"}})
+    assert await status() == 401  # It asks for a token: it is there.
+    await chaos.set({"kind": "outage", "where": {"region": "uksouth", "service": "serviceBusManagement"}})
+    assert await status() == 503
+    assert [each["service"] for each in await chaos.injected()] == ["serviceBusManagement"]
 
 
 async def test_latency_delays_by_what_was_drawn(arm, chaos):

@@ -54,6 +54,7 @@ def test_a_gateway_answers_with_a_page_of_html():
         ("identity", 401, "AADSTS7000222"),
         ("imds", 400, "Identity not found"),
         ("blob", 403, "AuthorizationFailure"),
+        ("serviceBusManagement", 401, "<Code>401</Code>"),
     ],
 )
 def test_each_service_refuses_revoked_credentials_in_its_own_words(service, status, word):
@@ -65,6 +66,13 @@ def test_each_service_refuses_revoked_credentials_in_its_own_words(service, stat
 @pytest.mark.parametrize("service", ["arm", "index", "identity", "imds"])
 def test_errors_are_json_where_the_service_speaks_json(service):
     assert "error" in json.loads(made(service, kind="error", status=500).body)
+
+
+@pytest.mark.parametrize(("kind", "status"), [("throttle", 429), ("error", 503)])
+def test_the_endpoint_that_counts_messages_speaks_xml(kind, status):
+    found = made("serviceBusManagement", kind=kind)
+    assert (found.status, found.content_type) == (status, "application/xml")
+    assert f"<Code>{status}</Code>" in found.body.decode()
 
 
 def test_a_list_that_is_cut_short_does_not_say_so():
@@ -90,6 +98,8 @@ def test_a_snapshot_is_given_again_until_it_is_too_old():
         ("/subscriptions/s/providers/Microsoft.MachineLearningServices/locations/uksouth/usages", "arm", "uksouth"),
         (f"/index/v1.0{WORKSPACE}/entities", "index", "westeurope"),
         (f"/api/uksouth/index/v1.0{WORKSPACE}/entities", "index", "uksouth"),
+        ("/servicebus-management/WF-bus/queue", "serviceBusManagement", "uksouth"),
+        ("/servicebus-management/elsewhere/queue", "serviceBusManagement", None),
         ("/adfs/oauth2/token", "identity", None),
         ("/some-tenant/oauth2/v2.0/token", "identity", None),
     ],

@@ -52,12 +52,16 @@ def test_a_fault_that_a_service_cannot_have_is_refused(kind, service):
     assert f"{kind} does not exist for {service}" in said({"kind": kind, "where": {"service": service}})
 
 
+def test_a_mistake_in_a_fault_is_the_only_one_that_is_told():
+    assert said({"faults": [{"kind": "drop", "share": 7}]}).count("\n") == 0
+
+
 def test_two_faults_of_one_name_are_refused():
     assert "two faults have the name a" in said({"faults": [{"kind": "drop", "name": "a"}] * 2})
 
 
 def test_an_empty_scenario_is_refused():
-    assert "faults" in said({"faults": []})
+    assert said({"faults": []}) == "the scenario: faults: give at least one"
     assert "the scenario" in said([])
 
 
