@@ -10,10 +10,12 @@ import os
 import re
 import secrets
 import socket
+import textwrap
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import AliasChoices, Field, ValidationError, field_validator
+from pydantic_core import PydanticUndefined
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from jobq.cloud import CLOUD_VARIABLE, DEFAULT_CLOUD
@@ -108,6 +110,18 @@ def load_settings() -> Settings:
         return Settings()
     except ValidationError as error:
         raise SettingsError(explain(error, os.environ)) from None
+
+
+def usage() -> str:
+    """What can be set, for people: every variable, its meaning and its default."""
+    lines = ["workforce-operator takes its settings from the environment:"]
+    for name, field in Settings.model_fields.items():
+        alias = field.validation_alias
+        variable = str(alias.choices[0]) if isinstance(alias, AliasChoices) else f"{PREFIX}{name.upper()}"
+        meaning = re.sub(r" \(variable ``\w+``\)", "", field.description or "").replace("``", "")
+        given = "" if field.default in (None, (), PydanticUndefined) else f" [{field.default}]"
+        lines += ["", f"  {variable}{given}", textwrap.indent(textwrap.fill(meaning, 74), "      ")]
+    return "\n".join(lines)
 
 
 def explain(error: ValidationError, environ: Mapping[str, str]) -> str:

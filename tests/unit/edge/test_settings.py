@@ -2,6 +2,8 @@
 
 import pytest
 
+from jobq.version import __version__
+from workforce_operator.__main__ import main
 from workforce_operator.settings import Settings, SettingsError, load_settings
 
 
@@ -64,6 +66,32 @@ def test_a_wrong_value_is_told_in_one_line_that_names_the_variable(monkeypatch, 
     assert text.startswith(f"{variable}={value!r}: ")
     assert says in text
     assert "\n" not in text
+
+
+@pytest.mark.parametrize("asked", ["-h", "--help"])
+def test_whoever_asks_for_help_is_told_every_variable_and_nothing_is_started(monkeypatch, capsys, asked):
+    monkeypatch.setattr("sys.argv", ["workforce-operator", asked])
+    monkeypatch.setattr("workforce_operator.compose.run", lambda: pytest.fail("it was started"))
+    with pytest.raises(SystemExit) as ended:
+        main()
+    said = capsys.readouterr().out
+    assert ended.value.code == 0
+    assert max(map(len, said.splitlines())) <= 80
+    variables = [line.split()[0] for line in said.splitlines() if line.startswith("  ") and line[2] != " "]
+    assert len(variables) == len(Settings.model_fields)
+    assert {"POD_NAME", "WORKFORCE_CLOUD", "APPLICATIONINSIGHTS_CONNECTION_STRING"} <= set(variables)
+    assert "WORKFORCE_POLL_SECONDS [5.0]" in said
+
+
+@pytest.mark.parametrize(("words", "code"), [(["--version"], 0), (["--namespace", "chem"], 2)])
+def test_with_arguments_nothing_is_started(monkeypatch, capsys, words, code):
+    monkeypatch.setattr("sys.argv", ["workforce-operator", *words])
+    monkeypatch.setattr("workforce_operator.compose.run", lambda: pytest.fail("it was started"))
+    with pytest.raises(SystemExit) as ended:
+        main()
+    said = capsys.readouterr()
+    assert ended.value.code == code
+    assert "--namespace chem: it takes no arguments" in said.err if code else __version__ in said.out
 
 
 def test_log_settings_are_read_in_any_case(monkeypatch):
