@@ -111,6 +111,15 @@ async def test_a_duplicated_hire_makes_one_job(arm, chaos):
     assert [entry["status"] for entry in requests(arm.azure, "PUT", "/jobs/a")] == [201, 200]
 
 
+async def test_a_service_that_falls_silent_never_heard_of_the_request(arm, chaos):
+    """azureml.md 5: a PUT that is given up without an answer is sent again under the same name; there is one job."""
+    body = await arm.body("true")
+    await chaos.set({"kind": "silence", "name": "mute", "where": PUTS, "seconds": 0.2, "times": 1})
+    assert (await arm.send("PUT", "/jobs/a", body)).status_code == 201
+    assert [entry["status"] for entry in requests(arm.azure, "PUT", "/jobs/a")] == [201]
+    assert [each["kind"] for each in await chaos.injected()] == ["silence"]
+
+
 async def test_a_page_of_html_is_answered_and_retried(arm, chaos):
     """azureml.md 4.2: raw nginx 503 pages under regional load; azure-core repeats them."""
     await chaos.set({"kind": "error", "status": 503, "html": True, "times": 1, "where": {"service": "arm"}})

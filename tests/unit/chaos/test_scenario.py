@@ -1,8 +1,15 @@
 """Scenarios as files, and what is said about the mistakes in them."""
 
+import re
+from pathlib import Path
+from typing import get_args
+
 import pytest
 
+from workforce_local.chaos import faults
+from workforce_local.chaos.places import Places
 from workforce_local.chaos.scenario import ScenarioError, dump, kinds, load, read
+from workforce_local.config import LocalConfig
 
 
 def said(document):
@@ -72,6 +79,21 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path):
     broken.write_text("faults: [")
     with pytest.raises(ScenarioError, match="cannot be read as JSON or YAML"):
         load(broken)
+
+
+def test_the_scenario_of_the_documentation_can_be_set(tmp_path):
+    page = (Path(__file__).parents[3] / "docs" / "local-cloud.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    file = tmp_path / "storm.yaml"
+    file.write_text(block, encoding="utf-8")
+    scenario = load(file)
+    assert len(scenario.faults) == 7
+    Places(LocalConfig()).check(scenario)
+
+
+def test_the_page_names_every_service():
+    page = (Path(__file__).parents[3] / "docs" / "local-cloud.md").read_text(encoding="utf-8")
+    assert [service for service in get_args(faults.Service) if f"`{service}`" not in page] == []
 
 
 def test_every_kind_says_what_it_is():
