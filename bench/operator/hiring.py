@@ -1,6 +1,6 @@
 """How fast the operator hires, beside ai4s-jobq on the same server in the same run. Printed, never asserted.
 
-    python bench/operator/hiring.py
+    python bench/operator/hiring.py [--only with_buckets|without_buckets|passes]
 
 * with ARM's token buckets and PUTs of 3 s: hires per second over the bucket's own pace, writes per hire, answers 429;
 * without buckets: 200 hires, and 64 by ``Workforce.parallel_hire`` with its 8 threads;
@@ -12,6 +12,7 @@ Needs what ``make test-interop`` needs.
 
 from __future__ import annotations
 
+import argparse
 import time
 from itertools import pairwise
 
@@ -120,10 +121,14 @@ def _quiet(on: Stage) -> float:
 
 def main() -> None:
     """Measure and print."""
+    parts = {part.__name__: part for part in (with_buckets, without_buckets, passes)}
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", choices=parts, help="this part alone")
+    only = parser.parse_args().only
     row("", "ours", "peer", "ratio", "goal")
-    with_buckets()
-    without_buckets()
-    passes()
+    for name, part in parts.items():
+        if only in (None, name):
+            part()
 
 
 if __name__ == "__main__":

@@ -187,7 +187,8 @@ class ArmClient:
         try:
             async with asyncio.timeout(CONNECT_SECONDS + seconds):
                 response = await client.send_request(request, connection_timeout=CONNECT_SECONDS, read_timeout=seconds)
-                return response.status_code, response.headers, response.text()
+                # The SDK would look for the encoding first; JSON has one.
+                return response.status_code, response.headers, response.content.decode()
         except ClientAuthenticationError as error:
             raise Denied(f"{what}: no token: {error.message}", scope=scope) from error
         except (ServiceRequestError, ServiceResponseError, HttpResponseError) as error:
