@@ -169,8 +169,9 @@ class Supervisor:
             if starting.done() and (error := starting.exception()) is not None:
                 return Ending(str(error), failed=True)
             if starting.done():
-                self._update(phase=Phase.READY)
+                # In this order: who waits for the record, as `up --detach` does, finds all of it said.
                 self._reporter.ready(self._record, time.monotonic() - began)
+                self._update(phase=Phase.READY)
                 await asyncio.wait(events - {starting}, return_when=asyncio.FIRST_COMPLETED)
             if self._died.done():
                 process = self._died.result()

@@ -61,6 +61,8 @@ class FakeCloud:
         """``up --detach``, which must succeed."""
         done = self.run("up", "--detach", **environment)
         assert done.returncode == 0, done.stdout + done.stderr
+        assert "ready after" in done.stdout
+        assert done.stdout.rstrip().endswith("end everything"), "it is told to its last line"
         return self.record()
 
     def record(self) -> Record:
