@@ -58,3 +58,13 @@ class QueueRefused(JobQError):
 
 class QueueUnavailable(JobQError):
     """The service could not be reached or failed; another try later may succeed."""
+
+
+def first_line(error: BaseException) -> str:
+    """An error of an SDK in one line; of a chain of credentials the one that decided, and what to do without any."""
+    lines = (str(error).strip() or type(error).__name__).splitlines()
+    tried = [line.strip() for line in lines if line.startswith("\t")]
+    if not tried:
+        return lines[0].strip()
+    todo = "; log in with `az login`, or set JOBQ_CONNECTION_STRING" if len(tried) > 1 else ""
+    return f"no credential works, the last one tried is {tried[-1]}{todo}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 
@@ -15,6 +16,9 @@ from workforce_agent.sample import Sample
 
 HURRY_SECONDS = 10.0
 """From SIGTERM to SIGKILL when a task is told to stop once more."""
+NEXT_FIRST_SECONDS = 0.02
+"""How long the settlement of a task that is over waits for the answer to the request for the next one: it then happens
+while that one runs. A service that answers later has much to do beside this worker, or nothing to give."""
 
 
 @dataclass(slots=True)
@@ -82,6 +86,28 @@ def take_sample(state: State, slots: Sequence[Slot], counters: Counters, queue_s
         next_renewal=min((execution.renewal_in for execution in executions), default=None),
         queue_size=queue_size,
     )
+
+
+class Asking:
+    """A request for the next tasks: a context manager for its time, and what lets it go before a settlement."""
+
+    def __init__(self) -> None:
+        self._answered = asyncio.Event()
+        self._answered.set()
+
+    def __enter__(self) -> None:
+        self._answered.clear()
+
+    def __exit__(self, *_: object) -> None:
+        self._answered.set()
+
+    async def let_the_next_go_first(self) -> None:
+        """Wait a moment for the puller, which has just heard of a free slot."""
+        await asyncio.sleep(0)  # it asks now
+        with suppress(TimeoutError):
+            async with asyncio.timeout(NEXT_FIRST_SECONDS):
+                await self._answered.wait()
+        await asyncio.sleep(0)  # and starts what has come
 
 
 @dataclass(slots=True)

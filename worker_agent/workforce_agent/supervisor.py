@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -22,7 +22,7 @@ from jobq.errors import JobQError, QueueMissing
 from jobq.operations import Mode as DrainMode
 from jobq.operations import OnDeadline, Operation
 from workforce_agent import lifecycle
-from workforce_agent.bookkeeping import Counters, Drain, Slot, Timers, take_sample
+from workforce_agent.bookkeeping import Asking, Counters, Drain, Slot, Timers, take_sample
 from workforce_agent.events import DRAIN_END, leaving_event, trace_field, trigger_event
 from workforce_agent.execution import Execution, Surroundings
 from workforce_agent.family import reap_orphans
@@ -39,9 +39,6 @@ EMPTY_PAUSE = (0.1, 1.5)
 FAULT_PAUSE = (1.0, 30.0)
 ECHO_SECONDS = 5.0
 """After several intents were consumed by one SIGTERM, the signals of the others may still come, for this long."""
-NEXT_FIRST_SECONDS = 0.02
-"""How long the settlement of a task that is over waits for the answer to the request for the next one: it then happens
-while that one runs. A service that answers later has much to do beside this worker, or nothing to give."""
 LEAVE_SECONDS = 10.0
 """How long a receive that is under way may take when the worker leaves."""
 REAP_SECONDS = 30.0
@@ -80,8 +77,7 @@ class Worker:
         self._over = False
         self._waiters: list[asyncio.Future[None]] = []
         self._pull_wake = asyncio.Event()
-        self._answered = asyncio.Event()
-        self._answered.set()
+        self._asking = Asking()
 
     # What others may ask
 
@@ -272,7 +268,10 @@ class Worker:
                 continue
             asked = time.monotonic()
             try:
-                deliveries = await self._ask(free)
+                with self._asking:
+                    deliveries = await self._around.backend.receive(
+                        min(free, self._around.backend.page), self._around.visibility
+                    )
             except JobQError as error:
                 await self._fault(error, fault)
                 fault = min(fault * 2, FAULT_PAUSE[1])
@@ -287,21 +286,6 @@ class Worker:
                 self._empty()
                 await self._sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311 - keeps workers out of step
                 pause = min(pause * 1.5, EMPTY_PAUSE[1])
-
-    async def _ask(self, free: int) -> Sequence[Delivery]:
-        self._answered.clear()
-        try:
-            return await self._around.backend.receive(min(free, self._around.backend.page), self._around.visibility)
-        finally:
-            self._answered.set()
-
-    async def _let_the_next_go_first(self) -> None:
-        """Wait a moment for the puller, which has just heard of a free slot."""
-        await asyncio.sleep(0)  # it asks now
-        with suppress(TimeoutError):
-            async with asyncio.timeout(NEXT_FIRST_SECONDS):
-                await self._answered.wait()
-        await asyncio.sleep(0)  # and starts what has come
 
     def _begin(self, delivery: Delivery, asked: float) -> None:
         slot = next(slot for slot in self._slots if slot.execution is None)
@@ -325,7 +309,7 @@ class Worker:
             slot.execution = None
             self._last_free = self._idle_since = time.monotonic()
             self._wake()
-        await self._let_the_next_go_first()
+        await self._asking.let_the_next_go_first()
         self._count(verdict, ran, settled=await execution.settle(ended, verdict))
 
     def _run_ended(self, run: asyncio.Task[None]) -> None:

@@ -157,3 +157,6 @@ async def test_a_queue_that_is_missing_and_a_service_that_is_gone_are_one_line_e
     assert code == 1
     assert err.startswith("Error: a/q-one: ")
     assert "Traceback" not in err
+    gone = "Endpoint=sb://127.0.0.1/;SharedAccessKeyName=a;SharedAccessKey=a2V5"
+    code, _, err = await command("size", "sb://a/q-one", connection_string=gone)
+    assert (code, err.count("\n"), err.partition(": ")[0]) == (1, 1, "Error")

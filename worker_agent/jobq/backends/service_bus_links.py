@@ -39,6 +39,7 @@ from jobq.errors import (
     QueueRefused,
     QueueUnavailable,
     TaskTooLarge,
+    first_line,
 )
 
 T = TypeVar("T")
@@ -72,11 +73,6 @@ def translated(error: BaseException, name: str) -> JobQError:
     if isinstance(error, MessagingEntityNotFoundError):
         return QueueMissing(f"queue {name} does not exist")
     return QueueRefused(words) if isinstance(error, _REFUSED) else QueueUnavailable(words)
-
-
-def first_line(error: BaseException) -> str:
-    """An error in one line."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 class ReceiveLink:

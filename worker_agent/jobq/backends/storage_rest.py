@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Protocol
 from urllib.parse import quote, unquote, urlsplit
 from xml.parsers import expat
 
+from jobq.errors import first_line
 from jobq.http import Answer, HttpClient
 
 if TYPE_CHECKING:
@@ -137,9 +138,9 @@ class TokenIdentity:
         try:
             return await self._credential.get_token(self._scope)
         except ClientAuthenticationError as error:
-            raise IdentityError(first_line(str(error)), refused=True) from error
+            raise IdentityError(first_line(error), refused=True) from error
         except (AzureError, OSError, ValueError) as error:
-            raise IdentityError(first_line(str(error)), refused=False) from error
+            raise IdentityError(first_line(error), refused=False) from error
 
 
 class SharedKeyIdentity:
@@ -271,11 +272,6 @@ def read_messages(body: bytes) -> Sequence[Mapping[str, str]]:
 def error_code(answer: Answer) -> str:
     """The service's word for what is wrong."""
     return unquote(answer.headers.get("x-ms-error-code", ""))
-
-
-def first_line(text: str) -> str:
-    """What fits into a log line."""
-    return text.strip().partition("\n")[0].strip()
 
 
 def http_date(seconds: float) -> str:

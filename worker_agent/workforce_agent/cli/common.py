@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
@@ -62,7 +63,8 @@ async def open_queue(queue: str | None, *, create: bool = False) -> AsyncIterato
 
 
 def run_async(work: Callable[[], Coroutine[Any, Any, int]]) -> None:
-    """Run a command to its exit code; an error of the queue is one line."""
+    """Run a command to its exit code; an error of the queue is one line, whatever the SDKs have logged of it."""
+    logging.getLogger().addHandler(logging.NullHandler())
     try:
         code = asyncio.run(work())
     except JobQError as error:
