@@ -30,7 +30,9 @@ def test_every_verb_and_flag_has_a_row(installed):
     assert {flag for flag in flags if f"`{flag}`" not in PAGE} - {"--help", "--version"} == set()
 
 
-READ = re.compile(r"(?:environ(?:\.get|\.pop|\.setdefault)?|getenv)[\[(]\s*\"([A-Z][A-Z0-9_]+)\"|envvar=\"([A-Z_]+)\"")
+READ = re.compile(
+    r"(?:env(?:iron)?(?:\.get|\.pop|\.setdefault)?|getenv)[\[(]\s*\"([A-Z][A-Z0-9_]+)\"|envvar=\"([A-Z_]+)\""
+)
 
 
 def test_every_variable_has_a_row(installed):

@@ -25,3 +25,11 @@ def test_every_test_that_is_named_exists():
     tests = "\n".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
     named = {name for page in PAGES for name in re.findall(r"`(test_\w+)`", (ROOT / page).read_text())}
     assert {name for name in named if f"def {name}(" not in tests} == set()
+
+
+def test_every_file_that_a_page_of_the_documents_names_exists():
+    pages = [ROOT / name for name in ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md")]
+    pages += [page for page in (ROOT / "docs").rglob("*.md") if page.parent.name != "adr"]
+    pattern = re.compile(r"`((?:tests|bench|docs|examples|operator|worker_agent|local_cloud|tools|helm|crds)/[\w./-]+)")
+    named = {(page.name, name) for page in pages for name in pattern.findall(page.read_text())}
+    assert {found for found in named if not (ROOT / found[1]).exists()} == set()
