@@ -74,8 +74,8 @@ class Settings(BaseSettings):
     """A pass that takes longer is given up and tried again."""
     source_seconds: Annotated[float, Field(ge=1, le=600)] = 60.0
     """A reading (one region, the queue, the control channel) that takes longer counts as unknown in this pass."""
-    workers: Annotated[int, Field(ge=1, le=256)] = 8
-    """Workforces that are worked on at once."""
+    workers: Annotated[int, Field(ge=1, le=256)] = 16
+    """Workforces that are worked on at once; most of a pass is waiting for answers."""
     drain_seconds: Annotated[float, Field(ge=0, le=600)] = 20.0
     """Time that passes have to finish when the process is asked to end."""
     log_format: Literal["json", "console"] = "json"

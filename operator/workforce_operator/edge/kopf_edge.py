@@ -34,19 +34,26 @@ def build_registry(wake: Callable[[Key], None]) -> kopf.OperatorRegistry:
         account = None if os.environ.get("KUBECONFIG") else service_account()
         return account or kopf.login_with_kubeconfig(**kwargs)
 
-    @kopf.on.event(GROUP, VERSION, PLURAL, registry=registry)
-    async def changed(
-        event: kopf.RawEvent, meta: kopf.Meta, memo: kopf.Memo, namespace: str | None, name: str, **_: Any
-    ) -> None:
-        wishes = meta.get("annotations") or {}
-        trigger = (meta.get("generation"), meta.get("deletionTimestamp"), wishes.get(DRAIN_ANNOTATION))
-        first_sight = event["type"] in {None, "ADDED", "DELETED"}
-        # Our own status writes change neither: without this each pass would wake the next one.
-        if first_sight or memo.get("trigger") != trigger:
-            memo["trigger"] = trigger
-            wake(Key(namespace or "", name))
+    @kopf.on.event(GROUP, VERSION, PLURAL, registry=registry, when=_concerns)
+    async def changed(meta: kopf.Meta, memo: kopf.Memo, namespace: str | None, name: str, **_: Any) -> None:
+        memo["trigger"] = _trigger(meta)
+        wake(Key(namespace or "", name))
 
     return registry
+
+
+def _concerns(event: kopf.RawEvent, meta: kopf.Meta, memo: kopf.Memo, **_: Any) -> bool:
+    """First sight, or what people want has changed. Without this each pass would wake the next one.
+
+    A filter, because kopf makes much of calling a handler, and most events are our own status writes.
+    """
+    return event["type"] in {None, "ADDED", "DELETED"} or memo.get("trigger") != _trigger(meta)
+
+
+def _trigger(meta: kopf.Meta) -> tuple[object, ...]:
+    """What our own status writes do not change."""
+    wishes = meta.get("annotations") or {}
+    return meta.get("generation"), meta.get("deletionTimestamp"), wishes.get(DRAIN_ANNOTATION)
 
 
 class _NoDifferences(kopf.DiffBaseStorage):
@@ -65,6 +72,30 @@ class _NoDifferences(kopf.DiffBaseStorage):
         """Nothing: kopf never writes here."""
 
 
+class _NoProgress(kopf.ProgressStorage):
+    """Where kopf keeps how far its handlers have come; those here have nothing to remember."""
+
+    @override
+    def fetch(self, **_: Any) -> None:
+        return None
+
+    @override
+    def store(self, **_: Any) -> None:
+        """Nothing: kopf never writes here."""
+
+    @override
+    def purge(self, **_: Any) -> None:
+        """Nothing: kopf never writes here."""
+
+    @override
+    def touch(self, **_: Any) -> None:
+        """Nothing: kopf never writes here."""
+
+    @override
+    def clear(self, *, essence: kopf.BodyEssence) -> kopf.BodyEssence:
+        return essence
+
+
 def build_settings() -> kopf.OperatorSettings:
     """Settings of an informer for production: nothing that writes, bounded streams, dead connections noticed."""
     settings = kopf.OperatorSettings()
@@ -74,6 +105,7 @@ def build_settings() -> kopf.OperatorSettings:
     # kopf removes this finalizer from everything it watches: it must never be ours.
     settings.persistence.finalizer = f"{GROUP}/unused-by-design"
     settings.persistence.diffbase_storage = _NoDifferences()
+    settings.persistence.progress_storage = _NoProgress()
     settings.queueing.idle_timeout = 1.0
     settings.watching.server_timeout = 600
     settings.watching.connect_timeout = 10

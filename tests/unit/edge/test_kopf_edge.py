@@ -19,7 +19,9 @@ def see(woken):
     memo = kopf.Memo()
 
     async def event(kind, **meta):
-        await handler.fn(event={"type": kind, "object": {}}, meta=meta, memo=memo, namespace="chem", name="md")
+        seen = {"event": {"type": kind, "object": {}}, "meta": meta, "memo": memo, "namespace": "chem", "name": "md"}
+        if handler.when(**seen):
+            await handler.fn(**seen)
 
     return event
 

@@ -61,13 +61,15 @@ class ChildTemplates:
         """See ``ports.azure.Templates``."""
         job = job_request(template, place)
         key = _key(place, job)
-        async with self._lock:
-            if key not in self._known:
-                self._known[key] = await self._ask(template, place, job)
-                while len(self._known) > KEPT:
-                    self._known.popitem(last=False)
-            self._known.move_to_end(key)
-            shared = self._known[key]
+        if key not in self._known:
+            # Whoever asks for what is known does not wait here for the others' resolutions.
+            async with self._lock:
+                if key not in self._known:
+                    self._known[key] = await self._ask(template, place, job)
+                    while len(self._known) > KEPT:
+                        self._known.popitem(last=False)
+        self._known.move_to_end(key)
+        shared = self._known[key]
         own = {"experimentName": place.coordinates.experiment, "environmentVariables": dict(environment)}
         return JobBody(properties={**shared, **own}, template_hash=template_hash)
 
