@@ -13,7 +13,7 @@ from typing import Literal
 
 from workforce_operator.api.spec import Suspend
 from workforce_operator.api.status import Condition
-from workforce_operator.domain.observed import Unknown
+from workforce_operator.domain.observed import Known, Unknown
 from workforce_operator.domain.outcomes import Failure, why_unknown
 from workforce_operator.domain.replace import clock
 from workforce_operator.domain.template_backoff import TemplateBackoff
@@ -313,9 +313,11 @@ def _unsettled(view: View) -> Verdict | None:
 def _satisfied(view: View) -> Verdict:
     clamped = "" if view.wanted >= _asked(view) else f"; {_asked(view)} asked for, but the regions allow {view.wanted}"
     if view.idle:
-        return Verdict(
-            "True", "Idle", f"{view.running} of {view.wanted} run, {view.idle} completed: no work waits{clamped}"
-        )
+        queue = view.observed.queue
+        work = isinstance(queue, Known) and queue.value.has_visible
+        text = f"{view.running} of {view.wanted} run, {view.idle} completed"
+        why = f" ({view.waiting()})" if work else ": no work waits"
+        return Verdict("True", "Idle", f"{text}{why}{clamped}")
     if view.desired.spec.suspend is Suspend.DRAIN:
         return Verdict("True", "Suspended", "suspend is Drain: no replica is left")
     if view.desired.spec.autoscaling is not None and view.wanted == 0:

@@ -25,6 +25,7 @@ class Desired:
         drain_requested: Names of worker jobs that somebody wants to have drained; others take their place.
         jobs_stay: The object goes without its jobs, whatever its policy: the CustomResourceDefinition itself is being
             deleted, or the jobs are another installation's.
+        created: When the object was made, as far as it is known: what ended before was a former object's.
     """
 
     namespace: str
@@ -35,6 +36,7 @@ class Desired:
     deletion_time: datetime | None = None
     jobs_stay: bool = False
     drain_requested: frozenset[str] = frozenset()
+    created: datetime | None = None
 
     @property
     def owner(self) -> str:

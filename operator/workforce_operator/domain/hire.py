@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from workforce_operator.domain.replace import Gate, gate
+from workforce_operator.domain.replace import Gate, gate, of_former
 from workforce_operator.domain.situation import Situation
 
 
@@ -64,7 +64,7 @@ def hire(situation: Situation, deficit: int) -> Hiring:
     growth = min(situation.share - ledger.filled, deficit - len(going_on))
     allowed = gate(
         deficit - len(going_on) - growth,
-        count.ended,
+        tuple(job for job in count.ended if not of_former(job, situation.desired.created)),
         drained=situation.drained,
         desired=situation.share,
         queue=situation.queue,

@@ -16,7 +16,7 @@ from workforce_operator.domain.ledger import RegionLedger, Wave
 from workforce_operator.domain.observed import Job
 from workforce_operator.domain.orders import wave_actions
 from workforce_operator.domain.ranking import Loss
-from workforce_operator.domain.replace import evidence
+from workforce_operator.domain.replace import evidence, of_former
 from workforce_operator.domain.resume import resumes
 from workforce_operator.domain.shrink import Shrunk, lay_off, requested, take_back
 from workforce_operator.domain.situation import Situation
@@ -63,10 +63,11 @@ def only_counted(situation: Situation) -> Decision:
 def _restored(situation: Situation) -> RegionLedger:
     """The ledger of a region whose names in use were not known, or forgotten, and have now all been listed."""
     count = situation.count
+    own = [job for job in situation.listed.jobs if not of_former(job, situation.desired.created)]
     return replace(
         situation.ledger,
         next_sequence=situation.listed.next_sequence,
-        filled=min(situation.share, max(count.supply, len(situation.listed.jobs))),
+        filled=min(situation.share, max(count.supply, len(own))),
         hiring=frozenset(),
         idle=0,
         failing=0,

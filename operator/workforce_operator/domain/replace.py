@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from jobq.control import Exit
 from workforce_operator.api.spec import FailurePolicy
 from workforce_operator.domain.failures import classify, last_description
-from workforce_operator.domain.observed import Job, Known, Outcome, QueueDepth, Unknown
+from workforce_operator.domain.observed import Job, Known, Outcome, Phase, QueueDepth, Unknown
 
 FAST = timedelta(minutes=10)
 """A job that ended sooner than this after its start did not do what it was hired for."""
@@ -172,6 +172,11 @@ def _fast_run(recent: Sequence[Job], outcome: Outcome) -> list[Job]:
             break
         run.append(job)
     return run
+
+
+def of_former(job: Job, created: datetime | None) -> bool:
+    """Whether a job ended before this object was made: its end, of which nothing else is known, asks for no wait."""
+    return created is not None and job.phase is Phase.ENDED and ended_at(job) < created
 
 
 def was_fast(job: Job) -> bool:

@@ -22,7 +22,8 @@ class Key(NamedTuple):
 class StoredWorkforce:
     """One object as the API server has it. ``spec`` is unvalidated: it may have been stored under older rules.
 
-    ``drain_requested`` are the names of worker jobs that somebody wants to have drained.
+    ``drain_requested`` are the names of worker jobs that somebody wants to have drained; ``creation_time`` is unknown
+    only of objects that no API server made.
     """
 
     key: Key
@@ -34,6 +35,7 @@ class StoredWorkforce:
     spec: Mapping[str, Any]
     status: WorkforceStatus
     drain_requested: frozenset[str] = frozenset()
+    creation_time: datetime | None = None
 
 
 class WorkforceStore(Protocol):

@@ -42,6 +42,7 @@ def wanted(stored: StoredWorkforce, installation_id: str, now: datetime, *, defi
         deletion_time=stored.deletion_time,
         jobs_stay=definition_going or left_alone,
         drain_requested=stored.drain_requested,
+        created=stored.creation_time,
     )
 
 

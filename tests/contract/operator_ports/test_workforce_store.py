@@ -115,6 +115,8 @@ async def test_an_object_is_read_with_what_identifies_it_and_its_spec(bench: Sto
     assert stored.key == bench.key()
     assert stored.uid
     assert (stored.generation, stored.deletion_time, stored.finalizers) == (1, None, ())
+    assert stored.creation_time is not None
+    assert stored.creation_time.tzinfo is not None
     assert WorkforceSpec.model_validate(stored.spec).replicas == 2
     assert stored.status == WorkforceStatus()
 

@@ -80,6 +80,15 @@ def test_idle_is_ready():
     assert said(status, "Ready").message == "1 of 2 run, 1 completed: no work waits"
 
 
+def test_workers_that_are_replaced_after_a_while_are_not_said_to_have_no_work():
+    ended = job(1, "Completed", started=2, ended=0.25)
+    status = status_of(desired(), observed(visible=True, one=jobs(*running(1), ended)), FULL)
+    assert verdict(status, "Ready") == ("True", "Idle")
+    assert said(status, "Ready").message == (
+        "1 of 2 run, 1 completed (one: workers complete within 10 minutes: replaced at 12:00:15Z)"
+    )
+
+
 def ready_before(**changes):
     return status_of(desired(**changes), observed(now=NOW - 30 * MINUTE, one=jobs(*running(2))), FULL)
 

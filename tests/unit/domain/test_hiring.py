@@ -169,6 +169,47 @@ def test_workers_that_completed_before_the_names_were_lost_are_not_hired_again_w
     assert second.regions["one"].idle
 
 
+def made(minutes_ago, **spec):
+    return replace(desired(**spec), created=NOW - timedelta(minutes=minutes_ago))
+
+
+def test_a_workforce_that_is_made_again_has_all_its_workers_hired_although_its_former_ones_completed():
+    """Who deletes a Workforce and applies it again wants as many workers as the first time, and at once."""
+    listed = jobs(*ended_jobs(4))
+    assert all(each.ended < NOW - timedelta(minutes=0.5) for each in listed.jobs)
+    again = made(0.5, replicas=4)
+    first = plan(again, observed(visible=False, one=listed), ledger(one=entry(None)))
+    second = plan(again, observed(visible=False, one=listed), first.ledger)
+    assert hires(second) == [4, 5, 6, 7]
+    assert not second.regions["one"].idle
+
+
+def test_living_workers_of_a_former_workforce_are_taken_back_and_only_the_rest_is_hired():
+    listed = jobs(*ended_jobs(3), *running(2, 300))
+    again = made(0.5, replicas=4)
+    first = plan(again, observed(visible=False, one=listed), ledger(one=entry(None)))
+    second = plan(again, observed(visible=False, one=listed), first.ledger)
+    assert hires(second) == [302, 303]
+
+
+def test_workers_that_completed_after_the_workforce_was_made_wait_for_work_also_when_the_names_were_lost():
+    listed = jobs(*ended_jobs(4))
+    old = made(600, replicas=4)
+    first = plan(old, observed(visible=False, one=listed), ledger(one=entry(None)))
+    second = plan(old, observed(visible=False, one=listed), first.ledger)
+    assert hires(second) == []
+    assert second.regions["one"].idle
+
+
+def test_completions_of_a_former_workforce_do_not_make_a_replacement_wait():
+    former = [job(number, "Completed", started=9, ended=8) for number in range(8)]
+    own = job(8, "Completed", started=2, ended=1)
+    known = ledger(one=entry(9, filled=1))
+    waits = plan(made(600, replicas=1), observed(one=jobs(*former, own)), known)
+    assert hires(waits) == []
+    assert hires(plan(made(5, replicas=1), observed(one=jobs(*former, own)), known)) == [9]
+
+
 def test_a_job_under_a_name_that_was_not_reserved_is_counted_and_its_name_is_not_used():
     decided = plan(desired(replicas=3), observed(one=jobs(job(7))), ledger(one=entry(2, filled=2)))
     assert min(hires(decided)) == 8

@@ -123,7 +123,7 @@ def stored_of(document: Mapping[str, Any]) -> StoredWorkforce:
     """The object in the API server's document. A status that cannot be read is a lost one: it is rebuilt."""
     metadata = document["metadata"]
     key = Key(metadata["namespace"], metadata["name"])
-    deletion = metadata.get("deletionTimestamp")
+    deletion, creation = metadata.get("deletionTimestamp"), metadata.get("creationTimestamp")
     return StoredWorkforce(
         key=key,
         uid=metadata["uid"],
@@ -134,6 +134,7 @@ def stored_of(document: Mapping[str, Any]) -> StoredWorkforce:
         spec=_mapping(document.get("spec")),
         status=_status(key, document.get("status")),
         drain_requested=requested_drains(_mapping(metadata.get("annotations"))),
+        creation_time=datetime.fromisoformat(creation) if creation else None,
     )
 
 

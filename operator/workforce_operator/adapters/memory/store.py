@@ -91,6 +91,7 @@ class MemoryWorkforceStore:
                 finalizers=(),
                 spec=copy.deepcopy(dict(spec)),
                 status=WorkforceStatus(),
+                creation_time=self._clock.now(),
             )
             return current
         if current.spec == spec:
