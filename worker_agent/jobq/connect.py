@@ -14,7 +14,6 @@ import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
-from urllib.request import getproxies
 
 from jobq.cloud import PUBLIC_CLOUDS, Cloud
 from jobq.version import __version__
@@ -86,6 +85,8 @@ def proxied() -> bool:
 
     That costs two trips to a thread and several attempts to open a `.netrc` file, whose passwords nobody here wants.
     """
+    from urllib.request import getproxies
+
     return not getproxies().keys().isdisjoint({"http", "https"})
 
 
