@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable, Mapping, Sized
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
@@ -117,7 +117,7 @@ async def batch_enqueue(
         num_list_task_workers: How many seeds of the source are listed at a time.
         num_enqueue_workers: How many tasks are pushed at a time.
         dry_run: Push nothing, and say what would be pushed, and what is too large.
-        show_progress: Draw a line of progress, if standard error is a terminal.
+        show_progress: Draw a line of progress, if standard error is a terminal; a bar, if `work` has a length.
         reply_requested: Part of the wire format.
 
     Raises:
@@ -149,7 +149,8 @@ async def batch_enqueue(
         results = await stack.enter_async_context(aclosing(each(source, consider, concurrency=num_enqueue_workers)))
         async for pushed in results:
             _count(result, pushed)
-            progress.show(f"{result.considered} considered, {result.stored} stored, {result.failed} not")
+            words = f"{result.considered} considered, {result.stored} stored, {result.failed} not"
+            progress.show(words, result.considered / len(source) if isinstance(source, Sized) else None)
     if result.failed:
         raise BatchError(result)
     return result

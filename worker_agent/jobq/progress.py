@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Self, TextIO
 
+BAR_WIDTH = 20
 _SECONDS = 0.2
 
 
@@ -29,9 +30,9 @@ class Progress:
         if self._wanted and self._words:
             self._draw("\n")
 
-    def show(self, words: str) -> None:
-        """Say how far it is."""
-        self._words = words
+    def show(self, words: str, share: float | None = None) -> None:
+        """Say how far it is; with a bar where the share of the whole, from 0 to 1, is known."""
+        self._words = words if share is None else f"{bar(share)} {words}"
         if self._wanted and time.monotonic() - self._drawn > _SECONDS:
             self._draw("")
             self._drawn = time.monotonic()
@@ -39,3 +40,9 @@ class Progress:
     def _draw(self, end: str) -> None:
         self._stream.write(f"\r\x1b[K{self._words}{end}")
         self._stream.flush()
+
+
+def bar(share: float) -> str:
+    """A share as a bar and in per cent."""
+    full = int(share * BAR_WIDTH)
+    return f"[{'#' * full}{'.' * (BAR_WIDTH - full)}] {share:4.0%}"

@@ -216,6 +216,20 @@ def test_progress_is_drawn_on_a_terminal_only(terminal, wanted, drawn):
     assert bool(screen.getvalue()) is drawn
 
 
+@pytest.mark.parametrize(
+    ("work", "line"),
+    [
+        (["a", "b"], "[####################] 100% 2 considered, 2 stored, 0 not\n"),
+        (iter(["a"]), "\x1b[K1 considered, 1 stored, 0 not\n"),
+    ],
+)
+async def test_work_of_a_known_length_has_a_bar(queue, monkeypatch, work, line):
+    screen = Screen(terminal=True)
+    monkeypatch.setattr("sys.stderr", screen)
+    await batch_enqueue(queue, work)
+    assert screen.getvalue().endswith(line)
+
+
 def test_the_module_says_what_it_has_not():
     with pytest.raises(AttributeError, match="no attribute 'launch_workers'"):
         _ = jobq.launch_workers
