@@ -58,13 +58,28 @@ def configure(*, verbose: int = 0, stream: Stream | None = None, sinks: Sequence
             *rendered,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(min(level, logging.INFO) if sinks else level),
-        logger_factory=structlog.PrintLoggerFactory(target),  # type: ignore[arg-type] # it writes and flushes only
+        logger_factory=structlog.PrintLoggerFactory(_Lossy(target)),  # type: ignore[arg-type] # it writes and flushes only
         cache_logger_on_first_use=False,
     )
     # The SDKs log each retry and each closed link; what matters to people is in our own events.
     logging.basicConfig(level=logging.ERROR, stream=target, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     for name in ("azure", "asyncio", "opentelemetry"):
         logging.getLogger(name).setLevel(logging.CRITICAL if verbose <= 0 else logging.WARNING)
+
+
+class _Lossy:
+    """A stream whose trouble is its own: a full disk, or a reader that has gone, costs lines of the log and no task."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        with suppress(OSError, ValueError):
+            self._stream.write(text)
+
+    def flush(self) -> None:
+        with suppress(OSError, ValueError):
+            self._stream.flush()
 
 
 def _tell(sinks: Sequence[Sink]) -> Processor:

@@ -148,6 +148,10 @@ def pid_folder(queue: str, environ: Mapping[str, str] = os.environ) -> Path:
     return root if environ.get(PID_DIR_VARIABLE) else root / queue
 
 
+class PidFileError(Exception):
+    """The PID file of this process cannot be written; the text says why and what to do."""
+
+
 class PidFile:
     """This process's PID file, made on entry and removed on exit."""
 
@@ -158,13 +162,21 @@ class PidFile:
         self.worker = Worker(process=process, worker=worker, node=node_name(), topic=topic, job=job)
 
     def __enter__(self) -> Self:
+        try:
+            self._write()
+        except OSError as error:
+            raise PidFileError(
+                f"the PID file {self.path} cannot be written ({error.strerror}): name another folder with JOBQ_PID_DIR"
+            ) from error
+        return self
+
+    def _write(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         remove_stale(self.path.parent)
         # First who it is, then that it is there: nobody ever signals a process that it cannot check.
         _write(self.path.with_suffix(".json"), self.worker)
         with self.path.open("x") as handle:
             handle.write(str(os.getpid()))
-        return self
 
     def __exit__(self, *_: object) -> None:
         for path in (self.path, *_intent_files(self.path), self.path.with_suffix(".json")):

@@ -160,3 +160,38 @@ async def test_a_queue_that_is_missing_and_a_service_that_is_gone_are_one_line_e
     gone = "Endpoint=sb://127.0.0.1/;SharedAccessKeyName=a;SharedAccessKey=a2V5"
     code, _, err = await command("size", "sb://a/q-one", connection_string=gone)
     assert (code, err.count("\n"), err.partition(": ")[0]) == (1, 1, "Error")
+
+
+async def run_in_shell(azurite, queue, redirections, *flags, **more):
+    """A worker until the queue is empty, with its standard files as a shell opens or closes them."""
+    program = [sys.executable, "-m", "workforce_agent", "run", queue.full_name, "--when-empty", "exit", *flags]
+    process = await asyncio.create_subprocess_exec(
+        "bash", "-c", f'exec "$@" {redirections}', "bash", *program,
+        env={"PATH": os.environ["PATH"], "JOBQ_CONNECTION_STRING": azurite.connection_string(ACCOUNT), **more},
+        stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+    )  # fmt: skip
+    async with asyncio.timeout(60):
+        out, _ = await process.communicate()
+    return process.returncode, out.decode()
+
+
+@pytest.mark.parametrize("redirections", ["<&- >&- 2>&-", ">/dev/full 2>/dev/full", "2>&1 | true"])
+async def test_output_that_goes_nowhere_costs_no_task(azurite, queue, tmp_path, redirections):
+    await queue.push(f"echo out; echo ran > {tmp_path}/proof")
+    pids = {"JOBQ_PID_DIR": str(tmp_path / "pids")}
+    assert await run_in_shell(azurite, queue, redirections, **pids) == (0, "")
+    assert (tmp_path / "proof").read_text() == "ran\n"
+    assert await total(queue) == 0
+
+
+async def test_folders_that_cannot_be_written_end_the_worker_before_it_takes_a_task(azurite, queue, tmp_path):
+    await queue.push("true")
+    (tmp_path / "file").touch()
+    code, out = await run_in_shell(azurite, queue, "", JOBQ_PID_DIR=str(tmp_path / "file"))
+    last = out.splitlines()[-1]
+    assert (code, last.startswith(f"Error: the PID file {tmp_path / 'file'}"), "Traceback" in out) == (1, True, False)
+    assert last.endswith("cannot be written (File exists): name another folder with JOBQ_PID_DIR")
+    code, out = await run_in_shell(azurite, queue, "", "--output-dir", str(tmp_path / "file" / "below"))
+    assert code == 2
+    assert "--output-dir: cannot be made: Not a directory" in out
+    assert await total(queue) == 1

@@ -7,6 +7,7 @@ not done (a task not stored, an id not found, too many failures in a row, an unr
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 
 import click
@@ -63,3 +64,11 @@ def _import_structlog() -> None:
 @click.version_option(__version__, prog_name="workforce-agent")
 def main() -> None:
     """Run tasks of a JobQ queue on this node, or look after the queue."""
+    _open_standard_files()
+
+
+def _open_standard_files() -> None:
+    """Stand in for those that whoever started us has closed: else a socket gets the number, and output goes there."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None and os.open(os.devnull, os.O_RDWR) == number:
+            setattr(sys, name, open(number, "w" if number else "r", closefd=False))  # noqa: SIM115 - for good

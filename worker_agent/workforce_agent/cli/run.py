@@ -191,6 +191,8 @@ def run(
         raise click.UsageError("--pool is for Python callables: name one with --proc")
     if proc != SHELL and (emulate_tty or login_shell):
         raise click.UsageError("--emulate-tty and --login-shell are for shell tasks")
+    if output_folder is not None:
+        _make(output_folder)
     try:
         cloud = load_cloud()
     except CloudError as error:
@@ -217,6 +219,7 @@ def run(
     # Imported here: what makes a worker costs a quarter of a second that wrong usage need not wait for.
     from workforce_agent.guard import Guard  # noqa: PLC0415 - see above
     from workforce_agent.outside import OutsideError, open_outside  # noqa: PLC0415 - see above
+    from workforce_agent.pid_file import PidFileError  # noqa: PLC0415 - see above
     from workforce_agent.processors.port import ProcessorError  # noqa: PLC0415 - see above
 
     control = ControlSettings.from_environment(os.environ, cloud)
@@ -226,11 +229,20 @@ def run(
             from workforce_agent.compose import run_worker  # noqa: PLC0415 - see above
 
             code = asyncio.run(run_worker(address, settings, control, cloud, outside=outside, guard=guard))
-    except (ProcessorError, OutsideError) as error:
+    except (PidFileError, ProcessorError, OutsideError) as error:
         raise click.ClickException(str(error)) from error
     if proc == SHELL or pool:
         _end_now(code)
     raise SystemExit(code)  # a callable's module may have something to do at the interpreter's end
+
+
+def _make(output_folder: Path) -> None:
+    try:
+        output_folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise click.BadParameter(f"cannot be made: {error.strerror}", param_hint="--output-dir") from error
+    if not os.access(output_folder, os.W_OK | os.X_OK):
+        raise click.BadParameter("cannot be written to", param_hint="--output-dir")
 
 
 def _end_now(code: int) -> NoReturn:
