@@ -169,7 +169,7 @@ async def build(settings: Settings, cloud: Cloud) -> AsyncIterator[Operator]:
                 pulse=pulse,
                 installation=installation,
                 loop=loop,
-                informer=Informer(kopf_run(settings.namespaces), queue.add).run,
+                informer=Informer(kopf_run(settings.namespaces), queue.hurry).run,
                 pass_seconds=settings.pass_seconds,
                 drain_seconds=settings.drain_seconds,
             )

@@ -7,6 +7,9 @@ Three rules carry all guarantees:
   wake-up is lost, and no key is reconciled concurrently);
 * a key that waits for a time keeps only its earliest deadline (``add_after`` never postpones a wake-up).
 
+Keys that are added in a hurry (somebody has changed what they want) go before those whose turn has come by itself, so
+that an edit does not wait behind regular looks at thousands of others; but every few of them let one of the others by.
+
 It knows nothing of what keys mean and starts no workers. All calls belong to one event loop; from another thread use
 ``loop.call_soon_threadsafe(queue.add, key)``.
 """
@@ -23,6 +26,10 @@ K = TypeVar("K", bound=Hashable)
 
 MAX_EXPONENT = 16
 """Beyond it the back-off no longer doubles: an uncapped exponent overflows a float after a long outage."""
+
+
+IN_A_ROW = 4
+"""Keys in a hurry that are taken before one that is not."""
 
 
 class WorkQueue(Generic[K]):
@@ -44,7 +51,11 @@ class WorkQueue(Generic[K]):
         rng: Callable[[], float] = random.random,
     ) -> None:
         self._base, self._max, self._jitter, self._rng = base_delay, max_delay, jitter, rng
-        self._ready: deque[K] = deque()
+        # An entry counts only as long as its key waits: a key that was in both lines is skipped in the second.
+        self._regular: deque[K] = deque()
+        self._hurried: deque[K] = deque()
+        self._in_a_row = 0
+        self._hurry: set[K] = set()
         self._waiters: deque[asyncio.Future[None]] = deque()
         self._dirty: set[K] = set()
         self._processing: set[K] = set()
@@ -54,7 +65,7 @@ class WorkQueue(Generic[K]):
 
     def __len__(self) -> int:
         """Keys that wait for a worker."""
-        return len(self._ready)
+        return 0 if self._closed else sum(self._waits(key) for key in self._dirty)
 
     @property
     def processing(self) -> int:
@@ -74,6 +85,16 @@ class WorkQueue(Generic[K]):
     def is_dirty(self, key: K) -> bool:
         """Whether the key was added since its processing began, or waits to be processed."""
         return key in self._dirty
+
+    def hurry(self, key: K) -> None:
+        """``add``, before those that were not added so."""
+        if self._closed or key in self._hurry:
+            return
+        self._hurry.add(key)
+        if key not in self._dirty:
+            self.add(key)
+        elif self._waits(key):
+            self._hurried.append(key)
 
     def add(self, key: K) -> None:
         """Have the key processed as soon as possible. No effect if it waits already, or after ``close``."""
@@ -115,9 +136,9 @@ class WorkQueue(Generic[K]):
     async def get(self) -> K | None:
         """Wait for a key and mark it as being processed; ``done`` must follow. None means that the queue is closed."""
         while not self._closed:
-            if self._ready:
-                key = self._ready.popleft()
+            if (key := self._next()) is not None:
                 self._dirty.discard(key)
+                self._hurry.discard(key)
                 self._processing.add(key)
                 return key
             waiter = asyncio.get_running_loop().create_future()
@@ -126,7 +147,7 @@ class WorkQueue(Generic[K]):
                 await waiter
             except asyncio.CancelledError:
                 # The wake-up may have been given to this waiter already: it must not be lost with it.
-                if waiter.done() and not waiter.cancelled() and self._ready:
+                if waiter.done() and not waiter.cancelled() and len(self):
                     self._wake_one()
                 raise
         return None
@@ -143,12 +164,27 @@ class WorkQueue(Generic[K]):
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()
-        self._ready.clear()
+        self._regular.clear()
+        self._hurried.clear()
         while self._waiters:
             self._wake_one()
 
+    def _waits(self, key: K) -> bool:
+        """Whether a key stands in line."""
+        return key in self._dirty and key not in self._processing
+
+    def _next(self) -> K | None:
+        """Take the next key out of its line."""
+        lines = (self._hurried, self._regular)
+        for line in lines if self._in_a_row < IN_A_ROW else reversed(lines):
+            while line:
+                if self._waits(key := line.popleft()):
+                    self._in_a_row = self._in_a_row + 1 if line is self._hurried else 0
+                    return key
+        return None
+
     def _put(self, key: K) -> None:
-        self._ready.append(key)
+        (self._hurried if key in self._hurry else self._regular).append(key)
         self._wake_one()
 
     def _wake_one(self) -> None:

@@ -33,6 +33,56 @@ async def test_keys_come_out_in_the_order_they_came_in(queue):
     assert await drain_ready(queue) == ["b", "c", "a"]
 
 
+async def test_a_key_in_a_hurry_goes_before_those_whose_turn_has_come_by_itself(queue):
+    for key in "abc":
+        queue.add(key)
+    queue.hurry("c")
+    queue.hurry("d")
+    assert len(queue) == 4
+    assert await drain_ready(queue) == ["c", "d", "a", "b"]
+    queue.add("c")
+    assert await drain_ready(queue) == ["c"]
+
+
+async def test_a_key_hurried_while_it_is_processed_is_next(queue):
+    queue.add("a")
+    assert await queue.get() == "a"
+    queue.add("b")
+    queue.add("a")
+    queue.hurry("a")
+    assert len(queue) == 1
+    queue.done("a")
+    assert await drain_ready(queue) == ["a", "b"]
+
+
+async def test_many_in_a_hurry_let_others_by_now_and_then(queue):
+    for key in "ab":
+        queue.add(key)
+    for number in range(10):
+        queue.hurry(number)
+    order = await drain_ready(queue)
+    assert order == [0, 1, 2, 3, "a", 4, 5, 6, 7, "b", 8, 9]
+
+
+async def test_a_key_in_both_lines_is_never_given_to_two_workers(queue):
+    queue.add("a")
+    queue.hurry("a")
+    assert await queue.get() == "a"
+    queue.add("a")
+    queue.add("b")
+    assert await queue.get() == "b"
+    assert len(queue) == 0
+    queue.done("a")
+    assert await drain_ready(queue) == ["a"]
+
+
+async def test_a_hurried_key_does_not_wait_for_its_time_any_more(queue):
+    queue.add_after("a", 60)
+    queue.hurry("a")
+    assert queue.scheduled == 0
+    assert await drain_ready(queue) == ["a"]
+
+
 async def test_a_key_added_while_it_is_processed_is_not_given_to_a_second_worker(queue):
     queue.add("a")
     assert await queue.get() == "a"
