@@ -80,7 +80,7 @@ def count_jobs(region: RegionJobs, waves: Sequence[Wave]) -> Count:
         named = (region.by_sequence.get(sequence) for sequence in sorted(told_to_leave))
         draining = tuple(job for job in named if job is not None and job.phase in _SUPPLY)
         supply = {
-            phase: tuple(job for job in jobs if job.sequence not in told_to_leave) for phase, jobs in supply.items()
+            phase: tuple([job for job in jobs if job.sequence not in told_to_leave]) for phase, jobs in supply.items()
         }
     unnamed = sum(unanswered(waves, phases[Phase.ENDED]).values())
     return Count(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
 from workforce_operator.api.spec import DeadlineAction
 from workforce_operator.api.status import DrainState
@@ -57,7 +58,10 @@ def decide(situation: Situation) -> Decision:
 
 def only_counted(situation: Situation) -> Decision:
     """Numbers of a region about which nothing is decided."""
-    return Decision(situation.ledger, _numbers(situation, situation.ledger.waves), situation.count)
+    waves = situation.ledger.waves
+    return Decision(
+        situation.ledger, _numbers(situation, waves, retry_at=_next_wave_event(situation, waves)), situation.count
+    )
 
 
 def _restored(situation: Situation) -> RegionLedger:
@@ -77,7 +81,7 @@ def _restored(situation: Situation) -> RegionLedger:
 
 def _restore(situation: Situation) -> Decision:
     """Jobs were found whose names were forgotten: remember them, and decide in the next pass. No job: nothing to do."""
-    numbers = replace(_numbers(situation, situation.ledger.waves), retry_at=situation.now)
+    numbers = _numbers(situation, situation.ledger.waves, retry_at=situation.now)
     return Decision(_remembered(situation, situation.ledger), numbers, situation.count)
 
 
@@ -99,16 +103,16 @@ def _finish(situation: Situation, shrunk: Shrunk, hiring: Hiring) -> Decision:
     )
     resumed = resumes(situation, after.count, shrunk)
     orders = wave_actions(situation.desired, situation.name, shrunk.waves, after.count, situation.now)
-    numbers = _numbers(after, shrunk.waves)
-    numbers = replace(
-        numbers,
+    numbers = _numbers(
+        after,
+        shrunk.waves,
         resumes=len(resumed),
         hires=len(hires),
         lay_offs=len(shrunk.jobs) + shrunk.unnamed if shrunk.reason else 0,
         losses=shrunk.losses,
         waiting=_waiting(after, shrunk, hiring),
         retry_at=_earliest(
-            numbers.retry_at,
+            _next_wave_event(after, shrunk.waves),
             hiring.gate.retry_at,
             situation.backoff.retry_at if situation.backoff else None,
             _circuit_ends(after),
@@ -145,7 +149,8 @@ def _may_have_answered(job: Job, waves: Sequence[Wave]) -> bool:
     return any(wave.count and job.ended is not None and job.ended >= wave.sent for wave in waves)
 
 
-def _numbers(situation: Situation, waves: Sequence[Wave]) -> RegionPlan:
+def _numbers(situation: Situation, waves: Sequence[Wave], **decided: Any) -> RegionPlan:
+    """The numbers of a region, with what was ``decided`` about it."""
     count, now = situation.count, situation.now
     leaving = {job.sequence for job in (*count.draining, *count.ending)}
     due = [wave for wave in waves if wave.state is DrainState.SENT and now >= wave.deadline]
@@ -158,7 +163,7 @@ def _numbers(situation: Situation, waves: Sequence[Wave]) -> RegionPlan:
         draining=count.leaving,
         live=count.live,
         overdue=sum(len(leaving & wave.jobs) for wave in due),
-        retry_at=_next_wave_event(situation, waves),
+        **decided,
     )
 
 

@@ -406,7 +406,7 @@ async def no_body(place):
 
 async def test_orders_go_to_the_namespace_that_the_regions_workers_listen_in(world, bus, two_buses):
     here = order(world, 0)
-    elsewhere = replace(here, region="westeurope", job=name_of(world, 0, "westeurope"))
+    elsewhere = here._replace(region="westeurope", job=name_of(world, 0, "westeurope"))
     anybody = SendToAny("westeurope", "w1", Order(operation=Operation.GRACEFUL_DOWNSCALE, id="w1-9"), "w1-9")
     done = await world.executor.execute(Work((here, elsewhere, anybody), "k3v9x2ab", two_buses, bus, no_body))
     assert [each.result for each in done] == [ActionResult.DONE] * 3
@@ -428,7 +428,7 @@ async def test_a_namespace_that_says_nothing_delays_no_order_in_another(world, b
 
     monkeypatch.setattr(world.control, "send", slow)
     stuck = [
-        replace(order(world, number), region="westeurope", job=name_of(world, number, "westeurope"))
+        order(world, number)._replace(region="westeurope", job=name_of(world, number, "westeurope"))
         for number in range(2 * LAY_OFFS_AT_ONCE)
     ]
     work = Work((*stuck, order(world, 0)), "k3v9x2ab", two_buses, bus, no_body)
