@@ -5,7 +5,7 @@ A region holds at most 16 waves; a further one is merged, so that the status sta
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -117,12 +117,22 @@ def settle(
     """
     waves = tuple(waves)
     left = unanswered(waves, ended)
+    # An answered wave is kept while a younger one waits: who answered the one would count as an answer to the other.
+    waiting = [wave.sent for wave in waves if wave.count and left[wave.id] and now < wave.deadline]
+    needed_until = max(waiting, default=None)
     gone = {job.sequence for job in ended}.union(absent)
     return tuple(
         wave
         for wave in (_settle_recall(wave, confirmed) for wave in without(waves, gone))
-        if (left[wave.id] > 0 and now < wave.deadline if wave.count else wave.jobs and not _recall_is_over(wave, now))
+        if (_is_open(wave, left, needed_until, now) if wave.count else wave.jobs and not _recall_is_over(wave, now))
     )
+
+
+def _is_open(wave: Wave, left: Mapping[str, int], needed_until: datetime | None, now: datetime) -> bool:
+    """Whether a wave that names nobody still matters."""
+    if left[wave.id]:
+        return now < wave.deadline
+    return needed_until is not None and wave.sent <= needed_until
 
 
 def _settle_recall(wave: Wave, confirmed: Callable[[int, int], bool]) -> Wave:

@@ -105,6 +105,20 @@ def test_an_ended_worker_answers_one_wave_only_the_oldest_first():
     assert unanswered([old, young], left(0, 1, 2, minutes_ago=0.5)) == {"w1": 0, "w2": 0}
 
 
+def test_who_has_answered_one_wave_never_becomes_an_answer_to_the_next_one():
+    """The first wave is answered long before the second one: its answer is still its own then."""
+    old, young = told(1, revision=1, sent=NOW - 10 * MINUTE), told(2, revision=2, sent=NOW - 9 * MINUTE)
+    first = left(3, minutes_ago=5)
+    one_left = plan(
+        jobq(1), observed(one=jobs(*running(3), *first)), ledger(one=entry(4, filled=1, waves=(old, young)))
+    )
+    two_left = plan(jobq(1), observed(one=jobs(*running(2), *first, *left(2))), one_left.ledger)
+    assert two_left.actions == ()
+    assert (two_left.regions["one"].supply, two_left.regions["one"].draining) == (1, 1)
+    all_left = plan(jobq(1), observed(one=jobs(*running(1), *first, *left(1, 2))), two_left.ledger)
+    assert (all_left.actions, all_left.ledger.regions["one"].waves) == ((), ())
+
+
 def test_what_was_not_answered_at_the_deadline_is_told_anew():
     known = ledger(one=entry(4, filled=2, waves=(told(2, deadline=NOW),)))
     decided = plan(jobq(2), observed(one=jobs(*running(4))), known)
