@@ -16,6 +16,7 @@ from unittest.mock import patch
 from tests.exploration.process import OperatorProcess
 from tests.exploration.run import play, silence
 from tests.exploration.script import draw
+from tests.exploration.specs import OTHER_INSTALLATION
 from tests.exploration.wire import WiredStore
 from workforce_operator.domain import counting, hire, orders, plan, region, situation
 from workforce_operator.domain.actions import Hire
@@ -26,7 +27,7 @@ from workforce_operator.domain.observed import Job, Known, Observed, Phase, Regi
 from workforce_operator.domain.scaling import decide
 from workforce_operator.domain.scaling.backlog import Proposal
 from workforce_operator.domain.shrink import Shrunk
-from workforce_operator.reconcile import reconciler
+from workforce_operator.reconcile import execute, reconciler
 from workforce_operator.reconcile.execute import Executor
 from workforce_operator.reconcile.observe import Observer
 from workforce_operator.reconcile.reconciler import Reconciler
@@ -214,33 +215,58 @@ def _unreadable_queue_is_empty(proposal: Any) -> Any:
     return wrong
 
 
+def _orders_to_the_common_channel(channel: Any) -> Any:
+    return lambda work, region: work.control
+
+
+def _adoption_is_ignored(wanted: Any) -> Any:
+    def wrong(stored: Any, *args: Any, **more: Any) -> Any:
+        own = {name: value for name, value in stored.spec.items() if name != "adoptFrom"}
+        return wanted(replace(stored, spec=own), *args, **more)
+
+    return wrong
+
+
+def _everybodys_jobs_are_taken_over(wanted: Any) -> Any:
+    return lambda stored, _, *args, **more: wanted(stored, OTHER_INSTALLATION, *args, **more)
+
+
+def _all_tasks_wait(with_reports: Any) -> Any:
+    return lambda queue, observed: queue
+
+
 MUTANTS = {
-    "the cap is off by one": Mutant(plan, "assess", _cap_off_by_one, seed=10),
+    "the cap is off by one": Mutant(plan, "assess", _cap_off_by_one, seed=7),
     "the ledger is written after the act": Mutant(Reconciler, "_pass", _ledger_after_the_act, seed=2),
-    "drains in the ledger are forgotten": Mutant(reconciler, "read_ledger", _drains_forgotten, seed=5),
+    "drains in the ledger are forgotten": Mutant(reconciler, "read_ledger", _drains_forgotten, seed=9),
     "unknown is read as zero": Mutant(Observer, "_region", _unknown_is_zero, seed=16),
     "a used name is used again": Mutant(hire, "_names", _name_reused, seed=2),
     "another job is told to leave": Mutant(orders._Words, "order", _another_job_is_told, seed=9),
-    "drains are not taken back": Mutant(region, "take_back", _recall_ignored, seed=67),
-    "a running job is cancelled": Mutant(Executor, "_cancel_if_waiting", _running_is_cancelled, seed=32),
-    "a failed job is supply": Mutant(situation, "count_jobs", _failed_is_supply, seed=18),
-    "the finalizer goes early": Mutant(plan, "end_of_deletion", lambda _: lambda *_: End(finished=True), seed=3),
-    "the deletion waits for ever": Mutant(plan, "end_of_deletion", lambda _: lambda *_: End(finished=False), seed=3),
-    "revisions do not rise": Mutant(plan, "next_revision", _revision_stays, seed=64),
+    "drains are not taken back": Mutant(region, "take_back", _recall_ignored, seed=13),
+    "a running job is cancelled": Mutant(Executor, "_cancel_if_waiting", _running_is_cancelled, seed=182),
+    "a failed job is supply": Mutant(situation, "count_jobs", _failed_is_supply, seed=13),
+    "the finalizer goes early": Mutant(plan, "end_of_deletion", lambda _: lambda *_: End(finished=True), seed=10),
+    "the deletion waits for ever": Mutant(plan, "end_of_deletion", lambda _: lambda *_: End(finished=False), seed=7),
+    "revisions do not rise": Mutant(plan, "next_revision", _revision_stays, seed=23),
     "the lease is not checked": Mutant(OperatorProcess, "check", lambda _: lambda self: None, seed=10),
-    "names without a job are forgotten": Mutant(hire, "_names", _absent_names_are_free, seed=4),
-    "one too many is told to leave": Mutant(region, "lay_off", _one_too_many_leaves, seed=32),
-    "a worker that was named stays": Mutant(region, "requested", lambda _: lambda situation: None, seed=28),
-    "Hold is ignored": Mutant(reconciler, "decide", _hold_is_ignored, seed=3),
+    "names without a job are forgotten": Mutant(hire, "_names", _absent_names_are_free, seed=5),
+    "one too many is told to leave": Mutant(region, "lay_off", _one_too_many_leaves, seed=11),
+    "a worker that was named stays": Mutant(region, "requested", lambda _: lambda situation: None, seed=53),
+    "Hold is ignored": Mutant(reconciler, "decide", _hold_is_ignored, seed=2),
     "the status holds the time": Mutant(reconciler, "build_status", _time_in_the_status),
     "hires use names beyond the reserved ones": Mutant(reconciler, "decide", _lost_hire_gets_another_name, seed=2),
     "there is no finalizer": Mutant(WiredStore, "add_finalizer", _finalizer_comes_late),
-    "orders are never sent": Mutant(Executor, "_order", _executor_forgets_the_order, seed=4),
-    "an unreadable queue is empty": Mutant(decide, "_proposal", _unreadable_queue_is_empty, seed=119),
+    "orders are never sent": Mutant(Executor, "_order", _executor_forgets_the_order, seed=9),
+    "an unreadable queue is empty": Mutant(decide, "_proposal", _unreadable_queue_is_empty, seed=16),
     "paused jobs stay paused": Mutant(region, "resumes", lambda _: lambda *_: (), seed=10),
-    "an open circuit is tried at once": Mutant(Circuit, "allowed", lambda _: lambda self, now: None, seed=42),
-    "overrides are ignored": Mutant(reconciler, "pinned", lambda _: lambda desired, *_: desired.spec.template, seed=9),
-    "messages for anybody are sent at every pass": Mutant(counting, "unanswered", lambda _: lambda *_: {}, seed=3),
+    "an open circuit is tried at once": Mutant(Circuit, "allowed", lambda _: lambda self, now: None, seed=25),
+    "overrides are ignored": Mutant(reconciler, "pinned", lambda _: lambda desired, *_: desired.spec.template, seed=7),
+    "messages for anybody are sent at every pass": Mutant(counting, "unanswered", lambda _: lambda *_: {}, seed=4),
+    "orders go to the common channel": Mutant(execute, "_channel", _orders_to_the_common_channel, seed=27),
+    "schedules are ignored": Mutant(decide, "highest", lambda _: lambda schedules, now: None, seed=86),
+    "adoptFrom is ignored": Mutant(reconciler, "wanted", _adoption_is_ignored, seed=14),
+    "another installation's jobs are taken over": Mutant(reconciler, "wanted", _everybodys_jobs_are_taken_over, seed=2),
+    "tasks that are being run count as waiting": Mutant(plan, "with_reports", _all_tasks_wait, seed=194),
 }
 """By name."""
 

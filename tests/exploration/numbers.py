@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 
+from tests.exploration.placing import least_of
 from workforce_operator.api.spec import WorkforceSpec
 
 TABLE = ((100, 50), (20, 15), (10, 5))
 """The lower end of the JobQ table, as long as queues are here: more than so many rounds of tasks, so many replicas."""
 
 
-def possible_numbers(spec: WorkforceSpec, tasks: int) -> list[int]:
+def possible_numbers(spec: WorkforceSpec, tasks: int, now: datetime) -> list[int]:
     """The numbers of replicas that a spec may end with when so many tasks wait and never get fewer."""
     most = sum(region.max_replicas for region in spec.regions)
     if spec.suspend == "Drain":
@@ -18,7 +20,7 @@ def possible_numbers(spec: WorkforceSpec, tasks: int) -> list[int]:
     if spec.autoscaling is None:
         return [min(spec.replicas or 0, most)]
     most = min(most, spec.autoscaling.max_replicas)
-    least = min(spec.autoscaling.min_replicas, most)
+    least = min(least_of(spec.autoscaling, now), most)
     return sorted({min(max(number, least), most) for number in _asked(spec, tasks)})
 
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
 
+from workforce_operator.api.autoscaling import Autoscaling, Schedule
 from workforce_operator.api.spec import Suspend
 from workforce_operator.domain.actions import Hire, Plan, Resume
 from workforce_operator.domain.desired import Desired, moved_regions
 from workforce_operator.domain.ledger import Ledger, Wave
-from workforce_operator.domain.observed import Job, Known, Observed, Phase
+from workforce_operator.domain.observed import Job, Known, Observed, Outcome, Phase, QueueDepth
 from workforce_operator.domain.placement.sites import Why
+from workforce_operator.domain.recovery import FRESH
 
 Wrong = tuple[str, str]
 """A rule that is broken, and how."""
@@ -24,6 +27,7 @@ def judge(desired: Desired, observed: Observed, ledger: Ledger, plan: Plan) -> I
     yield from _shares(desired, observed, ledger, plan)
     yield from _open_circuits(observed, ledger, plan)
     yield from _resumes(observed, plan)
+    yield from _idle(observed, ledger, plan)
 
 
 def kinds(plan: Plan, ledger: Ledger) -> Iterator[str]:
@@ -58,7 +62,7 @@ def _numbers(desired: Desired, observed: Observed, ledger: Ledger, plan: Plan) -
             yield "rule 8", f"{plan.desired} are desired, not {wanted}"
         return
     most = min(most, scaling.max_replicas)
-    least = min(scaling.min_replicas, most)
+    least = min(least_of(scaling, observed.now), most)
     if not least <= plan.desired <= most:
         yield "rule 8", f"{plan.desired} are desired, not {least} to {most}"
     before = ledger.decision
@@ -88,6 +92,27 @@ def _shares(desired: Desired, observed: Observed, ledger: Ledger, plan: Plan) ->
             yield "rule 7", f"{name}: jobs move again after {observed.now - before.moved}"
 
 
+def least_of(scaling: Autoscaling, now: datetime) -> int:
+    """How many replicas are kept now: the most of minReplicas and of the schedules that last."""
+    return max(
+        [scaling.min_replicas]
+        + [
+            schedule.min_replicas
+            for schedule in scaling.schedules
+            for begin, end in windows(schedule, now)
+            if begin <= now < end
+        ]
+    )
+
+
+def windows(schedule: Schedule, now: datetime) -> list[tuple[datetime, datetime]]:
+    """When a schedule of the explorer, which begins every day at the same time, lasts: yesterday, today, tomorrow."""
+    minute, hour = map(int, schedule.schedule.split()[:2])
+    midnight = now.astimezone(ZoneInfo(schedule.time_zone)).replace(hour=hour, minute=minute, second=0, microsecond=0)
+    begins = [midnight + timedelta(days=day) for day in (-1, 0, 1)]
+    return [(begin, begin + timedelta(seconds=schedule.duration_seconds)) for begin in begins]
+
+
 def _open_circuits(observed: Observed, ledger: Ledger, plan: Plan) -> Iterator[Wrong]:
     """No hire is tried before the back-off is over, and then one."""
     for name, region in ledger.regions.items():
@@ -97,6 +122,37 @@ def _open_circuits(observed: Observed, ledger: Ledger, plan: Plan) -> Iterator[W
         allowed = 1 if observed.now >= region.circuit.retry_at else 0
         if len(hires) > allowed:
             yield "circuit", f"{name}: {len(hires)} hires, and {allowed} may be tried"
+
+
+def _idle(observed: Observed, ledger: Ledger, plan: Plan) -> Iterator[Wrong]:
+    """Rule 11: who has completed is replaced only while some task is known to wait."""
+    if isinstance(observed.queue, Known) and _some_task_waits(observed.queue.value, observed):
+        return
+    for name, before in ledger.regions.items():
+        reading, after = observed.regions.get(name), plan.ledger.regions.get(name)
+        if not isinstance(reading, Known) or after is None or before.hiring or before.next_sequence is None:
+            continue
+        leaving = {job for wave in before.waves for job in wave.jobs}
+        ended = [job for job in reading.value.jobs if job.phase is Phase.ENDED and job.sequence not in leaving]
+        hires = [action.job for action in plan.actions if isinstance(action, Hire) and action.region == name]
+        all_completed = ended and all(job.outcome is Outcome.COMPLETED for job in ended)
+        if hires and all_completed and (after.share or 0) <= before.filled:
+            yield "rule 11", f"{name}: {hires} are hired, and no task is known to wait"
+
+
+def _some_task_waits(depth: QueueDepth, observed: Observed) -> bool:
+    """Where the service counts all tasks as one, those that live workers have lately said they run do not wait."""
+    if depth.told_apart:
+        return depth.has_visible
+    running = {
+        job.name
+        for reading in observed.regions.values()
+        if isinstance(reading, Known)
+        for job in reading.value.jobs
+        if job.phase is Phase.RUNNING
+    }
+    said = [state for name, state in observed.reports.items() if name in running]
+    return depth.length > sum(state.busy_slots for state in said if observed.now - state.time < FRESH)
 
 
 def _resumes(observed: Observed, plan: Plan) -> Iterator[Wrong]:

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from jobq.cloud import load_cloud
 from tests.exploration.rules import Broken
+from tests.exploration.specs import INSTALLATION
 from tests.exploration.virtual import WallClock
 from tests.exploration.wire import (
     Events,
@@ -20,7 +21,6 @@ from tests.exploration.wire import (
     WiredStore,
     WiredTemplates,
 )
-from tests.exploration.world import INSTALLATION
 from workforce_operator.adapters.arm.governor import Governor
 from workforce_operator.api.status import WorkforceStatus
 from workforce_operator.domain.errors import Fenced

@@ -12,9 +12,11 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
+from jobq import names
 from jobq.control import Operation, Order
 from tests.exploration.placing import judge, kinds, surely_unnamed
-from tests.exploration.world import INSTALLATION, Address, Worker, World
+from tests.exploration.specs import INSTALLATION, installation_of
+from tests.exploration.world import Address, Worker, World
 from workforce_operator.api.base import FINALIZER
 from workforce_operator.api.spec import DeadlineAction, DeletionPolicy, DrainMode, Suspend
 from workforce_operator.api.status import DrainState, WorkforceStatus
@@ -54,6 +56,7 @@ class _Announced:
     environments: list[tuple[float, dict[str, str]]] = field(default_factory=list)  # how each region's begins
     counts: dict[str, int] = field(default_factory=dict)  # by wave that names nobody: how many it tells
     messages: dict[str, set[str]] = field(default_factory=dict)  # by such a wave
+    installation: str = INSTALLATION
     lost_at: float = -1.0
     gone_at: float | None = None
 
@@ -88,13 +91,23 @@ class Rules:
         environments = {region["name"]: _environment(spec, region) for region in spec["regions"]}
         self._said[key].environments.append((self.world.loop.now, environments))
         self._said[key].gone_at = None
+        self._said[key].installation = installation_of(spec)
+        if "adoptFrom" in spec:
+            self._never_seen(key, spec)
+
+    def _never_seen(self, key: Key, spec: dict[str, Any]) -> None:
+        """What was to be taken over in a region that went before any status knew it stays where it is."""
+        known = {each["name"] for each in spec["regions"]}
+        known |= {each.name for each in self.world.store._objects[key].status.regions}
+        prefixes = tuple(f"{key.name}-{name}-" for name in known)
+        self.left_behind |= {each.address for each in self.workers_of(key) if not each.name.startswith(prefixes)}
 
     def status_lost(self, key: Key) -> None:
         said = self._said[key]
         said.lost_at, said.told = self.world.loop.now, {}
         # The status alone knew of regions that the spec does not name any more.
         named = tuple(f"{key.name}-{region['name']}-" for region in self.world.store._objects[key].spec["regions"])
-        self.left_behind |= {worker.address for worker in self._workers_of(key) if not worker.name.startswith(named)}
+        self.left_behind |= {worker.address for worker in self.workers_of(key) if not worker.name.startswith(named)}
 
     def status_written(self, stored: StoredWorkforce, status: WorkforceStatus) -> None:
         """A status is stored now."""
@@ -102,7 +115,7 @@ class Rules:
         said, ledger = self._said[stored.key], read_ledger(status)
         self.check(FINALIZER in stored.finalizers or not status.regions, "finalizer", "the ledger comes before it")
         for name, region in ledger.regions.items():
-            prefix = _prefix(stored.key, name)
+            prefix = self._prefix(stored.key, name)
             said.next_sequence[prefix] = max(said.next_sequence[prefix], region.next_sequence or 0)
             self.check(len(region.waves) <= MAX_WAVES, "bounded status", f"{name} has {len(region.waves)} waves")
             self._announce(said, prefix, region)
@@ -125,12 +138,12 @@ class Rules:
     def _kept(self, key: Key, said: _Announced, ledger: Ledger) -> None:
         """Who was told to leave is in the ledger until it has left, or was told to stay."""
         now = {
-            f"{_prefix(key, name)}-{sequence}": wave.state
+            f"{self._prefix(key, name)}-{sequence}": wave.state
             for name, region in ledger.regions.items()
             for wave in region.waves
             for sequence in wave.jobs
         }
-        for worker in self._workers_of(key) if said.told else ():
+        for worker in self.workers_of(key) if said.told else ():
             if said.told.get(worker.name) is DrainState.SENT:
                 self.check(
                     worker.name in now, "the ledger keeps drains", f"{worker.name} is told to leave and forgotten"
@@ -143,8 +156,8 @@ class Rules:
         # Whoever makes the object again begins with an empty status.
         said.gone_at = said.lost_at = self.world.loop.now
         said.told = {}
-        workers = [worker for worker in self._workers_of(stored.key) if self._is_known(worker, stored)]
-        self.left_behind |= {worker.address for worker in self._workers_of(stored.key)}
+        workers = [worker for worker in self.workers_of(stored.key) if self._is_known(worker, stored)]
+        self.left_behind |= {worker.address for worker in self.workers_of(stored.key)}
         deleted = stored.deletion_time
         if going:
             return
@@ -176,6 +189,7 @@ class Rules:
     def hired(self, key: Key, place: Workplace, sequence: int, *, decided_at: float, created: bool) -> None:
         """A PUT has arrived."""
         said, name = self._said[key], f"{place.prefix}-{sequence}"
+        self._acts_for(key, place.owner, name)
         self.check(sequence < said.next_sequence[place.prefix], "reserve before the act", f"{name} was never reserved")
         if not created or said.lost_at >= decided_at:
             return
@@ -200,8 +214,10 @@ class Rules:
         most = said.counts.get(wave, 0)
         self.check(len(sent) <= most, "ledger before the act", f"{len(sent)} messages of {wave}, which tells {most}")
 
-    def ordered(self, key: Key, job: str, order: Order) -> None:
+    def ordered(self, key: Key, job: str, order: Order, namespace: str) -> None:
         """An order is about to be sent."""
+        deaf = [each.namespace for each in self.workers_of(key) if each.name == job and each.namespace != namespace]
+        self.check(not deaf, "own channels", f"{job} listens in {deaf}, and its order goes to {namespace}")
         known = self._said[key].revisions[job]
         wanted = DrainState.SENT if order.operation is Operation.GRACEFUL_DOWNSCALE else DrainState.RECALLED
         self.check(
@@ -222,6 +238,7 @@ class Rules:
             seen: The phase in which the canceller has just read the job, if it has.
         """
         self.check(worker.owner == owner, "ownership", f"{worker.name} belongs to {worker.owner}, not to {owner}")
+        self._acts_for(key, owner, worker.name)
         if self.world.phase(worker) is not Phase.RUNNING or not worker.worked:
             return
         stored = self.world.store._objects.get(key)
@@ -231,6 +248,11 @@ class Rules:
             "rule 3",
             f"{worker.name} is cancelled at work ({self.world.state(worker)}, read as {seen})",
         )
+
+    def _acts_for(self, key: Key, owner: str, job: str) -> None:
+        """Nobody's jobs are touched but the own ones, or those that the spec says to take over."""
+        installation = self._said[key].installation
+        self.check(owner.startswith(f"{installation}/"), "ownership", f"{job}: acts for {owner}, not {installation}")
 
     def _may_cancel(self, stored: StoredWorkforce, worker: Worker, now: datetime) -> bool:
         spec, deleted = stored.spec, stored.deletion_time
@@ -253,8 +275,13 @@ class Rules:
         before = [each for at, each in said if at < since]
         return [*before[-1:], *(each for at, each in said if at >= since)]
 
-    def _workers_of(self, key: Key) -> list[Worker]:
-        return [worker for worker in self.world.live() if worker.owner.endswith(f"/{key.namespace}/{key.name}")]
+    def workers_of(self, key: Key) -> list[Worker]:
+        """Live jobs of a Workforce, or of the one whose jobs it takes over."""
+        owner = names.owner(self._said[key].installation, key.namespace, key.name)
+        return [worker for worker in self.world.live() if worker.owner == owner]
+
+    def _prefix(self, key: Key, region: str) -> str:
+        return job_prefix(self._said[key].installation, key, region)
 
     # Decisions
 
@@ -332,7 +359,7 @@ class Rules:
             self.check(
                 not (fresh and running and pending), "rule 3", f"{name}: drains {running} and keeps pending {pending}"
             )
-        if hires and isinstance(observed.control, Known) and observed.control.value:
+        if hires and observed.can_order(name):
             self._taken_back_first(
                 desired, name, after, {number: phases[number] for number in phases if number not in named}, observed.now
             )
@@ -438,5 +465,6 @@ def _environment(spec: dict[str, Any], region: dict[str, Any]) -> str:
     return environment.get("image") or f"environments/{environment['name']}/versions/"
 
 
-def _prefix(key: Key, region: str) -> str:
-    return Desired(key.namespace, key.name, INSTALLATION, 1, None).job_prefix(region)  # type: ignore[arg-type]
+def job_prefix(installation: str, key: Key, region: str) -> str:
+    """Everything of a job's name before the sequence."""
+    return Desired(key.namespace, key.name, installation, 1, None).job_prefix(region)  # type: ignore[arg-type]

@@ -10,18 +10,21 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
+from itertools import chain
 from typing import Any
 
 import structlog
 
+from tests.exploration.inhabit import inhabit
 from tests.exploration.numbers import possible_numbers
+from tests.exploration.placing import windows
 from tests.exploration.process import LEASE_SECONDS, RESYNC, SURPRISES, OperatorProcess
 from tests.exploration.rules import Broken, Rules
 from tests.exploration.script import Event, Script, apply_edit
-from tests.exploration.specs import REGISTERED, variants
+from tests.exploration.specs import INSTALLATION, REGISTERED, variants
 from tests.exploration.virtual import VirtualLoop, run
 from tests.exploration.wire import Network
-from tests.exploration.world import INSTALLATION, Nodes, Worker, World
+from tests.exploration.world import Nodes, Worker, World
 from workforce_operator.api.spec import WorkforceSpec
 from workforce_operator.domain.desired import Desired
 from workforce_operator.domain.errors import Denied, SpecError, Unavailable
@@ -33,6 +36,9 @@ PATIENCE = 4 * 3600.0
 """By then everything has settled: the longest back-off is an hour, and a recall is given up after half of one."""
 QUIET = 1.2 * RESYNC
 """Nothing was written, and no job changed, for so long that a pass has seen it: it has settled."""
+
+SHARED_WITH_ANOTHER = 0.1
+"""How often another installation has jobs of the same names in the regions."""
 
 
 @dataclass
@@ -119,6 +125,8 @@ class _Run:
     async def _main(self) -> None:
         for key, spec in self.script.specs.items():
             self._apply(key, spec)
+            if "adoptFrom" in spec or self.world.rng.random() < SHARED_WITH_ANOTHER:
+                inhabit(self.world, key, spec)
         supervisor = self.loop.create_task(self._supervise())
         for event in self.script.events:
             self.loop.call_at(event.at, self._happen, event)
@@ -196,7 +204,10 @@ class _Run:
             if stored.spec.get("deletionPolicy") == "Orphan":
                 until = self.loop.now + 600
             await self._gone(key, until)
-            self.rules.check(key not in self.world.store._objects, "rule 10", f"{key.name}: the deletion does not end")
+            left = self.world.store._objects.get(key)
+            # Whoever was told without a name, by a message that was lost perhaps, leaves at the deadline.
+            told = left is not None and any(wave.count for region in left.status.regions for wave in region.drains)
+            self.rules.check(left is None or told, "rule 10", f"{key.name}: the deletion does not end")
 
     async def _gone(self, key: Key, until: float) -> None:
         for _ in range(int((until - self.loop.now) // 30) + 1):
@@ -215,15 +226,20 @@ class _Run:
             stored = self.world.store._objects.get(key)
             if stored is None:
                 continue
+            # Read every pollIntervalSeconds by the operator's clock, which was wrong perhaps when it last was.
+            known = stored.status.queue_length
+            if "autoscaling" in stored.spec and known != self.script.tasks:
+                wrong.append(f"{key.name}: {known} tasks are known of {self.script.tasks}")
             if stored.deletion_time is not None:
                 deadline = stored.deletion_time + timedelta(seconds=stored.spec.get("deletionDeadlineSeconds", 86400))
                 wrong += [f"{key.name} is still being deleted"] if self.world.clock.now() > deadline else []
                 continue
             spec = WorkforceSpec.model_validate(stored.spec)
+            wrong += self._changing_schedules(key, spec)
             wrong += self._wrong(key, spec, stored.status)
             names_workers = spec.control is not None and spec.control.dialect != "JobQ"
             if names_workers and spec.suspend != "Hold":
-                named = [each for each in self.world.live() if each.name in stored.drain_requested]
+                named = [each for each in self.rules.workers_of(key) if each.name in stored.drain_requested]
                 stay = [each for each in named if each.address not in self.rules.left_behind]
                 wrong += [
                     f"{each.name} was named and stays" for each in stay if self.world.phase(each) is Phase.RUNNING
@@ -231,29 +247,29 @@ class _Run:
         return wrong
 
     def _wrong(self, key: Key, spec: WorkforceSpec, status: Any) -> list[str]:
+        wanted = status.desired_replicas
+        right = possible_numbers(spec, self.script.tasks, self.world.clock.now())
+        wrong = [] if wanted in right else [f"{key.name}: {wanted} are wanted, not {right}"]
         if spec.suspend == "Hold":
-            return []
+            # The ramp of policy JobQ goes up by what runs, and nobody is hired.
+            return wrong if spec.autoscaling and spec.autoscaling.policy != "JobQ" else []
         places = tuple(f"{key.name}-{region.name}-" for region in spec.regions)
         workers = [
             worker
-            for worker in self.world.live()
-            if worker.owner.endswith(f"/{key.namespace}/{key.name}")
+            for worker in self.rules.workers_of(key)
             # What a deleted object or a lost status left behind is nobody's until the spec names its region.
-            and (worker.address not in self.rules.left_behind or worker.name.startswith(places))
+            if (worker.address not in self.rules.left_behind or worker.name.startswith(places))
         ]
         supply = [
             worker for worker in workers if worker.leaving is None and self.world.phase(worker) is not Phase.ENDING
         ]
-        wanted = status.desired_replicas
-        right = possible_numbers(spec, self.script.tasks)
-        wrong = [] if wanted in right else [f"{key.name}: {wanted} are wanted, not {right}"]
         leaving = len(workers) - len(supply)
         told = sum(wave.count or 0 for region in status.regions for wave in region.drains)
         text = f"{key.name}: {len(supply)} work and {leaving} leave, {wanted} wanted, {told} were told"
         # Whoever is told without a name, by a message that was lost perhaps, is not told again before the deadline.
         if len(supply) > wanted + told and (spec.control is not None or self._any_waits(supply)):
             wrong.append(text)
-        if len(supply) < wanted and self.script.tasks and spec.suspend == "None":
+        if len(supply) < wanted and self._some_task_waits(spec) and spec.suspend == "None":
             wrong.append(text)
         if leaving and len(supply) >= wanted:
             wrong.append(text)
@@ -264,6 +280,12 @@ class _Run:
         if not wrong and not len(supply) - told <= status.replicas <= len(supply):
             wrong.append(f"{key.name}: the status says {status.replicas} replicas, {len(supply)} are there")
         return wrong
+
+    def _changing_schedules(self, key: Key, spec: WorkforceSpec) -> Iterator[str]:
+        now = self.world.clock.now()
+        for schedule in spec.autoscaling.schedules if spec.autoscaling else ():
+            if any(now < edge < now + 4 * timedelta(seconds=QUIET) for edge in chain(*windows(schedule, now))):
+                yield f"{key.name}: the schedule {schedule.name} begins or ends soon"
 
     def _awaited(self, key: Key, spec: WorkforceSpec, status: Any) -> Iterator[str]:
         """What time alone will change."""
@@ -277,6 +299,11 @@ class _Run:
             retry = region.circuit.retry_time if region.circuit else None
             if retry is not None and now < retry + timedelta(seconds=1.1 * RESYNC):
                 yield f"{key.name}: the circuit of {region.name} is not told as half open yet"
+
+    def _some_task_waits(self, spec: WorkforceSpec) -> bool:
+        """Where Service Bus counts all tasks as one, none waits once as many are being run."""
+        busy = sum(worker.is_busy and self.world.phase(worker) is Phase.RUNNING for worker in self.world.live())
+        return self.script.tasks > (busy if spec.queue.service_bus else 0)
 
     def _any_waits(self, workers: list[Worker]) -> bool:
         return any(self.world.phase(worker) is Phase.PENDING for worker in workers)
@@ -392,11 +419,23 @@ class _Run:
     def on_control_down(self, key: Key, number: int, seconds: float) -> None:
         self.world.down["control"] = self.loop.now + seconds
 
+    def on_one_channel_down(self, key: Key, number: int, seconds: float) -> None:
+        self.world.down[f"bus-of-r{number % 3}"] = self.loop.now + seconds * 2
+
     def on_queue_unreadable(self, key: Key, number: int, seconds: float) -> None:
         self.world.down["queue"] = self.loop.now + seconds
 
     def on_queue_empty(self, key: Key, number: int, seconds: float) -> None:
         self.world.work(0)
+        self.loop.call_later(seconds, lambda: self.world.quiet or self.world.work(100))
+
+    def on_tail(self, key: Key, number: int, seconds: float) -> None:
+        """The last tasks are being run, and who has none completes."""
+        running = [worker for worker in self.world.live() if self.world.phase(worker) is Phase.RUNNING]
+        self.world.work(sum(worker.is_busy for worker in running), visible=False)
+        for worker in running:
+            if not worker.is_busy:
+                self.loop.call_later(1 + number, self.world.end, worker, "Completed")
         self.loop.call_later(seconds, lambda: self.world.quiet or self.world.work(100))
 
     def on_queue_length(self, key: Key, number: int, seconds: float) -> None:

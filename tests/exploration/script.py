@@ -110,9 +110,11 @@ HAPPENINGS = {
     "nodes": 3,  # another number of nodes in a workspace
     "poison": 2,  # jobs fail soon after their start
     "control down": 3,
+    "one channel down": 1,
     "queue unreadable": 2,
     "queue empty": 3,
     "queue length": 3,
+    "tail": 3,  # the last tasks are being run
     "lists stand still": 3,
     "lists short": 3,  # some of the jobs are not in the index for a while
     "reports lost": 3,

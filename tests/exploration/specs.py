@@ -6,14 +6,22 @@ To teach the explorer a new feature: add what writes it to ``VARIANTS``, and wha
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from tests.support import workforces
 
 Draw = Callable[[dict[str, Any], random.Random], None]
+INSTALLATION = "k3v9x2ab"
+OTHER_INSTALLATION = "q7w2e5r1"
+"""An operator of another cluster, which is lost; its worker jobs live."""
 REGISTERED = "worker"
 """Name of an environment in every workspace."""
+EIGHT_O_CLOCK = [("8", "Etc/UTC"), ("9", "Europe/Berlin"), ("3", "America/New_York"), ("13", "Asia/Kolkata")]
+"""Hours that begin when a run does, or half an hour later, and where."""
+SERVICE_BUS_QUEUE = {"type": "ServiceBus", "serviceBus": {"namespace": "tasks-bus", "name": "tasks"}}
+ONE_OF_MANY = "bus-of-many"
+"""The common namespace of a spec in which regions have others."""
 VIRTUAL_CLUSTER = (
     "/subscriptions/00000000-0000-0000-0000-000000000001/resourceGroups/rg"
     "/providers/Microsoft.MachineLearningServices/virtualclusters/vc"
@@ -109,6 +117,50 @@ def _singularity(spec: dict[str, Any], rng: random.Random) -> None:
     spec["template"]["queueSettings"] = {"jobTier": "Spot"}
 
 
+def _schedules(spec: dict[str, Any], rng: random.Random) -> None:
+    """Times that begin about when the run does, and last into it or beyond its end."""
+    _autoscaled("TasksPerReplica")(spec, rng)
+    scaling = spec["autoscaling"]
+    scaling["schedules"] = [
+        {
+            "name": f"s{number}",
+            "schedule": f"{rng.randint(0, 20)} {hour} * * *",
+            "timeZone": zone,
+            "durationSeconds": rng.choice([300, 900, 72_000]),
+            "minReplicas": rng.randint(1, max(1, scaling["maxReplicas"])),
+        }
+        for number, (hour, zone) in enumerate(rng.sample(EIGHT_O_CLOCK, rng.choice([1, 1, 2])))
+    ]
+
+
+def _own_channels(spec: dict[str, Any], rng: random.Random) -> None:
+    """The workers of all regions but the first listen in a namespace of their own."""
+    if "control" in spec:
+        spec["control"] = spec["control"] | {"serviceBus": spec["control"]["serviceBus"] | {"namespace": ONE_OF_MANY}}
+        spec["regions"] = [_with_channel(spec, region) for region in spec["regions"]]
+
+
+def _with_channel(spec: Mapping[str, Any], region: dict[str, Any]) -> dict[str, Any]:
+    """The region, with the namespace that it always has in specs like this one."""
+    common = spec.get("control", {}).get("serviceBus", {})
+    if common.get("namespace") != ONE_OF_MANY or region["name"] == "r0":
+        return region
+    return region | {"control": {"serviceBus": common | {"namespace": f"bus-of-{region['name']}"}}}
+
+
+def _service_bus(spec: dict[str, Any], rng: random.Random) -> None:
+    spec["queue"] = SERVICE_BUS_QUEUE
+
+
+def _adopting(spec: dict[str, Any], rng: random.Random) -> None:
+    spec["adoptFrom"] = OTHER_INSTALLATION
+
+
+def installation_of(spec: Mapping[str, Any]) -> str:
+    """Whose jobs a Workforce with this spec has."""
+    return str(spec.get("adoptFrom", INSTALLATION))
+
+
 VARIANTS: dict[str, tuple[float, Draw]] = {
     "policy JobQ": (0.08, _autoscaled("JobQ")),
     "policy TasksPerReplica": (0.08, _autoscaled("TasksPerReplica")),
@@ -121,26 +173,31 @@ VARIANTS: dict[str, tuple[float, Draw]] = {
     "overrides": (0.1, _overrides),
     "label latest": (0.05, _latest),
     "Singularity": (0.1, _singularity),
+    "schedules": (0.04, _schedules),
+    "own channels": (0.1, _own_channels),
+    "Service Bus queue": (0.15, _service_bus),
+    "adoptFrom": (0.05, _adopting),
 }
 """By name: how often, and what it writes. Each script has the variant whose turn it is."""
 
 
-def variants(spec: Mapping[str, Any]) -> Iterator[str]:
+def variants(spec: Mapping[str, Any]) -> list[str]:
     """The names of the variants that a spec has."""
-    if "autoscaling" in spec:
-        yield f"policy {spec['autoscaling']['policy']}"
-    if spec["drain"].get("mode") == "Checkpoint":
-        yield "mode Checkpoint"
-    if spec.get("control", {}).get("dialect") == "JobQ":
-        yield "dialect JobQ"
-    if "placement" in spec:
-        yield f"strategy {spec['placement']['strategy']}"
-    if any("overrides" in region for region in spec["regions"]):
-        yield "overrides"
-    if "label" in spec["template"]["environment"]:
-        yield "label latest"
-    if any(region["compute"] == VIRTUAL_CLUSTER for region in spec["regions"]):
-        yield "Singularity"
+    scaling, placement = spec.get("autoscaling", {}), spec.get("placement", {})
+    has = {
+        f"policy {scaling.get('policy')}": bool(scaling),
+        "schedules": "schedules" in scaling,
+        "mode Checkpoint": spec["drain"].get("mode") == "Checkpoint",
+        "dialect JobQ": spec.get("control", {}).get("dialect") == "JobQ",
+        f"strategy {placement.get('strategy')}": bool(placement),
+        "overrides": any("overrides" in region for region in spec["regions"]),
+        "own channels": any("control" in region for region in spec["regions"]),
+        "label latest": "label" in spec["template"]["environment"],
+        "Singularity": any(region["compute"] == VIRTUAL_CLUSTER for region in spec["regions"]),
+        "Service Bus queue": spec["queue"]["type"] == "ServiceBus",
+        "adoptFrom": "adoptFrom" in spec,
+    }
+    return [name for name, true in has.items() if true]
 
 
 # How people edit a spec: each takes the spec and a source of randomness, and changes the spec in place.
@@ -149,7 +206,10 @@ def variants(spec: Mapping[str, Any]) -> Iterator[str]:
 def _scale(spec: dict[str, Any], rng: random.Random) -> None:
     if "autoscaling" in spec:
         least = rng.randint(0, 3)
-        spec["autoscaling"] |= {"minReplicas": least, "maxReplicas": least + rng.randint(0, 6)}
+        most = max(
+            least + rng.randint(0, 6), *(each["minReplicas"] for each in spec["autoscaling"].get("schedules", [])), 0
+        )
+        spec["autoscaling"] |= {"minReplicas": least, "maxReplicas": most}
     else:
         spec["replicas"] = rng.randint(0, 8)
 
@@ -170,7 +230,7 @@ def _add_region(spec: dict[str, Any], rng: random.Random) -> None:
         region = region_of(rng, rng.choice(sorted(missing)))
         if rng.random() < 0.3:
             region["workspace"] = "ws-other"
-        spec["regions"].append(region)
+        spec["regions"].append(_with_channel(spec, region))
 
 
 def _suspend(spec: dict[str, Any], rng: random.Random) -> None:

@@ -261,8 +261,7 @@ class WiredJobs:
                 raise refusal
             job = _now(self._jobs.hire(place, name, sequence, body))
             if new:
-                stored = self._world.store._objects.get(key)
-                self._world.born(address, place, sequence, stored.spec.get("control") if stored else None)
+                self._world.born(address, place, sequence, body.properties["environmentVariables"])
                 self._rules.submitted(key, place, body.properties["environmentId"], decided_at=decided_at)
             self._rules.hired(key, place, sequence, decided_at=decided_at, created=new)
             return job
@@ -306,7 +305,7 @@ class WiredControl:
         await self._line.call(
             "ensure",
             lambda: _now(self._control.ensure(control, topics, installation_id)),
-            reach=(AZURE, "control"),
+            reach=_channel(control),
         )
 
     async def send(self, control: Control, installation_id: str, job: str, order: Order, message_id: str) -> None:
@@ -321,9 +320,9 @@ class WiredControl:
         await self._line.call(
             f"send {order.operation.value} r{order.revision} to {job}",
             service,
-            reach=(AZURE, "control"),
+            reach=_channel(control),
             writes=key,
-            sending=lambda: self._line.rules.ordered(key, job, order),
+            sending=lambda: self._line.rules.ordered(key, job, order, control.service_bus.namespace),
         )
 
     async def send_to_any(self, control: Control, topic: str, order: Order, message_id: str) -> None:
@@ -333,12 +332,12 @@ class WiredControl:
             # The topic detects duplicates, within the network's patience.
             if not any(sent == message_id for _, _, sent in self._control.announced):
                 _now(self._control.send_to_any(control, topic, order, message_id))
-                world.told_any(topic, order)
+                world.told_any(control.service_bus.namespace, topic, order)
 
         await self._line.call(
             f"send {order.operation.value} to {topic}",
             service,
-            reach=(AZURE, "control"),
+            reach=_channel(control),
             writes=key,
             sending=lambda: self._line.rules.announced(key, message_id),
         )
@@ -357,6 +356,11 @@ class WiredControl:
 
     def recall_confirmed(self, control: Control, job: str, revision: int) -> bool:
         return self._control.recall_confirmed(control, job, revision)
+
+
+def _channel(control: Control) -> tuple[str, ...]:
+    """What must be up: all of Service Bus, and this namespace."""
+    return AZURE, "control", control.service_bus.namespace
 
 
 class WiredCapacity:

@@ -12,10 +12,10 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import Any
 
+from jobq import names
 from jobq.control import ORDER_TTL, Exit, Mode, OnDeadline, Operation, Order, State
-from tests.exploration.specs import REGISTERED
+from tests.exploration.specs import REGISTERED, SERVICE_BUS_QUEUE
 from tests.exploration.virtual import VirtualLoop, WallClock
 from workforce_operator.adapters.memory import (
     MemoryCapacity,
@@ -26,14 +26,11 @@ from workforce_operator.adapters.memory import (
     MemoryWorkforceStore,
     SentOrder,
 )
-from workforce_operator.api.spec import ControlDialect
 from workforce_operator.domain.capacity import ClusterCapacity
 from workforce_operator.domain.errors import OperatorError
 from workforce_operator.domain.observed import Phase
 from workforce_operator.ports.azure import Workplace
 
-INSTALLATION = "k3v9x2ab"
-BUS = "bus"
 ACCOUNT, QUEUE = "account", "tasks"
 REPORT_SECONDS = 300.0
 Address = tuple[str, str, str, str]
@@ -59,6 +56,7 @@ class Worker:
 
     Attributes:
         control: It listens to its session and reports. Workers of ai4s-jobq do not: they listen to a topic.
+        namespace: Where it does; "" for a worker that listens to nothing.
         topic: That topic; "" for a worker that listens to none.
         lives: Raised whenever the job leaves its node: timers of an earlier life have no effect.
         leaving: The order that it follows, or None.
@@ -71,6 +69,7 @@ class Worker:
     owner: str
     prefix: str
     control: bool
+    namespace: str = ""
     topic: str = ""
     lives: int = 0
     leaving: Order | None = None
@@ -82,6 +81,11 @@ class Worker:
     @property
     def name(self) -> str:
         return self.address[3]
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether it runs a task while it runs."""
+        return self.sequence % 3 != 0
 
 
 @dataclass
@@ -107,7 +111,7 @@ class World:
         self.capacity = MemoryCapacity()
         self.templates = MemoryTemplates()
         self.workers: dict[Address, Worker] = {}
-        self.sessions: dict[str, Session] = {}
+        self.sessions: dict[tuple[str, str], Session] = {}  # by namespace and job
         self.nodes: dict[str, Nodes] = {}
         self.down: dict[str, float] = {}  # what cannot be reached -> until when
         self.denied: dict[str, float] = {}
@@ -119,8 +123,11 @@ class World:
 
     # The task queue
 
-    def work(self, tasks: int) -> None:
-        self.depth.set(ACCOUNT, QUEUE, tasks)
+    def work(self, tasks: int, *, visible: bool | None = None) -> None:
+        """So many tasks wait or are being run, in the queue of either kind; Service Bus does not tell which."""
+        self.depth.set(ACCOUNT, QUEUE, tasks, visible=visible)
+        bus = SERVICE_BUS_QUEUE["serviceBus"]
+        self.depth.set(bus["namespace"], bus["name"], tasks, told_apart=False)
 
     # What cannot be reached
 
@@ -161,11 +168,12 @@ class World:
             most=pool.number, target=max(target, len(pool.busy)), running=len(pool.busy), idle=0
         )
 
-    def born(self, address: Address, place: Workplace, sequence: int, control: Mapping[str, Any] | None) -> None:
-        """A PUT has made a job."""
-        named = control is not None and control.get("dialect") != ControlDialect.JOBQ
-        topic = "" if control is None or named else place.coordinates.topic
-        worker = Worker(address, sequence, place.owner, place.prefix, named, topic)
+    def born(self, address: Address, place: Workplace, sequence: int, environment: Mapping[str, str]) -> None:
+        """A PUT has made a job: its agent listens where its environment says."""
+        named = names.NODE_QUEUE_VARIABLE in environment
+        namespace = environment.get(names.BACK_CHANNEL_VARIABLE, "").partition(".")[0]
+        topic = "" if named else environment.get(names.CONTROL_TOPIC_VARIABLE, "")
+        worker = Worker(address, sequence, place.owner, place.prefix, named, namespace, topic)
         self.workers[address] = worker
         self.loop.call_later(self.rng.uniform(1, 20), self._wait_for_node, worker)
 
@@ -180,7 +188,7 @@ class World:
         if self.phase(worker) is not Phase.ENDED:
             if state == "Failed" and self._is_heard(worker):
                 said = {"job": worker.name, "time": self.clock.now(), "why": "failed", "exit_code": 1}
-                self.control.report(BUS, Exit(error=["it broke"], **said))
+                self.control.report(worker.namespace, Exit(error=["it broke"], **said))
             self._off_its_node(worker)
             self._set(worker, state, error)
 
@@ -267,7 +275,7 @@ class World:
 
     def told(self, order: SentOrder) -> None:
         """An order has reached a session."""
-        session = self.sessions.setdefault(order.job, Session())
+        session = self.sessions.setdefault((order.namespace, order.job), Session())
         session.waiting.append(order)
         for worker in self.workers.values():
             if worker.name == order.job:
@@ -275,7 +283,7 @@ class World:
 
     def read_session(self, worker: Worker) -> None:
         """The agent takes what has come, if it can."""
-        session = self.sessions.get(worker.name)
+        session = self.sessions.get((worker.namespace, worker.name))
         if session is None or self.state(worker) != "Running" or worker.deaf_until > self.loop.now:
             return
         while session.waiting:
@@ -284,21 +292,23 @@ class World:
                 session.revision = sent.order.revision
                 self._obey(worker, sent.order)
 
-    def told_any(self, topic: str, order: Order) -> None:
+    def told_any(self, namespace: str, topic: str, order: Order) -> None:
         """A message has reached a topic: one of the workers that listen takes it, or it expires."""
         until = self.loop.now + ORDER_TTL.total_seconds()
-        self.loop.call_later(self.rng.uniform(0, 40), self._taken, topic, order, until)
+        self.loop.call_later(self.rng.uniform(0, 40), self._taken, namespace, topic, order, until)
 
-    def _taken(self, topic: str, order: Order, until: float) -> None:
+    def _taken(self, namespace: str, topic: str, order: Order, until: float) -> None:
         listening = [
             worker
             for worker in self.live()
-            if worker.topic == topic and worker.leaving is None and self.state(worker) == "Running"
+            if (worker.namespace, worker.topic) == (namespace, topic)
+            and worker.leaving is None
+            and self.state(worker) == "Running"
         ]
-        if listening and not self.is_down("control"):
+        if listening and not self.is_down("control", namespace):
             self._leave(self.rng.choice(listening), order)
         elif self.loop.now < until:
-            self.loop.call_later(20.0, self._taken, topic, order, until)
+            self.loop.call_later(20.0, self._taken, namespace, topic, order, until)
 
     def _obey(self, worker: Worker, order: Order) -> None:
         if order.operation is Operation.ACCEPT_NEW_TASKS:
@@ -339,13 +349,13 @@ class World:
         """The agent says what it does, if it is heard."""
         if not self._is_heard(worker):
             return
-        session = self.sessions.get(worker.name, Session())
+        session = self.sessions.get((worker.namespace, worker.name), Session())
         self.control.report(
-            BUS,
+            worker.namespace,
             State(
                 job=worker.name,
                 time=self.clock.now(),
-                busy_slots=0 if worker.sequence % 3 == 0 else 1,
+                busy_slots=int(worker.is_busy),
                 oldest_task_start=self.clock.now() - timedelta(seconds=worker.sequence * 60),
                 completed=0,
                 failed=0,
