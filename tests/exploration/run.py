@@ -159,7 +159,8 @@ class _Run:
         self._trace("-- calm --")
         self.world.calm()
         self.world.work(self.script.tasks)
-        self.world.store.definition_going = False
+        if self.world.store.definition_going:
+            self.world.store.definition_going, self.world.definition_went_until = False, self.loop.now
         self.silent_until = self.skew = 0.0
         for process in self.processes:
             process.clock.skew = 0.0
@@ -284,8 +285,10 @@ class _Run:
     def _changing_schedules(self, key: Key, spec: WorkforceSpec) -> Iterator[str]:
         now = self.world.clock.now()
         for schedule in spec.autoscaling.schedules if spec.autoscaling else ():
-            if any(now < edge < now + 4 * timedelta(seconds=QUIET) for edge in chain(*windows(schedule, now))):
-                yield f"{key.name}: the schedule {schedule.name} begins or ends soon"
+            # What an end of it leads to may come later by the longest stabilisation window.
+            edges, quiet = chain(*windows(schedule, now)), timedelta(seconds=QUIET)
+            if any(now - 2 * quiet < edge < now + 4 * quiet for edge in edges):
+                yield f"{key.name}: the schedule {schedule.name} begins or ends soon, or has just done so"
 
     def _awaited(self, key: Key, spec: WorkforceSpec, status: Any) -> Iterator[str]:
         """What time alone will change."""

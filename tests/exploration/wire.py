@@ -423,12 +423,14 @@ class WiredStore:
         )
 
     async def remove_finalizer(self, stored: StoredWorkforce) -> None:
-        now = self._line.process.now()
+        now, read_at = self._line.process.now(), self._line.process.read_at.get(stored.key, 0.0)
 
         def service() -> None:
             current = self._store._objects.get(stored.key)
             if current is not None and current.uid == stored.uid and current.finalizers:
-                self._line.rules.finalizer_removed(current, now, going=self._store.definition_going)
+                # Once it goes, a definition does not stay in earnest: whoever saw it going may be late.
+                going = self._store.definition_going or read_at < self._line.world.definition_went_until
+                self._line.rules.finalizer_removed(current, now, going=going)
             _now(self._store.remove_finalizer(stored))
 
         await self._line.call("remove the finalizer", service, reach=(KUBERNETES,))

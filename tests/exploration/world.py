@@ -117,6 +117,7 @@ class World:
         self.denied: dict[str, float] = {}
         self.refuses: dict[str, tuple[float, OperatorError]] = {}  # workspaces that take no job -> until when, and why
         self.quiet = False
+        self.definition_went_until = -1.0
         self.changes = 0
         self.templates.latest[REGISTERED] = "1"
         self.work(100)
