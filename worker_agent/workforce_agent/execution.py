@@ -7,6 +7,7 @@ happens to the message follows from how the run ended.
 from __future__ import annotations
 
 import asyncio
+import errno
 import math
 import time
 from contextlib import nullcontext
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 TASK_TIMEOUT_FIELD = "timeout_seconds"
 """A field of the message, beside the arguments, where workers that do not know it do not look."""
+NODE_FAULTS = frozenset({errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+"""Too many processes or files, or no memory: another node, or this one a little later, can start the task."""
 _LONGEST_SECONDS = 100 * 365 * 86400.0
 
 _log = structlog.get_logger()
@@ -174,7 +177,8 @@ class Execution:
         except TaskError as error:
             return Ended(error=str(error), retriable=False)
         except (OSError, ValueError) as error:
-            return Ended(error=f"the task could not be started: {error}")
+            node_fault = isinstance(error, OSError) and error.errno in NODE_FAULTS
+            return Ended(error=f"the task could not be started: {error}", node_fault=node_fault)
         self._log.info("task_start")
         end = await self._wait(self._process, limit)
         self._lines = output.close()
@@ -215,8 +219,10 @@ class Execution:
                 self._log.info("task_success", settled=settled, duration_s=self._duration)
                 return settled
             case Settlement.RETURN:
-                settled = await self._lock.settle(backend.release)
-                self._log.info("task_canceled", exit_code=ended.exit_code, settled=settled, duration_s=self._duration)
+                settled = await self._lock.settle(lambda held: backend.release(held, delay=verdict.delay))
+                why = {"error": ended.error} if ended.node_fault else {}
+                told = {"exit_code": ended.exit_code, "settled": settled, "duration_s": self._duration, **why}
+                self._log.info("task_canceled", **told)
                 return settled
             case Settlement.RETRY:
                 self._log_failure(ended)

@@ -24,6 +24,7 @@ class Ended:
         told_to_stop: Whether it was sent SIGTERM before it ended.
         lock_lost: Whether the message was lost while it ran.
         retriable: False if another attempt cannot end otherwise, such as for wrong arguments.
+        node_fault: Whether it could not be started because this node is out of breath, which is no fault of the task's.
     """
 
     exit_code: int | None = None
@@ -31,6 +32,7 @@ class Ended:
     told_to_stop: bool = False
     lock_lost: bool = False
     retriable: bool = True
+    node_fault: bool = False
 
 
 class Settlement(StrEnum):
@@ -67,6 +69,8 @@ def judge(ended: Ended, *, num_retries: int, attempts: int) -> Verdict:
         return Verdict(Settlement.FORGET)
     if ended.told_to_stop:
         return Verdict(Settlement.RETURN)
+    if ended.node_fault:
+        return Verdict(Settlement.RETURN, RETRY_BASE)
     if ended.exit_code == 0 and ended.error is None:
         return Verdict(Settlement.COMPLETE)
     if num_retries > 0 and ended.retriable:

@@ -87,13 +87,17 @@ class TaskProcess:
         finally:
             os.close(writing)
         self.pid = self._process.pid
-        self._family.begin(self.pid, guarded_by)
         self._exited: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._paused: asyncio.TimerHandle | None = None
         self.told_to_stop = False
-        self._watch_exit()
-        self._watch_output()
+        self._family.begin(self.pid, guarded_by)
+        try:
+            self._watch_exit()
+            self._watch_output()
+        except BaseException:
+            self._give_up()
+            raise
 
     async def wait(self) -> int:
         """Wait until nothing of the task is left, and return the exit code of its first process."""
@@ -139,6 +143,14 @@ class TaskProcess:
         with contextlib.suppress(OSError):  # there is no more of it
             while data := os.read(self._reading, READ_SIZE):
                 self._output.feed(data)
+
+    def _give_up(self) -> None:
+        """It was started and cannot be watched, such as for want of a descriptor: it must not run on unseen."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+        self._process.wait()
+        self._family.end()
+        os.close(self._reading)
 
     def _watch_exit(self) -> None:
         loop = asyncio.get_running_loop()

@@ -323,7 +323,8 @@ class Worker:
     def _count_failures(self, slot: Slot, execution: Execution, ended: Ended, verdict: Verdict | None) -> None:
         if verdict is not None and verdict.succeeded:
             slot.failures_in_a_row = 0
-        if verdict is None or not verdict.failed:
+        # A node that cannot start tasks returns them, and must not go on like that for ever.
+        if verdict is None or not (verdict.failed or ended.node_fault):
             return
         slot.failures_in_a_row += 1
         if slot.failures_in_a_row > self._settings.max_consecutive_failures:
@@ -343,8 +344,8 @@ class Worker:
             self.counters.returned_seconds += ran
         else:
             self.counters.failed += 1
-            if verdict.settlement is Settlement.RETRY:
-                self._own_retry_until = max(self._own_retry_until, time.monotonic() + verdict.delay.total_seconds())
+        if verdict is not None and verdict.delay:
+            self._own_retry_until = max(self._own_retry_until, time.monotonic() + verdict.delay.total_seconds())
 
     def _empty(self) -> None:
         now = time.monotonic()

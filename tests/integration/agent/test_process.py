@@ -1,6 +1,7 @@
 """Real processes of a task: nothing of it survives, and everybody gets the signal."""
 
 import asyncio
+import errno
 import os
 import signal
 from pathlib import Path
@@ -189,6 +190,24 @@ async def test_a_task_that_cannot_start_says_why():
         TaskProcess(["true"], {}, "/nowhere", TaskOutput("t", Sink()))
     with pytest.raises(ValueError, match="null byte"):
         start("echo \0")
+
+
+def open_files():
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+async def test_a_task_that_was_started_and_cannot_be_watched_does_not_run_on(monkeypatch, tmp_path):
+    def full(_pid):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr("os.pidfd_open", full)
+    before = open_files()
+    with pytest.raises(OSError, match="Too many open files"):
+        start(f"sleep 1; touch {tmp_path}/ran")
+    assert open_files() == before
+    assert zombies() == []
+    await asyncio.sleep(1.5)
+    assert not (tmp_path / "ran").exists()
 
 
 async def test_orphans_do_not_stay_as_zombies():

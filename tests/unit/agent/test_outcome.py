@@ -16,6 +16,7 @@ FAILED = Ended(exit_code=3)
         (FAILED, -1, Settlement.DEAD_LETTER),
         (Ended(error="no such file"), 1, Settlement.RETRY),
         (Ended(error="wrong arguments", retriable=False), 5, Settlement.DEAD_LETTER),
+        (Ended(error="too many open files", node_fault=True), 0, Settlement.RETURN),
         (Ended(exit_code=0, told_to_stop=True), 0, Settlement.RETURN),
         (Ended(exit_code=-15, told_to_stop=True), 0, Settlement.RETURN),
         (Ended(exit_code=0, lock_lost=True), 0, Settlement.FORGET),

@@ -1,6 +1,8 @@
 """The worker's reactions to orders and signals, without processes."""
 
 import asyncio
+import errno
+import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
@@ -271,3 +273,29 @@ async def test_a_settlement_does_not_wait_for_a_service_that_is_slow_to_give_the
     await asyncio.sleep(0.1)
     assert told.words == ["asked", "asked", "completed"]
     running.cancel()
+
+
+class Breathless(Processor):
+    """A node that has no descriptors left."""
+
+    def start(self, task, output):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+
+async def test_a_node_that_cannot_start_tasks_returns_them_with_their_retries_and_ends_with_1(worker):
+    worker._settings = RunSettings(max_consecutive_failures=1)
+    worker._around = replace(worker._around, processor=Breathless())
+    backend = worker._around.backend
+    bodies = [Task.new({"cmd": str(number)}, num_retries=0).encode() for number in range(3)]
+    for body in bodies:
+        await backend.send(body)
+    assert await worker.run() == 1
+    worker.report_end()
+    ((why, exit_code, words),) = worker.reporter.ended
+    assert (why, exit_code) == ("too-many-failures", 1)
+    assert "more than 1 failures in a row; the last: the task could not be started" in words[0]
+    assert "Too many open files" in words[0]
+    assert sorted(message.body for message in backend._messages.values()) == sorted(bodies)
+    assert (await backend.failed.size()).total == 0
+    assert worker.counters.returned == 2
+    assert worker._own_retry_until > time.monotonic() + 1
