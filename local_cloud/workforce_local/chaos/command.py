@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 import yaml
@@ -16,8 +16,12 @@ from typing_extensions import override
 
 from workforce_local.admin import AdminClient, AdminError
 from workforce_local.admin_option import client_option
+from workforce_local.chaos.faults import Service
 from workforce_local.chaos.scenario import ScenarioError, dump, kinds, load, read
 from workforce_local.console import table
+
+_STRUCK = (*get_args(Service), "nodes", "clusters")
+"""What a record of faults can be about."""
 
 
 class _Said(click.Group):
@@ -116,7 +120,9 @@ def clear(client: AdminClient, name: str | None) -> None:
 @chaos.command()
 @client_option
 @click.option("--fault", help="Only this name or kind.")
-@click.option("--service", help="Only this service.")
+@click.option(
+    "--service", type=click.Choice(_STRUCK), metavar="SERVICE", help=f"Only this one of {', '.join(_STRUCK)}."
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
 def log(client: AdminClient, fault: str | None, service: str | None, *, as_json: bool) -> None:
     """Print what was injected, the oldest first."""

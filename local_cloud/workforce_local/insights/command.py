@@ -8,11 +8,14 @@ import click
 
 from workforce_local.admin import AdminClient, AdminError
 from workforce_local.admin_option import client_option
+from workforce_local.insights.envelopes import TABLES
 
 
 @click.command()
 @client_option
-@click.option("--type", help="Table: requests, dependencies, traces, exceptions, customEvents, customMetrics.")
+@click.option(
+    "--type", type=click.Choice([*TABLES.values()]), metavar="TABLE", help=f"One of {', '.join(TABLES.values())}."
+)
 @click.option("--name", help="Name, or a part of it.")
 @click.option("--role", help="Role name of the sender.")
 @click.option("--since", help="Time such as 2026-01-31T12:00:00Z.")

@@ -66,6 +66,7 @@ async def test_mistakes_are_told_with_their_place(run, tmp_path):
     nowhere = await run("chaos", "add", "nodeLoss", "region=nowhere")
     assert nowhere.exit_code == 1
     assert "faults[0].region: there is no region nowhere, only uksouth, westeurope" in nowhere.output
+    assert (await run("chaos", "log", "--service", "arms")).exit_code == 2
     missing = await run("chaos", "clear", "nobody")
     assert missing.exit_code == 1
     assert "no fault has the name nobody" in missing.output
@@ -75,6 +76,7 @@ async def test_insights_says_when_nothing_arrived(run):
     done = await run("insights", "--type", "requests")
     assert done.exit_code == 0
     assert "nothing arrived yet" in done.output
+    assert (await run("insights", "--type", "request")).exit_code == 2
 
 
 def test_without_a_local_cloud_the_command_says_so(tmp_path):
