@@ -20,7 +20,8 @@ from workforce_operator.domain.errors import Unavailable
 
 MODULE = "workforce_operator.adapters.azureml.resolve_child"
 ANSWER_SECONDS = 90.0
-IDLE_SECONDS = 30.0
+IDLE_SECONDS = 10.0
+"""It takes 100 MB and a second to start: templates come in bursts, and a second is little beside a hire."""
 _LINE_LIMIT = 16 * 2**20
 _KEPT_LINES = 20
 _PASSED_ON = (
