@@ -18,6 +18,8 @@ from workforce_operator.domain.desired import Desired
 from workforce_operator.domain.ledger import Wave
 from workforce_operator.domain.observed import Job, Phase
 
+_RUNNING = Phase.RUNNING
+"""An enumeration is slow to ask, and thousands may be told to leave at once."""
 _MODES = {DrainMode.FINISH: Mode.FINISH, DrainMode.CHECKPOINT: Mode.CHECKPOINT}
 _ON_DEADLINE = {
     DeadlineAction.WAIT: OnDeadline.WAIT,
@@ -94,7 +96,7 @@ class _Words:
     def _lay_off(self, job: Job) -> Action | None:
         if self._cancels:
             return Cancel(self._region, job.name, "its drain deadline has passed")
-        if job.phase is Phase.RUNNING:
+        if job.phase is _RUNNING:
             return self.order(job.name, job.sequence)
         order = self.order(job.name, job.sequence, pending=True)
         return CancelPending(self._region, job.name, order, self._wave.reason)

@@ -109,11 +109,12 @@ def take_back_order(jobs: Iterable[Job], waves: Iterable[Wave], reports: Mapping
 def by_loss(jobs: Iterable[Job], reports: Mapping[str, State]) -> dict[Loss, list[Job]]:
     """Jobs of the supply in classes of equal loss, the smallest first, each class in the order of the jobs."""
     never_ran, paused, running = list[Job](), list[Job](), list[Job]()
+    is_running, is_paused = Phase.RUNNING, Phase.PAUSED  # An enumeration is slow to ask, and there may be many jobs.
     for job in jobs:
-        if job.phase is Phase.RUNNING:
+        if job.phase is is_running:
             running.append(job)
         else:
-            (paused if job.phase is Phase.PAUSED else never_ran).append(job)
+            (paused if job.phase is is_paused else never_ran).append(job)
     return {Loss.NEVER_RAN: never_ran, Loss.PAUSED: paused, **_by_report(running, reports)}
 
 
