@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 import signal
 import sys
 import time
@@ -145,7 +146,8 @@ def _up(launcher: Launcher, folder: StateFolder, options: Options) -> None:
 def _say_running(folder: StateFolder) -> int:
     holder = folder.holder()
     pid = f" (pid {holder.pid})" if holder else ""
-    click.echo(f"already running in {folder.root}{pid}; to end it: {program()} local down", err=True)
+    where = "" if StateFolder.at(default_folder()) == folder else f" --state-dir {shlex.quote(str(folder.root))}"
+    click.echo(f"already running in {folder.root}{pid}; to end it: {program()} local down{where}", err=True)
     return EXIT_RUNNING
 
 

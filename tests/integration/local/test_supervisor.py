@@ -138,6 +138,7 @@ def test_a_second_up_says_how_to_end_the_first(cloud: FakeCloud, flags: tuple[st
     done = cloud.run("up", *flags)
     assert done.returncode == 3
     assert f"already running in {cloud.folder.root} (pid {record.supervisor.pid})" in done.stderr
+    assert done.stderr.rstrip().endswith(f"local down --state-dir {cloud.folder.root}")
     assert "workforce local down" in done.stderr
     assert all(process.alive for process in record.processes)
 
