@@ -298,6 +298,10 @@ class _Run:
             left = region.restored_time and (region.restored_time + forgotten - now).total_seconds()
             if left is not None and left < PATIENCE:
                 yield f"{key.name}: who leaves {region.name} is known again in {left} s"
+            # Whoever is told without a name and has not left by then is told anew, perhaps the first message was lost.
+            due = [wave.deadline_time for wave in region.drains if wave.count]
+            if any(now < deadline < now + timedelta(seconds=2 * QUIET) for deadline in due):
+                yield f"{key.name}: who was told in {region.name} is told anew soon"
             # A circuit is told as half open by the first pass after its back-off, whether or not a hire is wanted.
             retry = region.circuit.retry_time if region.circuit else None
             if retry is not None and now < retry + timedelta(seconds=1.1 * RESYNC):

@@ -30,37 +30,44 @@ class ClusterCapacity:
     idle: int
     quota: bool = False
 
-    def free(self, pending: int) -> int:
-        """Further jobs that would find a node when ``pending`` jobs of ours wait for one.
+    def free(self, pending: int, running: int = 0) -> int:
+        """Further jobs that would find a node when ``pending`` jobs of ours wait for one, and ``running`` have one.
 
         A waiting job counts once: as part of the target if a node is on its way to it, else by itself. Beyond a
-        refused quota only idle nodes are free.
+        refused quota only idle nodes are free. The node counts may be older than what is known of our jobs: there are
+        at least as many nodes in use as jobs of ours that run.
         """
+        in_use = max(self.running, running)
         if self.quota:
-            return max(0, self.idle - pending)
-        not_asked_for, not_running = self.most - self.target + self.idle, self.most - self.running - pending
-        return max(0, min(not_asked_for, not_running))
+            return max(0, self.running + self.idle - in_use - pending)
+        not_asked_for, not_in_use = self.most - self.target + self.idle, self.most - in_use - pending
+        return max(0, min(not_asked_for, not_in_use))
 
 
 def free_by_region(
-    clusters: Mapping[str, ClusterCapacity], places: Mapping[str, RegionCoordinates], pending: Mapping[str, int]
+    clusters: Mapping[str, ClusterCapacity],
+    places: Mapping[str, RegionCoordinates],
+    pending: Mapping[str, int],
+    running: Mapping[str, int],
 ) -> dict[str, int]:
     """Further jobs that would find a node, by region.
 
-    Regions of one Workforce may share a cluster: what waits in all of them counts, and each has an equal part of what
-    is free, so that no node is promised twice.
+    Regions of one Workforce may share a cluster: the jobs of all of them count, and each has an equal part of what is
+    free, so that no node is promised twice.
 
     Args:
         clusters: By region, what its cluster tells; a region that is not here is not known.
         places: Where the regions are.
         pending: By region, our jobs that wait for a node.
+        running: By region, our jobs that have one.
     """
     sharing: dict[tuple[str, ...], list[str]] = {}
     for name in clusters:
         sharing.setdefault(cluster_key(places[name]), []).append(name)
     parts: dict[str, int] = {}
     for together in sharing.values():
-        free = clusters[together[0]].free(sum(pending.get(name, 0) for name in together))
+        waiting, placed = (sum(jobs.get(name, 0) for name in together) for jobs in (pending, running))
+        free = clusters[together[0]].free(waiting, placed)
         for index, name in enumerate(together):
             parts[name] = free // len(together) + (index < free % len(together))
     return parts

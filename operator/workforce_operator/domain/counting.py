@@ -45,6 +45,11 @@ class Count:
         return len(self.pending) + len(self.running) + len(self.paused) - self.unnamed
 
     @property
+    def placed(self) -> int:
+        """Jobs that surely have a node, those who leave included."""
+        return len(self.running) + sum(job.phase is Phase.RUNNING for job in self.draining)
+
+    @property
     def leaving(self) -> int:
         """Jobs that were told to leave and have not left."""
         return len(self.draining) + len(self.ending) + self.unnamed

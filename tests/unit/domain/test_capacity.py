@@ -44,6 +44,13 @@ def test_beyond_a_refused_quota_only_idle_nodes_are_free(idle: int, pending: int
     assert cluster(target=30, running=10, idle=idle, quota=True).free(pending) == free
 
 
+def test_a_node_that_runs_a_job_of_ours_is_not_free_although_the_counts_are_older_than_the_job():
+    assert cluster(most=1).free(pending=1) == 0
+    assert cluster(most=1).free(pending=0, running=1) == 0
+    assert cluster(most=3, target=1, running=1).free(pending=0, running=1) == 2
+    assert cluster(target=30, running=10, idle=2, quota=True).free(pending=0, running=12) == 0
+
+
 def test_what_is_free_is_never_less_than_nothing():
     assert cluster(most=2, target=5, running=5).free(9) == 0
 
@@ -51,8 +58,9 @@ def test_what_is_free_is_never_less_than_nothing():
 def test_regions_that_share_a_cluster_divide_what_is_free_and_count_what_waits_in_both():
     places = {name: coordinates("x", compute=compute) for name, compute in (("a", "CPU"), ("b", "cpu"), ("c", "gpu"))}
     here = {"a": cluster(10), "b": cluster(10), "c": cluster(7)}
-    assert free_by_region(here, places, {"a": 1, "b": 2}) == {"a": 4, "b": 3, "c": 7}
+    assert free_by_region(here, places, {"a": 1, "b": 2}, {}) == {"a": 4, "b": 3, "c": 7}
+    assert free_by_region(here, places, {"a": 1, "b": 2}, {"a": 3, "b": 2, "c": 7}) == {"a": 1, "b": 1, "c": 0}
 
 
 def test_a_region_that_does_not_tell_is_not_in_the_answer():
-    assert free_by_region({}, {"a": coordinates("a")}, {"a": 1}) == {}
+    assert free_by_region({}, {"a": coordinates("a")}, {"a": 1}, {}) == {}

@@ -424,3 +424,16 @@ def test_when_nodes_become_free_what_was_held_back_is_hired():
     second = plan(wanted, replace(world, capacity=at(one=FULL, two=ClusterCapacity(3, 2, 2, 0))), first.ledger)
     assert shares(second) == {"one": 2, "two": 3}
     assert second.regions["two"].hires == 1
+
+
+def test_no_job_is_hired_for_the_node_of_one_that_has_just_started_there():
+    """Node counts are shared by passes and may be older than the list of jobs; who leaves has a node, too."""
+    checkpoint = {"mode": "Checkpoint"}  # such drains are not taken back: somebody else is to be hired
+    wanted = desired(replicas=2, regions=[region("one")], drain=checkpoint)
+    world = replace(observed(one=jobs(*running(1))), capacity=at(one=ClusterCapacity(1, 0, 0, 0)))
+    staying, leaving = entry(1, filled=1, share=1), entry(1, share=0, waves=(wave(0, mode="Checkpoint"),))
+    assert hires(plan(wanted, world, ledger(one=staying))) == []
+    assert hires(plan(wanted, world, ledger(one=leaving))) == []
+    roomy = replace(world, capacity=at(one=ClusterCapacity(2, 0, 0, 0)))
+    assert hires(plan(wanted, roomy, ledger(one=staying))) == [1]
+    assert hires(plan(wanted, roomy, ledger(one=leaving))) == [1]

@@ -46,6 +46,7 @@ def sites_of(
         {name: cluster for name, cluster in clusters.items() if name in places},
         places,
         {name: len(each.count.pending) for name, each in seen.items()},
+        {name: each.count.placed for name, each in seen.items()},
     )
     return [
         _moved(region, ledger.regions[region.name])
