@@ -18,6 +18,7 @@ from typing import Any
 
 from jobq.control import State
 from workforce_operator.api.spec import WorkforceSpec
+from workforce_operator.compose import COLLECT
 from workforce_operator.domain.actions import Hire, Plan
 from workforce_operator.domain.desired import Desired
 from workforce_operator.domain.ledger import Ledger
@@ -110,6 +111,9 @@ def main() -> None:
     parser.add_argument("--regions", type=int, default=200)
     parser.add_argument("--jobs", type=int, default=50_000)
     options = parser.parse_args()
+    # As in the operator's process.
+    gc.freeze()
+    gc.set_threshold(*COLLECT)
     print(f"{'plan()':<34}{'ms':>8}{'goal':>8}{'half of it':>12}{'ratio':>8}")
     half = measure(options.regions // 2, options.jobs // 2)
     full = measure(options.regions, options.jobs)
