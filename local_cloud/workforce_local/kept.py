@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from workforce_local.identity.certificates import write_private
-from workforce_local.ports import ReservedPort, reserve, reserve_again
+from workforce_local.ports import KEPT, ReservedPort, reserve, reserve_again
 
 
 class KeptPorts:
@@ -43,7 +43,7 @@ class KeptPorts:
             self._reserved.pop().release()
 
     def _reserve(self, remembered: int | None) -> int:
-        reserved = (remembered and reserve_again(remembered)) or reserve()
+        reserved = (remembered and reserve_again(remembered)) or reserve(KEPT)
         self._reserved.append(reserved)
         return reserved.port
 

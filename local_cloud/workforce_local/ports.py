@@ -12,7 +12,8 @@ import socket
 from typing import Self
 
 HOST = "127.0.0.1"
-_RANGE = (20_000, 32_000)  # What the kernel gives to outgoing connections begins at 32768 by default.
+PASSING, KEPT = range(26_000, 32_000), range(20_000, 26_000)
+"""Ports for one start, and for many. What the kernel gives to outgoing connections begins at 32768 by default."""
 _ATTEMPTS = 200
 
 
@@ -38,17 +39,20 @@ class ReservedPort:
         self._bound.close()
 
 
-def reserve() -> ReservedPort:
+def reserve(among: range = PASSING) -> ReservedPort:
     """A free port of a range from which no outgoing connection takes one.
+
+    Who asks for a port again cannot tell one that is reserved by somebody else from one whose last connections the
+    kernel remembers: so nobody who needs a port for one start chooses among those that are asked for again.
 
     Raises:
         OSError: None is free.
     """
     for _ in range(_ATTEMPTS):
-        port = random.randrange(*_RANGE)  # noqa: S311 - nobody must guess it
+        port = random.choice(among)  # noqa: S311 - nobody must guess it
         if (bound := _bind(port, beside=False)) is not None:
             return ReservedPort(bound)
-    raise OSError(f"no port of {_RANGE[0]} to {_RANGE[1]} is free on {HOST}")
+    raise OSError(f"no port of {among.start} to {among.stop - 1} is free on {HOST}")
 
 
 def reserve_again(port: int) -> ReservedPort | None:

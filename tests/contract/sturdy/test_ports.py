@@ -16,7 +16,7 @@ from workforce_local.azure import LocalAzure
 from workforce_local.chaos.mount import Chaos
 from workforce_local.config import LocalConfig
 from workforce_local.kept import KeptPorts
-from workforce_local.ports import HOST, reserve, reserve_again
+from workforce_local.ports import HOST, KEPT, reserve, reserve_again
 
 
 @pytest.fixture
@@ -61,6 +61,18 @@ async def test_a_server_listens_on_a_reserved_port_again_and_again():
 def test_nobody_else_gets_a_reserved_port():
     with reserve() as reserved, socket.socket() as other, pytest.raises(OSError, match="in use"):
         other.bind((HOST, reserved.port))
+
+
+def test_a_port_for_one_start_is_never_one_that_a_restart_asks_for_again(tmp_path: Path):
+    """Both look alike until somebody listens: Azurite lost its port to a part beside it that had it the time before."""
+    kept = KeptPorts(tmp_path / "ports.json")
+    try:
+        assert kept.choose("https", 0) in KEPT
+        for _ in range(20):
+            with reserve() as once:
+                assert once.port not in KEPT
+    finally:
+        kept.release()
 
 
 async def test_a_port_is_reserved_again_after_a_restart_while_its_old_connections_are_remembered():
