@@ -2,23 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
-
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.job_records import Record, newest
 from workforce_local.azureml.listing import Filter, page
-
-
-@dataclass(frozen=True)
-class Record:
-    sequence: int
-    properties: dict[str, Any] = field(default_factory=dict)
-
-
-def newest(jobs):
-    return sorted(jobs, key=lambda job: -job.sequence)
 
 
 @given(existing=st.integers(0, 30), size=st.integers(1, 7), arrivals=st.lists(st.integers(0, 3), max_size=40))

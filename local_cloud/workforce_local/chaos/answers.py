@@ -15,6 +15,7 @@ from typing import Any
 from workforce_local.azureml.errors import ArmError, throttled, unauthorized
 from workforce_local.chaos import faults
 from workforce_local.chaos.faults import STORAGE_SERVICES, RequestFault
+from workforce_local.servicebus.atom import error_text
 
 CHAOS_HEADER = "x-local-chaos"
 _ATOM = "serviceBusManagement"
@@ -118,8 +119,7 @@ def _storage(status: int, code: str) -> Answer:
 
 
 def _atom(status: int, detail: str) -> Answer:
-    text = f"<Error><Code>{status}</Code><Detail>{detail}</Detail></Error>"
-    return Answer(status, text.encode(), "application/xml")
+    return Answer(status, error_text(status, detail).encode(), "application/xml")
 
 
 def _json(document: Any) -> bytes:

@@ -107,6 +107,10 @@ def _answer(status: int, text: str) -> web.Response:
     return web.Response(status=status, text=text, content_type="application/atom+xml")
 
 
+def error_text(status: int, detail: str) -> str:
+    """The body of an error."""
+    return f"<Error><Code>{status}</Code><Detail>{escape(detail)}</Detail></Error>"
+
+
 def _error(status: int, detail: str) -> web.Response:
-    text = f"<Error><Code>{status}</Code><Detail>{escape(detail)}</Detail></Error>"
-    return web.Response(status=status, text=text, content_type="application/xml")
+    return web.Response(status=status, text=error_text(status, detail), content_type="application/xml")

@@ -10,13 +10,14 @@ from collections import OrderedDict
 from collections.abc import Callable
 
 from workforce_operator.api.status import RegionCoordinates
+from workforce_operator.domain.capacity import cluster_key
 
 ACCEPTED_SECONDS = 300.0
 """So long a hire that worked speaks for others like it. If it is wrong, one burst of them is refused."""
 REMEMBERED = 10_000
 """Pairs of compute and template; the oldest are forgotten first."""
 
-_Key = tuple[str, str, str, str, str]
+_Key = tuple[tuple[str, ...], str]
 
 
 class Accepted:
@@ -45,4 +46,4 @@ class Accepted:
 
 
 def _key(place: RegionCoordinates, template_hash: str) -> _Key:
-    return place.subscription_id, place.resource_group, place.workspace, place.compute, template_hash
+    return cluster_key(place), template_hash

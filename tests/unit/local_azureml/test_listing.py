@@ -1,22 +1,10 @@
 """Filters and pages of job lists: §4.6 of the AzureML reference."""
 
-from dataclasses import dataclass, field
-from typing import Any
-
 import pytest
 
+from tests.support.job_records import Record, newest
 from workforce_local.azureml.errors import ArmError
 from workforce_local.azureml.listing import Filter, page
-
-
-@dataclass(frozen=True)
-class Record:
-    sequence: int
-    properties: dict[str, Any] = field(default_factory=dict)
-
-
-def newest(jobs):
-    return sorted(jobs, key=lambda job: -job.sequence)
 
 
 def listed(query, *properties):
