@@ -141,7 +141,7 @@ def test_the_words_are_what_a_person_would_say():
         "What was known",
         "  queue    1 tasks, some wait",
         "  control  ready",
-        "  and 2 regions that are as they should be",
+        "  regions that are as they should be: 2",
         "",
         "What was decided: 2 wanted",
         "  2 wanted  [rule 8]",
