@@ -28,6 +28,7 @@ from workforce_operator.adapters.azureml.templates import ChildTemplates
 from workforce_operator.adapters.azureml.worker_jobs import ArmWorkerJobs
 from workforce_operator.adapters.clock import SystemClock
 from workforce_operator.adapters.depths import QueueDepths
+from workforce_operator.adapters.identity import SharedRefusals
 from workforce_operator.adapters.kubernetes.api import KubernetesApi, open_kubernetes
 from workforce_operator.adapters.kubernetes.events import KubernetesEventSink
 from workforce_operator.adapters.kubernetes.installation import installation_id
@@ -226,7 +227,7 @@ class _Azure:
 
 
 async def _azure(stack: AsyncExitStack, cloud: Cloud, guard: WriteGuard) -> _Azure:
-    credential = await stack.enter_async_context(open_credential(cloud))
+    credential = SharedRefusals(await stack.enter_async_context(open_credential(cloud)))
     transport = await stack.enter_async_context(open_transport(cloud))
     governor = Governor()
     arm = ArmClient(cloud, credential, transport, governor, guard)
