@@ -115,6 +115,8 @@ class DecisionRing:
         for history in self._histories.values():
             while self.bytes > self._max_bytes and len(history.entries) > 1:
                 self._drop_oldest(history)
+            if self.bytes <= self._max_bytes:
+                return  # Mostly at once: this is called for every record, and there may be thousands of Workforces.
 
     def _drop_oldest(self, history: _History) -> None:
         self.bytes -= len(history.entries.popleft().record)
