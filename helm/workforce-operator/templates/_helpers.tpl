@@ -37,13 +37,13 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 
 {{/* What the operator does with the objects that it serves, in the namespaces that it watches. */}}
 {{- define "workforce-operator.servedRules" -}}
-# kopf lists and watches; each pass reads the object live, and the finalizer is patched.
+# kopf lists and watches; each pass reads the object live, patches the finalizer and replaces the status.
 - apiGroups: [workforce.dev]
   resources: [workforces]
   verbs: [get, list, watch, patch]
 - apiGroups: [workforce.dev]
   resources: [workforces/status]
-  verbs: [patch]
+  verbs: [update]
 # Values of a template's environment variables, each by its name.
 - apiGroups: [""]
   resources: [secrets]

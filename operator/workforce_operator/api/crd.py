@@ -129,7 +129,8 @@ def schema() -> Schema:
             "kind": {"type": "string", "description": f"{KIND}."},
             "metadata": {"type": "object"},
             "spec": structural(WorkforceSpec, defaults=True),
-            "status": structural(WorkforceStatus, defaults=False),
+            # One writer replaces it as a whole. Kept field by field, who owns it would be half of each stored object.
+            "status": structural(WorkforceStatus, defaults=False) | {"x-kubernetes-map-type": "atomic"},
         },
         **_ROOT_RULES,
     }

@@ -137,8 +137,9 @@ async def test_a_status_comes_back_as_it_was_written_and_changes_no_generation(b
     written = await bench.store.write_status(stored, FULL)
     read = await bench.store.get(bench.key())
     assert read is not None
-    assert read.status == written.status == FULL
-    assert read.resource_version == written.resource_version != stored.resource_version
+    assert read.status == FULL
+    assert read == written
+    assert read.resource_version != stored.resource_version
     assert read.generation == 1
 
 
@@ -146,6 +147,7 @@ async def test_a_status_that_was_there_is_replaced_and_not_merged(bench: StoreBe
     written = await bench.store.write_status(await made(bench), FULL)
     again = await bench.store.write_status(written, WorkforceStatus(desired_replicas=1))
     assert again.status == WorkforceStatus(desired_replicas=1)
+    assert await bench.store.get(bench.key()) == again
 
 
 async def test_writing_the_same_status_again_changes_nothing(bench: StoreBench):
@@ -178,6 +180,7 @@ async def test_a_status_is_not_written_to_an_object_that_was_made_anew(bench: St
 async def test_a_finalizer_keeps_a_deleted_object_until_it_is_removed(bench: StoreBench):
     stored = await bench.store.add_finalizer(await made(bench))
     assert stored.finalizers == (FINALIZER,)
+    assert await bench.store.get(bench.key()) == stored
     await bench.delete(bench.key())
     deleted = await bench.store.get(bench.key())
     assert deleted is not None

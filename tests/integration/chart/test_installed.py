@@ -94,9 +94,9 @@ def test_each_right_is_used_by_the_code(render_rules):
 
 
 USED = {
-    # kopf: list, watch. The store: get, list; patch for the finalizer.
+    # kopf: list, watch. The store: get, list; patch for the finalizer, replace for the status.
     "workforces": {"get", "list", "watch", "patch"},
-    "workforces/status": {"patch"},
+    "workforces/status": {"update"},
     "secrets": {"get"},
     "events": {"create", "patch"},
     "leases": {"get", "create", "update"},
@@ -126,7 +126,7 @@ def test_the_adapters_use_no_other_requests():
         if (text := Path(path).read_text())
     }
     assert {stem: verbs for stem, verbs in asked.items() if verbs} == {
-        "store": {"get", "patch"},
+        "store": {"get", "patch", "replace"},
         "events": {"create", "patch"},
         "lease": {"get", "create", "replace"},
         "installation": {"get", "create"},

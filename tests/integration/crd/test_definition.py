@@ -502,6 +502,15 @@ def test_the_status_is_not_written_with_the_spec(workforces: Workforces):
     assert workforces.get("wf")["metadata"]["generation"] == generation
 
 
+def test_who_wrote_the_status_is_remembered_of_the_whole_and_not_field_by_field(workforces: Workforces):
+    workforces.create(workforce())
+    condition = {"type": "Ready", "status": "True", "observedGeneration": 1, "reason": "AsDesired", "message": ""}
+    status = {"replicas": 4, "conditions": [condition | {"lastTransitionTime": "2026-01-02T03:04:05Z"}]}
+    assert workforces.patch_status("wf", status) == ""
+    owners = workforces.get("wf")["metadata"]["managedFields"]
+    assert [each["fieldsV1"] for each in owners if each.get("subresource") == "status"] == [{"f:status": {}}]
+
+
 def test_the_largest_spec_is_within_the_cost_of_the_rules(workforces: Workforces):
     variables = [{"name": f"A{number}", "value": "x"} for number in range(100)]
     outputs = {f"o{number}": {"mode": "rw_mount"} for number in range(10)}

@@ -25,6 +25,7 @@ from workforce_operator.adapters.arm.errors import retry_after
 from workforce_operator.domain.errors import Conflict, Denied, Missing, OperatorError, Throttled, Unavailable
 
 REQUEST_SECONDS = 20.0
+JSON = "application/json"
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
 KUBECONFIG_VARIABLE = "KUBECONFIG"
@@ -39,7 +40,7 @@ class KubernetesApi:
     def __init__(self, client: ApiClient) -> None:
         self._client = client
 
-    async def get(self, path: str, *, accept: str = "application/json", **query: str) -> dict[str, Any]:
+    async def get(self, path: str, *, accept: str = JSON, **query: str) -> dict[str, Any]:
         """Read. Raises ``Missing`` for a 404."""
         return await self._send("GET", path, query=query, headers={"Accept": accept})
 
@@ -47,15 +48,19 @@ class KubernetesApi:
         """Create. Raises ``Conflict`` if it exists."""
         return await self._send("POST", path, body=dict(body))
 
-    async def replace(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    async def replace(self, path: str, body: Mapping[str, Any], *, accept: str = JSON) -> dict[str, Any]:
         """Replace under the resourceVersion in the body. Raises ``Conflict``."""
-        return await self._send("PUT", path, body=dict(body))
+        return await self._send("PUT", path, body=dict(body), headers={"Accept": accept})
 
-    async def patch(self, path: str, body: Sequence[Mapping[str, Any]] | Mapping[str, Any]) -> dict[str, Any]:
+    async def patch(
+        self, path: str, body: Sequence[Mapping[str, Any]] | Mapping[str, Any], *, accept: str = JSON
+    ) -> dict[str, Any]:
         """Patch: a list is a JSON patch, an object a merge patch. Raises ``Conflict``, also if a test in it fails."""
         if isinstance(body, Mapping):
-            return await self._send("PATCH", path, body=dict(body), headers={"Content-Type": MERGE_PATCH})
-        return await self._send("PATCH", path, body=list(body), headers={"Content-Type": JSON_PATCH})
+            return await self._send(
+                "PATCH", path, body=dict(body), headers={"Content-Type": MERGE_PATCH, "Accept": accept}
+            )
+        return await self._send("PATCH", path, body=list(body), headers={"Content-Type": JSON_PATCH, "Accept": accept})
 
     async def _send(
         self,
@@ -82,7 +87,7 @@ class KubernetesApi:
     async def _exchange(
         self, method: str, path: str, query: Mapping[str, str] | None, headers: Mapping[str, str] | None, body: Any
     ) -> tuple[int, Mapping[str, str], str]:
-        defaults = {"Accept": "application/json"} | ({"Content-Type": "application/json"} if body is not None else {})
+        defaults = {"Accept": JSON} | ({"Content-Type": JSON} if body is not None else {})
         prepared = await self._client.param_serialize(
             method=method,
             resource_path=path,

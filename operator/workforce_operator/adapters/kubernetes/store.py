@@ -1,6 +1,7 @@
 """Workforce objects, Secrets and the resource definition. See ``ports.kubernetes.WorkforceStore`` for the contract.
 
 Each write carries the resourceVersion that was read, so that nothing is written over what somebody else wrote since.
+For the same reason the answer can tell nothing of spec and status that is not known: only its metadata is asked for.
 """
 
 from __future__ import annotations
@@ -8,20 +9,22 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 import structlog
 
 from workforce_operator.adapters.kubernetes.api import KubernetesApi
-from workforce_operator.api.base import FINALIZER, GROUP, PLURAL, VERSION, requested_drains
+from workforce_operator.api.base import FINALIZER, GROUP, KIND, PLURAL, VERSION, requested_drains
 from workforce_operator.api.status import WorkforceStatus, lenient_status
 from workforce_operator.domain.errors import Conflict, Missing, OperatorError
 from workforce_operator.ports.kubernetes import Key, StoredWorkforce
 
 PAGE = "500"
 _API = f"/apis/{GROUP}/{VERSION}"
-_METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
+_METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json"
+_METADATA_LIST = _METADATA.replace("Metadata;", "MetadataList;")
 _REMOVE_ATTEMPTS = 5
 
 _log = structlog.get_logger(__name__)
@@ -48,9 +51,27 @@ class KubernetesWorkforceStore:
 
     async def write_status(self, stored: StoredWorkforce, status: WorkforceStatus) -> StoredWorkforce:
         """See ``ports.kubernetes.WorkforceStore``."""
-        content = status.model_dump(mode="json", by_alias=True, exclude_none=True)
-        patch = [_version(stored), {"op": "add", "path": "/status", "value": content}]
-        return stored_of(await self._patch(stored.key, patch, "/status"))
+        key, content = stored.key, status.model_dump(mode="json", by_alias=True, exclude_none=True)
+        metadata = {
+            "name": key.name,
+            "namespace": key.namespace,
+            "uid": stored.uid,
+            "resourceVersion": stored.resource_version,
+        }
+        # The server ignores the spec here, which it would refuse to miss.
+        document = {
+            "apiVersion": f"{GROUP}/{VERSION}",
+            "kind": KIND,
+            "metadata": metadata,
+            "spec": stored.spec,
+            "status": content,
+        }
+        try:
+            answer = await self._api.replace(f"{_path(key)}/status", document, accept=_METADATA)
+        except Missing as error:
+            raise _gone(key) from error
+        version = answer["metadata"]["resourceVersion"]
+        return replace(stored, resource_version=version, status=_status(key, content))
 
     async def add_finalizer(self, stored: StoredWorkforce) -> StoredWorkforce:
         """See ``ports.kubernetes.WorkforceStore``."""
@@ -58,7 +79,12 @@ class KubernetesWorkforceStore:
             return stored
         wanted = [*stored.finalizers, FINALIZER]
         patch = [_version(stored), {"op": "add", "path": "/metadata/finalizers", "value": wanted}]
-        return stored_of(await self._patch(stored.key, patch))
+        try:
+            answer = await self._api.patch(_path(stored.key), patch, accept=_METADATA)
+        except Missing as error:
+            raise _gone(stored.key) from error
+        metadata = answer["metadata"]
+        return replace(stored, resource_version=metadata["resourceVersion"], finalizers=tuple(metadata["finalizers"]))
 
     async def remove_finalizer(self, stored: StoredWorkforce) -> None:
         """See ``ports.kubernetes.WorkforceStore``. Other finalizers may come and go at the same time."""
@@ -105,18 +131,12 @@ class KubernetesWorkforceStore:
         token = ""
         while True:
             more = {"continue": token} if token else {}
-            listed = await self._api.get(path, accept=_METADATA_ONLY, limit=PAGE, **more)
+            listed = await self._api.get(path, accept=_METADATA_LIST, limit=PAGE, **more)
             for item in listed.get("items") or ():
                 yield Key(item["metadata"]["namespace"], item["metadata"]["name"])
             token = _mapping(listed.get("metadata")).get("continue") or ""
             if not token:
                 return
-
-    async def _patch(self, key: Key, patch: Sequence[Mapping[str, Any]], subresource: str = "") -> dict[str, Any]:
-        try:
-            return await self._api.patch(_path(key) + subresource, patch)
-        except Missing as error:
-            raise Conflict(f"{key.namespace}/{key.name} is gone") from error
 
 
 def stored_of(document: Mapping[str, Any]) -> StoredWorkforce:
@@ -152,6 +172,10 @@ def _status(key: Key, content: Any) -> WorkforceStatus:
 
 def _path(key: Key) -> str:
     return f"{_API}/namespaces/{key.namespace}/{PLURAL}/{key.name}"
+
+
+def _gone(key: Key) -> Conflict:
+    return Conflict(f"{key.namespace}/{key.name} is gone")
 
 
 def _version(stored: StoredWorkforce) -> dict[str, Any]:
