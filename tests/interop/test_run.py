@@ -134,6 +134,21 @@ def test_the_gateway_ends_with_the_program_however_that_ends(
         program.close()
 
 
+def test_a_program_that_ends_with_open_connections_is_all_that_is_heard(local_cloud: LocalCloud) -> None:
+    """Programs rarely close what they opened; the gateway must not print a traceback into their output for that."""
+    code = (
+        "import os, socket\n"
+        "opened = [socket.create_connection(('169.254.169.254', 80), 30) for _ in range(3)]\n"
+        "for one in opened:\n"
+        "    one.sendall(b'GET /metadata/scheduledevents HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n')\n"
+        "    one.recv(1)\n"
+        "pid = os.fork()\n"
+        "os._exit(0) if pid else os.execvp('sleep', ['sleep', '1'])\n"
+    )
+    done = run(local_cloud, sys.executable, "-c", code)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
 def test_a_program_that_does_not_exist_is_said_in_one_line(local_cloud: LocalCloud) -> None:
     done = run(local_cloud, "no-such-program")
     assert done.returncode == 1

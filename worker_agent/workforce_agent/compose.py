@@ -23,7 +23,7 @@ from jobq.cloud import Cloud
 from jobq.connect import open_credential, service_bus_client
 from jobq.opening import open_backend
 from jobq.version import __version__
-from workforce_agent import preemption
+from workforce_agent import early_signals, preemption
 from workforce_agent.execution import Surroundings
 from workforce_agent.family import become_subreaper
 from workforce_agent.guard import Guard
@@ -106,7 +106,7 @@ async def run_worker(
 
 
 def install_signals(worker: Worker) -> None:
-    """Turn signals into triggers."""
+    """Turn signals into triggers, also those that came before."""
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, worker.on_sigterm)
     for number, trigger in (
@@ -115,6 +115,7 @@ def install_signals(worker: Worker) -> None:
         (signal.SIGUSR2, Trigger.SIGUSR2),
     ):
         loop.add_signal_handler(number, partial(worker.trigger, trigger))
+    early_signals.deliver()
 
 
 async def _live(

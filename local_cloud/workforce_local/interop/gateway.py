@@ -66,8 +66,9 @@ class Gateway:
         secure = bool(place.names) and place.target.tls
 
         async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            # A client that goes away, or a part that is not there, is a lost connection for the other and no more.
-            with contextlib.suppress(OSError):
+            # A client that goes away, or a part that is not there, is a lost connection for the other and no more. The
+            # end of this process cancels what is open, which asyncio's streams would print as an error of ours.
+            with contextlib.suppress(OSError, asyncio.CancelledError):
                 await self._carry(reader, writer, place.target, secure=secure)
 
         extra: dict[str, Any] = {"ssl_handshake_timeout": _HANDSHAKE_SECONDS} if context else {}

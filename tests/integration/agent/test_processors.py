@@ -123,6 +123,33 @@ CALLS = {
     "class": (".Counting", (), "2 True"),
 }
 
+SLOW_START = """
+import time
+from pathlib import Path
+FOLDER = Path(__file__).parent
+(FOLDER / "importing").touch()
+while not (FOLDER / "go-on").exists():
+    time.sleep(0.02)
+def work(**_):
+    pass
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM])
+async def test_a_signal_that_comes_while_the_worker_starts_is_kept(agent, queue, tmp_path, number):
+    """A callable's module is imported before the worker hears signals; it may take long."""
+    (tmp_path / "slow.py").write_text(SLOW_START)
+    await queue.push({"a": 1})
+    worker = await agent("--proc", "slow:work", PYTHONPATH=str(tmp_path))
+    await until((tmp_path / "importing").exists, "its import")
+    worker.signal(number)
+    (tmp_path / "go-on").touch()
+    if number is signal.SIGTERM:
+        await worker.said('"mode": "evicted"')
+        worker.signal(signal.SIGINT)
+    assert await worker.exit_code() == 0
+    assert (worker.events("task_start"), (await queue.size()).visible) == ([], 1)
+
 
 @pytest.mark.parametrize("kind", CALLS)
 async def test_a_python_callable_is_called_with_the_tasks_arguments(queue, python_agent, files, kind):
