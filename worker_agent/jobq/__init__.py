@@ -9,13 +9,29 @@ from jobq.version import __version__
 
 if TYPE_CHECKING:
     from jobq.batch import BatchError, Enqueued, WorkSpecification, batch_enqueue
+    from jobq.errors import MaybeStored, NotStored, TaskTooLarge
     from jobq.queue import JobQ
+    from jobq.task import Task
 
-__all__ = ["BatchError", "Enqueued", "JobQ", "WorkSpecification", "__version__", "batch_enqueue"]
+_HOMES = {
+    "BatchError": "batch",
+    "Enqueued": "batch",
+    "JobQ": "queue",
+    "MaybeStored": "errors",
+    "NotStored": "errors",
+    "Task": "task",
+    "TaskTooLarge": "errors",
+    "WorkSpecification": "batch",
+    "batch_enqueue": "batch",
+}
+__all__ = [
+    "BatchError", "Enqueued", "JobQ", "MaybeStored", "NotStored", "Task", "TaskTooLarge", "WorkSpecification",
+    "__version__", "batch_enqueue",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
     """`from jobq import JobQ` works, and a program that needs only the version or a contract does not pay for it."""
-    if name in __all__:
-        return getattr(importlib.import_module("jobq.queue" if name == "JobQ" else "jobq.batch"), name)
+    if home := _HOMES.get(name):
+        return getattr(importlib.import_module(f"jobq.{home}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

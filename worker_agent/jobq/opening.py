@@ -107,7 +107,10 @@ def _service_bus(
     if address.connection_string:
         from azure.servicebus.aio import ServiceBusClient
 
-        return ServiceBusClient.from_connection_string(address.connection_string, **options)
+        try:
+            return ServiceBusClient.from_connection_string(address.connection_string, **options)
+        except ValueError as error:  # says what is wrong, without the string
+            raise AddressError(f"the connection string of Service Bus cannot be read: {error}") from None
     assert credential is not None  # made by `open_backend` where there is no connection string
     return service_bus_client(cloud, cloud.service_bus_host(address.account), credential, **options)
 

@@ -148,6 +148,7 @@ class JobQ:
         num_retries: int = 5,
         reply_requested: bool = False,
         id: str | None = None,  # noqa: A002 - the wire format's name
+        timeout: timedelta | None = None,
     ) -> str:
         """Enqueue one task and return its id.
 
@@ -157,13 +158,15 @@ class JobQ:
             num_retries: How often the task may be tried again after a failure.
             reply_requested: Part of the wire format.
             id: The task's id; made from its content by default.
+            timeout: How long the task may run; a worker may allow less.
 
         Raises:
             TaskTooLarge: Nothing was sent.
             NotStored: The queue does not have the task.
             MaybeStored: The answer was lost; the task may be in the queue.
         """
-        task = Task.new(task_kwargs(command, env), num_retries=num_retries, reply_requested=reply_requested, id=id)
+        kwargs = task_kwargs(command, env)
+        task = Task.new(kwargs, num_retries=num_retries, reply_requested=reply_requested, id=id, timeout=timeout)
         await self.push_task(task)
         return task.id
 

@@ -13,6 +13,7 @@ import os
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import Any, Self
 
 from jobq.errors import TaskError, TaskTooLarge
@@ -23,6 +24,9 @@ READABLE_VERSIONS = frozenset({0, 1})
 
 MESSAGE_LIMIT = 64 * 1024
 """Bytes of one Storage Queue message, counted as sent: UTF-8, and escaped for XML."""
+
+TIMEOUT_FIELD = "timeout_seconds"
+"""How long a task may run: beside the arguments, where workers that do not know it do not look."""
 
 LINE_LIMIT = 1000
 """Characters of an output line that a dead letter keeps."""
@@ -57,6 +61,7 @@ class Task:
         reply_requested: bool = False,
         id: str | None = None,  # noqa: A002 - the wire format's name
         deterministic: bool | None = None,
+        timeout: timedelta | None = None,
     ) -> Self:
         """Make a task.
 
@@ -66,10 +71,13 @@ class Task:
             reply_requested: Part of the wire format.
             id: Given by the caller, or made: equal tasks have equal ids, unless `JOBQ_DETERMINISTIC_IDS` says no.
             deterministic: Overrides the environment variable.
+            timeout: How long it may run, if the worker does not allow less; no part of its id.
 
         Raises:
-            TaskError: The arguments cannot be written as JSON.
+            TaskError: The arguments cannot be written as JSON, or the timeout is no time.
         """
+        if timeout is not None and timeout <= timedelta(0):
+            raise TaskError("a task's timeout must be longer than nothing")
         try:
             text = json.dumps(dict(kwargs))
         except (TypeError, ValueError) as error:
@@ -77,7 +85,8 @@ class Task:
         if id is None:
             chosen = deterministic_ids() if deterministic is None else deterministic
             id = content_id(text, num_retries, reply_requested) if chosen else uuid.uuid4().hex  # noqa: A001 - as above
-        return cls(text, num_retries, id, reply_requested)
+        extra = {} if timeout is None else {TIMEOUT_FIELD: timeout.total_seconds()}
+        return cls(text, num_retries, id, reply_requested, extra)
 
     @property
     def kwargs(self) -> dict[str, Any]:

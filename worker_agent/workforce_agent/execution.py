@@ -21,7 +21,7 @@ import structlog
 
 from jobq.backends.port import Delivery, QueueBackend
 from jobq.errors import TaskError
-from jobq.task import Task, decode_task
+from jobq.task import TIMEOUT_FIELD, Task, decode_task
 from workforce_agent.events import TRACE_FIELD, trace_field
 from workforce_agent.locks import Lock
 from workforce_agent.outcome import Ended, Settlement, Verdict, describe, judge
@@ -32,8 +32,6 @@ from workforce_agent.understudy import Understudy
 if TYPE_CHECKING:
     from jobq.dead_letter import Failure
 
-TASK_TIMEOUT_FIELD = "timeout_seconds"
-"""A field of the message, beside the arguments, where workers that do not know it do not look."""
 NODE_FAULTS = frozenset({errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 """Too many processes or files, or no memory: another node, or this one a little later, can start the task."""
 _LONGEST_SECONDS = 100 * 365 * 86400.0
@@ -276,10 +274,10 @@ def time_limit(task: Task, longest: timedelta | None) -> timedelta | None:
     Raises:
         TaskError: What it says is no time.
     """
-    own = task.extra.get(TASK_TIMEOUT_FIELD)
+    own = task.extra.get(TIMEOUT_FIELD)
     if own is None:
         return longest
     if not isinstance(own, int | float) or isinstance(own, bool) or not 0 < own < math.inf:
-        raise TaskError(f"{TASK_TIMEOUT_FIELD} must be a positive number of seconds")
+        raise TaskError(f"{TIMEOUT_FIELD} must be a positive number of seconds")
     limit = timedelta(seconds=min(own, _LONGEST_SECONDS))
     return min(limit, longest) if longest else limit

@@ -89,6 +89,30 @@ async def test_a_task_that_is_not_stored_is_named_and_the_exit_code_says_so(comm
     assert await total(queue) == 2
 
 
+@pytest.mark.parametrize("verb", ["run", "size"])
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ("AccountKey=c2VjcmV0", "neither QueueEndpoint nor AccountName"),
+        ("AccountName=a;AccountKey=c2VjcmV0x", "not base64"),
+        ("Endpoint=sb://;SharedAccessKeyName=n;SharedAccessKey=c2VjcmV0", "Service Bus cannot be read"),
+    ],
+)
+async def test_a_connection_string_that_is_none_is_wrong_usage_and_is_not_shown(command, verb, given, words):
+    code, out, err = await command(verb, "a/tasks", connection_string=given, HOME="/nonexistent")
+    assert (code, out) == (2, "")
+    assert words in err
+    assert "Traceback" not in err
+    assert "c2VjcmV0" not in err
+
+
+async def test_a_pushed_task_may_have_a_timeout_of_its_own(command, queue):
+    assert (await command("push", queue.full_name, "-c", "true", "--task-timeout", "2m"))[0] == 0
+    (looked,) = await queue.peek()
+    assert looked.task is not None
+    assert looked.task.extra == {"timeout_seconds": 120.0}
+
+
 async def test_more_failures_than_pushes_at_a_time_end_all_the_same(command, queue):
     code, _, err = await command("push", queue.full_name, "--num-workers", "2", stdin=("y" * 70_000 + "\n") * 12)
     assert code == 1

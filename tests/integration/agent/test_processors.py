@@ -1,8 +1,8 @@
 """Python tasks in the worker and in processes of their own, timeouts, terminals and output files: real workers."""
 
 import asyncio
-import json
 import signal
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -266,8 +266,7 @@ async def test_a_callable_that_is_missing_ends_the_worker_before_it_takes_a_task
 
 async def test_a_task_that_takes_too_long_has_failed(queue, agent, files):
     await queue.push_task(Task.new({"cmd": "trap '' TERM; sleep 300 & wait; sleep 300"}, id="slow"))
-    body = json.loads(Task.new({"cmd": "sleep 300"}, id="own").encode())
-    await queue.backend.send(json.dumps({**body, "timeout_seconds": 0.5}))
+    await queue.push("sleep 300", id="own", num_retries=0, timeout=timedelta(seconds=0.5))
     await push(queue, files.quick("quick"))
     worker = await agent("--task-timeout", "2s", "--kill-timeout", "1s", "--when-empty", "exit")
     assert await worker.exit_code() == 0

@@ -1,6 +1,7 @@
 """The wire format of tasks: golden files, ids, limits and everything that is no task."""
 
 import json
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,15 @@ def test_reading_the_arguments_does_not_let_a_caller_change_the_task():
     task = decode_task(GOLDEN[0])
     task.kwargs["env"]["SECRET"] = "x"
     assert task.encode() == GOLDEN[0]
+
+
+def test_a_timeout_is_a_field_beside_the_arguments_and_no_part_of_the_id():
+    plain = Task.new({"cmd": "true"}, num_retries=1, deterministic=True)
+    timed = Task.new({"cmd": "true"}, num_retries=1, deterministic=True, timeout=timedelta(minutes=1.5))
+    assert json.loads(timed.encode()) == {**json.loads(plain.encode()), "timeout_seconds": 90.0}
+    assert decode_task(timed.encode()).retried().extra == {"timeout_seconds": 90.0}
+    with pytest.raises(TaskError, match="longer than nothing"):
+        Task.new({}, timeout=timedelta(0))
 
 
 def test_a_message_of_version_0_is_read():

@@ -14,7 +14,7 @@ import click
 from typing_extensions import override
 
 from jobq.address import AddressError, QueueAddress
-from jobq.cloud import CloudError, load_cloud
+from jobq.cloud import Cloud, CloudError, load_cloud
 from jobq.durations import DurationError, parse_duration
 from jobq.errors import JobQError
 
@@ -47,18 +47,21 @@ def resolve(queue: str | None) -> QueueAddress:
     return address
 
 
+def chosen_cloud() -> Cloud:
+    """The Azure that the environment names; wrong usage if it cannot be read."""
+    try:
+        return load_cloud()
+    except CloudError as error:
+        raise click.UsageError(str(error)) from error
+
+
 @asynccontextmanager
 async def open_queue(queue: str | None, *, create: bool = False) -> AsyncIterator[JobQ]:
     """Open the queue that a command is about."""
     # Imported here: the SDK costs a quarter of a second that wrong usage need not wait for.
     from jobq.queue import JobQ  # noqa: PLC0415 - see above
 
-    address = resolve(queue)
-    try:
-        cloud = load_cloud()
-    except CloudError as error:
-        raise click.UsageError(str(error)) from error
-    async with JobQ.from_address(address, cloud=cloud, create=create) as jobq:
+    async with JobQ.from_address(resolve(queue), cloud=chosen_cloud(), create=create) as jobq:
         yield jobq
 
 
@@ -67,6 +70,8 @@ def run_async(work: Callable[[], Coroutine[Any, Any, int]]) -> None:
     logging.getLogger().addHandler(logging.NullHandler())
     try:
         code = asyncio.run(work())
+    except AddressError as error:
+        raise click.UsageError(str(error)) from error
     except JobQError as error:
         raise click.ClickException(str(error)) from error
     raise SystemExit(code)

@@ -14,12 +14,13 @@ import sys
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing, suppress
+from datetime import timedelta
 from typing import Any
 
 import click
 
 from jobq.task import Task, shell_kwargs
-from workforce_agent.cli.common import open_queue, run_async
+from workforce_agent.cli.common import Duration, open_queue, run_async
 
 
 @click.command()
@@ -28,8 +29,15 @@ from workforce_agent.cli.common import open_queue, run_async
 @click.option("-e", "--env", "variables", multiple=True, metavar="K=V", help="For the commands; may be repeated.")
 @click.option("--num-retries", type=click.IntRange(0), default=0, show_default=True, help="After a failure.")
 @click.option("--num-workers", type=click.IntRange(1, 256), default=10, show_default=True, help="Pushes at a time.")
+@click.option("--task-timeout", type=Duration(), help="How long each may run; a worker may allow less.")
 def push(
-    queue: str | None, commands: Sequence[str], variables: Sequence[str], num_retries: int, num_workers: int
+    *,
+    queue: str | None,
+    commands: Sequence[str],
+    variables: Sequence[str],
+    num_retries: int,
+    num_workers: int,
+    task_timeout: timedelta | None,
 ) -> None:
     """Enqueue commands, or the lines of standard input, into QUEUE (ACCOUNT/QUEUE or sb://NAMESPACE/QUEUE)."""
     env = _environment(variables)
@@ -40,7 +48,7 @@ def push(
             # Imported here: it brings the queue library, which wrong usage need not wait for.
             from jobq.enqueue import enqueue  # noqa: PLC0415 - see above
 
-            tasks = _tasks(commands, env, num_retries)
+            tasks = _tasks(commands, env, num_retries, task_timeout or None)
             async with aclosing(enqueue(jobq, tasks, concurrency=num_workers)) as results:
                 async for pushed in results:
                     stored += pushed.stored
@@ -67,9 +75,11 @@ def line_kwargs(line: str, env: Mapping[str, str]) -> dict[str, Any]:
     return shell_kwargs(line, env)
 
 
-async def _tasks(commands: Sequence[str], env: Mapping[str, str], num_retries: int) -> AsyncIterator[Task]:
+async def _tasks(
+    commands: Sequence[str], env: Mapping[str, str], num_retries: int, timeout: timedelta | None
+) -> AsyncIterator[Task]:
     for command in commands:
-        yield Task.new(shell_kwargs(command, env), num_retries=num_retries)
+        yield Task.new(shell_kwargs(command, env), num_retries=num_retries, timeout=timeout)
     if commands:
         return
     if sys.stdin.isatty():
@@ -77,7 +87,7 @@ async def _tasks(commands: Sequence[str], env: Mapping[str, str], num_retries: i
     async with aclosing(_lines(sys.stdin.fileno())) as lines:
         async for line in lines:
             if line.strip():
-                yield Task.new(line_kwargs(line, env), num_retries=num_retries)
+                yield Task.new(line_kwargs(line, env), num_retries=num_retries, timeout=timeout)
 
 
 async def _lines(descriptor: int) -> AsyncGenerator[str, None]:

@@ -13,8 +13,8 @@ from typing import NoReturn
 import click
 
 from jobq import names
-from jobq.cloud import CloudError, load_cloud
-from workforce_agent.cli.common import Duration, resolve
+from jobq.address import AddressError
+from workforce_agent.cli.common import Duration, chosen_cloud, resolve
 from workforce_agent.locks import SHORTEST
 from workforce_agent.processors.opening import SHELL, ProcessorSettings
 from workforce_agent.settings import ControlSettings, RunSettings, WhenEmpty
@@ -193,10 +193,7 @@ def run(
         raise click.UsageError("--emulate-tty and --login-shell are for shell tasks")
     if output_folder is not None:
         _make(output_folder)
-    try:
-        cloud = load_cloud()
-    except CloudError as error:
-        raise click.UsageError(str(error)) from error
+    cloud = chosen_cloud()
     settings = RunSettings(
         slots=num_workers,
         visibility_timeout=visibility_timeout,
@@ -229,6 +226,8 @@ def run(
             from workforce_agent.compose import run_worker  # noqa: PLC0415 - see above
 
             code = asyncio.run(run_worker(address, settings, control, cloud, outside=outside, guard=guard))
+    except AddressError as error:  # a connection string that is none
+        raise click.UsageError(str(error)) from error
     except (PidFileError, ProcessorError, OutsideError) as error:
         raise click.ClickException(str(error)) from error
     if proc == SHELL or pool:
