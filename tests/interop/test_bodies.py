@@ -82,7 +82,7 @@ async def test_the_ancestor_reads_what_we_retry_and_give_up(installed, service_b
 
 
 async def test_we_read_what_the_ancestor_puts_there(installed, service_bus, address, queue_name):
-    """jobq.md §1.1: the body is the task's text, the message's id the task's."""
+    """ai4s-jobq 3.13.1: the body is the task's text, the message's id the task's."""
     given = [{"kwargs": dict(shell_kwargs(command)), "num_retries": 1} for command in COMMANDS]
     theirs = ancestor(installed, WRITE, given)
     async with (

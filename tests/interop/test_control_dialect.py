@@ -109,7 +109,7 @@ def worker_command(ancestor: Ancestor, queue: str, short_folder: Path) -> str:
 def test_a_fleet_of_six_shrinks_to_two_and_every_task_runs_once(
     fleet: Fleet, our_agent: OurAgent, queue: str, worker_command: str, tmp_path: Path
 ) -> None:
-    """jobq.md §1.9: told by the operator, ai4s-jobq's workers finish what they run, leave the rest, and exit."""
+    """ai4s-jobq 3.13.1: told by the operator, ai4s-jobq's workers finish what they run, leave the rest, and exit."""
     notes = tmp_path / "notes"
     notes.mkdir()
 

@@ -147,7 +147,7 @@ def test_the_preemption_walkthrough(ancestor: Ancestor, our_agent: OurAgent, que
 def test_the_ancestors_tools_signal_our_workers_by_their_pid_files(
     ancestor: Ancestor, our_agent: OurAgent, queue: str, tmp_path: Path
 ) -> None:
-    """jobq.md §1.8: `send_signal_by_glob` over the queue's folder; SIGUSR1 lets a worker finish and leave."""
+    """ai4s-jobq 3.13.1: `send_signal_by_glob` over the queue's folder; SIGUSR1 lets a worker finish and leave."""
     our_agent("push", f"{ACCOUNT}/{queue}", "-c", gated(tmp_path, "one"), "-c", gated(tmp_path, "two"))
     command = in_azure(ancestor, sys.executable, "-m", "workforce_agent", "run", f"{ACCOUNT}/{queue}")
     worker = our_agent.background(command, ancestor.environ())

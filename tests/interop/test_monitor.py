@@ -38,7 +38,7 @@ def listening(ancestor: Ancestor, queue: str, topic: str, node: str = "node") ->
 def test_a_worker_that_shall_take_no_new_tasks_finishes_its_task_and_leaves(
     ancestor: Ancestor, our_agent: OurAgent, queue: str, tmp_path: Path
 ) -> None:
-    """jobq.md §1.6, §1.9: `do-not-accept-new-tasks` is SIGUSR1: finish the current task, leave the rest, exit 0."""
+    """ai4s-jobq 3.13.1: `do-not-accept-new-tasks` is SIGUSR1: finish the current task, leave the rest, exit 0."""
     topic = ancestor.topic()
     ancestor.jobq(queue, "push", "--num-workers", "1", "-c", gated(tmp_path, "one"), "-c", gated(tmp_path, "two"))
     worker = listening(ancestor, queue, topic)
@@ -56,7 +56,7 @@ def test_a_worker_that_shall_take_no_new_tasks_finishes_its_task_and_leaves(
 def test_a_worker_that_shall_leave_cancels_its_task_and_returns_it(
     ancestor: Ancestor, our_agent: OurAgent, queue: str, tmp_path: Path
 ) -> None:
-    """jobq.md §1.6, §1.9: `graceful-downscale` is SIGUSR2: SIGTERM to the task, back to the queue at once, exit 0."""
+    """ai4s-jobq 3.13.1: `graceful-downscale` is SIGUSR2: SIGTERM to the task, back to the queue at once, exit 0."""
     topic = ancestor.topic()
     ancestor.jobq(queue, "push", "--num-retries", "3", "-c", gated(tmp_path, "one"))
     worker = listening(ancestor, queue, topic)
@@ -70,7 +70,7 @@ def test_a_worker_that_shall_leave_cancels_its_task_and_returns_it(
 
 
 def test_one_order_is_for_one_worker(ancestor: Ancestor, queue: str, tmp_path: Path) -> None:
-    """jobq.md §1.9: competing consumers; the listener ends with the first order that it takes."""
+    """ai4s-jobq 3.13.1: competing consumers; the listener ends with the first order that it takes."""
     topic = ancestor.topic()
     ancestor.jobq(queue, "push", "--num-workers", "1", "-c", gated(tmp_path, "one"), "-c", gated(tmp_path, "two"))
     workers = [listening(ancestor, queue, topic, node) for node in ("one", "two")]

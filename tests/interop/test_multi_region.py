@@ -10,7 +10,7 @@ from tests.interop.test_workforce import settled, statuses
 
 REGIONS = ("northeurope", "swedencentral", "francecentral")
 OTHER_REGIONS = ("japaneast", "koreacentral")
-"""Nodes that have become idle count as taken until they are given back (jobq.md §1.10): each test has fresh ones."""
+"""Nodes that have become idle count as taken until they are given back: each test has fresh ones."""
 
 
 def regions(*names: str, **more: object) -> list[dict[str, object]]:
@@ -26,7 +26,9 @@ def together(queue: str) -> dict[str, object]:
 def test_ticks_hire_what_the_queue_asks_for_and_the_regions_can_hold(
     ancestor: Ancestor, our_agent: OurAgent, local_cloud: LocalCloud, queue: str
 ) -> None:
-    """jobq.md §5: the table of targets, the ramp of 10·(1+R), the shares of the regions, and what `run` returns."""
+    """ai4s-jobq 3.13.1: the table of targets, the ramp of 10·(1+R), the shares of the regions,
+    and what `run` returns.
+    """
     fleet = regions(*REGIONS)
     experiments = [str(region["experiment"]) for region in fleet]
     ancestor.jobq(queue, "push", *(word for number in range(21) for word in ("-c", f"echo {number}")))
@@ -42,13 +44,13 @@ def test_ticks_hire_what_the_queue_asks_for_and_the_regions_can_hold(
     assert call("all", "run") is False
     wait_until(lambda: running() == [4, 4, 4], "twelve jobs")
     our_agent("clear", f"{ACCOUNT}/{queue}", "--yes")
-    # Running jobs are never laid off (§2.4 O10).
+    # Running jobs are never laid off.
     assert call("all", "run") is False
     assert running() == [4, 4, 4]
     assert call("all", "run", scale_to_zero=True) is True
     for experiment, jobs in zip(experiments, (4, 4, 4), strict=True):
         settled(local_cloud, experiment, Canceled=jobs)
-    # A number given by hand is for every region (§2.4 O9).
+    # A number given by hand is for every region.
     assert call("all", "run", manual_hire=1) is True
     wait_until(lambda: running() == [1, 1, 1], "one job in each region")
     assert call("all", "run", scale_to_zero=True) is True
@@ -58,7 +60,7 @@ def test_ticks_hire_what_the_queue_asks_for_and_the_regions_can_hold(
 def test_what_it_hires_works_until_the_queue_is_empty(
     ancestor: Ancestor, local_cloud: LocalCloud, queue: str, tmp_path: Path, short_folder: Path
 ) -> None:
-    """jobq.md §1.3, §4: a worker on a node is the node's managed identity, and leaves with 0 when nothing is left."""
+    """ai4s-jobq 3.13.1: a worker on a node is the node's managed identity, and leaves with 0 when nothing is left."""
     words = local_cloud.into_azure(
         ANCESTOR / "bin" / "ai4s-jobq", f"{ACCOUNT}/{queue}", "worker", trust=ancestor.certificates
     )

@@ -17,7 +17,7 @@ def writes(folder: Path, name: str) -> str:
 def test_our_agent_runs_what_the_ancestor_enqueues(
     ancestor: Ancestor, our_agent: OurAgent, queue: str, tmp_path: Path
 ) -> None:
-    """jobq.md §1.1: plain JSON text with `kwargs` as JSON inside; environment and id reach the task."""
+    """ai4s-jobq 3.13.1: plain JSON text with `kwargs` as JSON inside; environment and id reach the task."""
     ancestor.jobq(queue, "push", "-c", writes(tmp_path, "one"), "-c", writes(tmp_path, "two"), "-e", "COLOUR=blue")
     assert our_agent("size", f"{ACCOUNT}/{queue}").strip() == "2"
     our_agent("run", f"{ACCOUNT}/{queue}", "--when-empty", "exit")
@@ -31,7 +31,7 @@ def test_our_agent_runs_what_the_ancestor_enqueues(
 def test_the_ancestors_worker_runs_what_we_enqueue(
     ancestor: Ancestor, our_agent: OurAgent, queue: str, tmp_path: Path
 ) -> None:
-    """jobq.md §1.2: a worker leaves with 0 when the queue is empty."""
+    """ai4s-jobq 3.13.1: a worker leaves with 0 when the queue is empty."""
     our_agent("push", f"{ACCOUNT}/{queue}", "-c", writes(tmp_path, "one"), "-e", "COLOUR=red")
     assert ancestor.jobq(queue, "size").strip() == "1"
     ancestor.jobq(queue, "worker")
@@ -40,7 +40,7 @@ def test_the_ancestors_worker_runs_what_we_enqueue(
 
 
 def test_both_give_the_same_task_the_same_id(ancestor: Ancestor, our_agent: OurAgent, queue: str) -> None:
-    """jobq.md §1.1: the id is the MD5 of version, reply_requested, kwargs and num_retries in that order."""
+    """ai4s-jobq 3.13.1: the id is the MD5 of version, reply_requested, kwargs and num_retries in that order."""
     for push in (ancestor.jobq, lambda name, verb, *rest: our_agent(verb, f"{ACCOUNT}/{name}", *rest)):
         push(queue, "push", "-c", 'echo "hi <é> & $NAME"', "-e", "NAME=bob", "--num-retries", "2")
     lines = our_agent("peek", f"{ACCOUNT}/{queue}", "-n", "2", "--json").splitlines()
@@ -52,7 +52,7 @@ def test_both_give_the_same_task_the_same_id(ancestor: Ancestor, our_agent: OurA
 def test_a_task_that_the_ancestor_returns_with_a_retry_is_run_by_us(
     ancestor: Ancestor, our_agent: OurAgent, queue: str, tmp_path: Path
 ) -> None:
-    """jobq.md §1.1: what the ancestor sends again carries `_job_id` in its arguments, which no callee asked for."""
+    """ai4s-jobq 3.13.1: what the ancestor sends again carries `_job_id` in its arguments, which no callee asked for."""
     marker = tmp_path / "tried"
     ancestor.jobq(queue, "push", "--num-retries", "1", "-c", f"test -e {marker} || {{ touch {marker}; exit 5; }}")
     ancestor.jobq(queue, "pull")
@@ -65,7 +65,7 @@ def test_a_task_that_the_ancestor_returns_with_a_retry_is_run_by_us(
 def test_we_read_and_retry_what_the_ancestor_has_given_up(
     ancestor: Ancestor, our_agent: OurAgent, queue: str, tmp_path: Path
 ) -> None:
-    """jobq.md §1.1: its dead letter is the task in `<queue>-failed`, without the error."""
+    """ai4s-jobq 3.13.1: its dead letter is the task in `<queue>-failed`, without the error."""
     marker = tmp_path / "repaired"
     ancestor.jobq(queue, "push", "-c", f"test -e {marker} && echo again > {marker}")
     ancestor.jobq(queue, "worker")
@@ -80,7 +80,7 @@ def test_we_read_and_retry_what_the_ancestor_has_given_up(
 def test_the_ancestor_reads_and_runs_what_we_have_given_up(
     ancestor: Ancestor, our_agent: OurAgent, queue: str, tmp_path: Path
 ) -> None:
-    """protocol.md, Tasks: why it was given up is in a field that an old reader ignores; jobq.md §1.1 has its fields."""
+    """ai4s-jobq 3.13.1 reads its own fields only: why a task was given up is in one that it ignores."""
     marker = tmp_path / "repaired"
     our_agent("push", f"{ACCOUNT}/{queue}", "-c", f"test -e {marker} && echo again > {marker}")
     our_agent("run", f"{ACCOUNT}/{queue}", "--when-empty", "exit")
@@ -95,7 +95,7 @@ def test_the_ancestor_reads_and_runs_what_we_have_given_up(
 def test_our_agent_needs_no_setting_where_azure_has_its_public_names(
     ancestor: Ancestor, our_agent: OurAgent, queue: str, tmp_path: Path
 ) -> None:
-    """architecture.md, Which Azure: without WORKFORCE_CLOUD it is the public one."""
+    """Without WORKFORCE_CLOUD the cloud is the public one."""
     ancestor.jobq(queue, "push", "-c", f"echo ran > {tmp_path}/one")
     command = ancestor.cloud.into_azure(
         sys.executable, "-m", "workforce_agent", "run", f"{ACCOUNT}/{queue}", "--when-empty", "exit"

@@ -38,19 +38,19 @@ def fetch(cloud: LocalCloud, url: str) -> str:
 def test_azures_names_lead_to_the_local_cloud_with_certificates_that_are_trusted(
     local_cloud: LocalCloud, name: str
 ) -> None:
-    """jobq.md §4: these hosts are hard-coded in the ancestor, and always HTTPS."""
+    """ai4s-jobq 3.13.1: these hosts are hard-coded in the ancestor, and always HTTPS."""
     [answer] = json.loads(fetch(local_cloud, f"https://{name}/metadata/endpoints?api-version=2019-05-01"))
     assert answer["name"].startswith("Local")
 
 
 def test_the_metadata_address_leads_to_this_machines_metadata_service(local_cloud: LocalCloud) -> None:
-    """jobq.md §1.7: the ancestor asks http://169.254.169.254, and no setting changes that."""
+    """ai4s-jobq 3.13.1: the ancestor asks http://169.254.169.254, and no setting changes that."""
     url = "http://169.254.169.254/metadata/scheduledevents?api-version=2020-07-01"
     assert json.loads(fetch(local_cloud, url))["Events"] == []
 
 
 def test_addresses_that_the_local_cloud_gives_out_lead_there_too(local_cloud: LocalCloud) -> None:
-    """azureml.md §1.4: clients follow addresses that a workspace's document names."""
+    """azure-ai-ml 1.35: clients follow addresses that a workspace's document names."""
     [answer] = json.loads(fetch(local_cloud, f"{local_cloud.exports['AZURE_AUTHORITY_HOST']}/metadata/endpoints"))
     assert answer["resourceManager"] == f"{local_cloud.exports['AZURE_AUTHORITY_HOST']}/"
 
@@ -72,7 +72,7 @@ def test_nothing_else_can_be_reached(local_cloud: LocalCloud) -> None:
 def test_a_bundle_of_the_programs_own_is_seen_with_our_authority_and_stays_as_it_is(
     local_cloud: LocalCloud, tmp_path: Path
 ) -> None:
-    """servicebus.md §2.3: azure-servicebus trusts certifi's bundle and no setting of the environment."""
+    """azure-servicebus 7.15 trusts certifi's bundle and no setting of the environment."""
     bundle = tmp_path / "own.pem"
     bundle.write_text("somebody's authorities\n")
     authority = (local_cloud.state_dir / "azure" / "ca.pem").read_text()
@@ -163,7 +163,7 @@ def test_without_a_local_cloud_it_says_how_to_start_one(tmp_path: Path) -> None:
 
 
 def test_the_stand_in_command_gives_real_tokens(local_cloud: LocalCloud) -> None:
-    """jobq.md §4: the ancestor's credential is AzureCliCredential; these are the fields that it reads."""
+    """ai4s-jobq 3.13.1: the ancestor's credential is AzureCliCredential; these are the fields that it reads."""
     found = run(
         local_cloud, "az", "account", "get-access-token", "--output", "json", "--resource", "https://ml.azure.com"
     )
@@ -174,7 +174,9 @@ def test_the_stand_in_command_gives_real_tokens(local_cloud: LocalCloud) -> None
 
 
 def test_the_stand_in_command_logs_in_as_the_machines_identity(local_cloud: LocalCloud) -> None:
-    """jobq.md §1.10: where a command fails, the ancestor runs `az login --identity --client-id ID` and tries again."""
+    """ai4s-jobq 3.13.1: where a command fails, the ancestor runs `az login --identity --client-id ID`
+    and tries again.
+    """
     client = local_cloud.config.node_client_id
     script = f"az login --identity --client-id {client} >&2 && az account show"
     assert json.loads(run(local_cloud, "sh", "-c", script).stdout)["user"]["name"] == client

@@ -1,4 +1,4 @@
-"""What runs beside us is ai4s-jobq as its users have it: jobq.md says which version all of our facts are about."""
+"""What runs beside us is ai4s-jobq as its users have it, in the version that all of our facts are about."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def wrong_files(record: Path) -> list[str]:
 
 
 def test_the_ancestor_is_the_version_that_the_facts_are_about(installed: Path) -> None:
-    """jobq.md: facts about ai4s-jobq 3.13.1."""
+    """Our facts are about ai4s-jobq 3.13.1."""
     assert [path.name for path in installed.glob("lib/python3*/site-packages/ai4s_jobq-*.dist-info")] == [
         "ai4s_jobq-3.13.1.dist-info"
     ]
 
 
 def test_no_file_of_the_ancestor_or_of_its_libraries_differs_from_what_was_published(installed: Path) -> None:
-    """Not even certifi's bundle does (jobq.md §4): our authority is seen in it by the running program only."""
+    """Not even certifi's bundle does: our authority is seen in it by the running program only."""
     records = list(installed.glob("lib/python3*/site-packages/*.dist-info/RECORD"))
     assert len(records) > 50
     assert {record.parent.name: wrong for record in records if (wrong := wrong_files(record))} == {}

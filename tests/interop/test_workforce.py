@@ -19,14 +19,14 @@ def settled(cloud: LocalCloud, experiment: str, **wanted: int) -> None:
 
 
 def test_jobs_are_hired_and_laid_off_one_after_the_other(ancestor: Ancestor, local_cloud: LocalCloud) -> None:
-    """jobq.md §1.10: `hire`, the states that count, and the order of `lay_off`: queued ones before running ones."""
+    """ai4s-jobq 3.13.1: `hire`, the states that count, and the order of `lay_off`: queued ones before running ones."""
     experiment = unique("exp")
     call = ancestor.manager({"workspace": "ws-uksouth", "experiment": experiment})
     assert call(0, "get_current_state") == {"num_pending": 0, "num_running": 0}
     call(0, "hire", NODES + 2)
     settled(local_cloud, experiment, Running=NODES, Queued=2)
     assert call(0, "get_current_state") == {"num_pending": 2, "num_running": NODES}
-    # Greatest number of nodes, less the nodes that are wanted now, less pending ones: may be negative (§1.10).
+    # Greatest number of nodes, less the nodes that are wanted now, less pending ones: may be negative.
     assert call(0, "get_available_to_hire") == -2
     listed = call(0, "list_jobs")
     assert sorted(job["name"] for job in listed) == sorted(job["name"] for job in local_cloud.jobs(experiment))
@@ -39,7 +39,7 @@ def test_jobs_are_hired_and_laid_off_one_after_the_other(ancestor: Ancestor, loc
 
 
 def test_jobs_are_hired_and_laid_off_side_by_side(ancestor: Ancestor, local_cloud: LocalCloud) -> None:
-    """jobq.md §1.10: the parallel forms; they log what fails instead of raising it, so jobs are counted here."""
+    """ai4s-jobq 3.13.1: the parallel forms; they log what fails instead of raising it, so jobs are counted here."""
     experiment = unique("exp")
     call = ancestor.manager({"workspace": "ws-westeurope", "experiment": experiment})
     call(0, "parallel_hire", 3)
@@ -52,7 +52,7 @@ def test_jobs_are_hired_and_laid_off_side_by_side(ancestor: Ancestor, local_clou
 
 
 def test_scaling_hires_and_lays_off_the_difference(ancestor: Ancestor, local_cloud: LocalCloud) -> None:
-    """jobq.md §5: `scale_to(n)` takes n less running less pending, and lays off only if it is allowed to."""
+    """ai4s-jobq 3.13.1: `scale_to(n)` takes n less running less pending, and lays off only if it is allowed to."""
     experiment = unique("exp")
     call = ancestor.manager({"workspace": "ws-eastus", "experiment": experiment})
     call(0, "scale_to", 3)
@@ -67,7 +67,7 @@ def test_scaling_hires_and_lays_off_the_difference(ancestor: Ancestor, local_clo
 
 
 def test_paused_jobs_are_resumed(ancestor: Ancestor, local_cloud: LocalCloud) -> None:
-    """jobq.md §1.10: a paused job counts as pending, and is resumed by the studio's execution service."""
+    """ai4s-jobq 3.13.1: a paused job counts as pending, and is resumed by the studio's execution service."""
     experiment = unique("exp")
     call = ancestor.manager({"workspace": "ws-canadacentral", "experiment": experiment})
     call(0, "hire", 2)
@@ -82,14 +82,14 @@ def test_paused_jobs_are_resumed(ancestor: Ancestor, local_cloud: LocalCloud) ->
 
 
 def test_the_cluster_is_read_with_exactly_the_fields_that_are_allowed(ancestor: Ancestor) -> None:
-    """jobq.md §1.10: the ancestor's model of a cluster forbids any other field and wants all of these."""
+    """ai4s-jobq 3.13.1: the ancestor's model of a cluster forbids any other field and wants all of these."""
     call = ancestor.manager({"workspace": "ws-eastus", "experiment": unique("exp")})
     cluster = call(0, "get_compute_infos")
     assert cluster["properties"]["properties"]["scaleSettings"]["maxNodeCount"] == NODES
 
 
 def test_the_control_topic_is_made_once(ancestor: Ancestor) -> None:
-    """jobq.md §1.10: the constructor asks `az` for topic and subscription, and makes what is not there."""
+    """ai4s-jobq 3.13.1: the constructor asks `az` for topic and subscription, and makes what is not there."""
     topic = unique("topic")
     given = {
         "workspace": "ws-eastus", "experiment": unique("exp"), "servicebus_resource_group": "workforce",

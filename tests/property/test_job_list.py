@@ -1,4 +1,4 @@
-"""Pages of the local job list while jobs are hired: §4.6 of the AzureML reference."""
+"""Pages of the local job list while jobs are hired (AzureML REST reference, Jobs - List)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The resource manager through azure-mgmt-core's asynchronous pipeline: sections 2, 4.1, 4.3, 4.4, 4.6 and 4.7."""
+"""The resource manager through azure-mgmt-core's asynchronous pipeline, errors and lists as Azure answers them."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class TestTokens:
 
 
 class TestAddresses:
-    """§6: ids in any case, any api-version, and ARM's own errors for what is missing."""
+    """ARM resource ids: ids in any case, any api-version, and ARM's own errors for what is missing."""
 
     async def test_ids_are_read_without_regard_to_case(self, arm: Arm):
         await arm.hire("case")
@@ -104,7 +104,7 @@ class TestAddresses:
         assert (response.status_code, response.json()["error"]["code"]) == (404, code)
 
     async def test_every_answer_has_arm_s_headers(self, arm: Arm):
-        """§2.3, §4.1."""
+        """Recorded traffic: 201 with the expanded job; ARM throttling: what is left of the bucket."""
         reads = (await arm.send("GET", "/jobs")).headers
         assert int(reads["x-ms-ratelimit-remaining-subscription-reads"]) < 250
         assert reads["x-ms-request-id"]
@@ -124,7 +124,7 @@ class TestAddresses:
 
 
 class TestSubmission:
-    """§4.3 and §4.4."""
+    """AzureML job names, and the error JobPropertyImmutable."""
 
     async def test_a_new_job_is_201_and_the_same_again_is_200(self, arm: Arm):
         body = await arm.body(tags={"a": "1"})
@@ -134,7 +134,7 @@ class TestSubmission:
         assert len(arm.azure.jobs()) == 1
 
     async def test_eight_at_once_are_one_job(self, arm: Arm):
-        """§5: 201 once and 200 for the others."""
+        """ARM, PUT: 201 once and 200 for the others."""
         body = await arm.body()
         answers = await asyncio.gather(*(arm.send("PUT", "/jobs/race", body) for _ in range(8)))
         assert sorted(answer.status_code for answer in answers) == [200] * 7 + [201]
@@ -153,7 +153,7 @@ class TestSubmission:
         assert "JobPropertyImmutable" in refused.text()
 
     async def test_a_replay_can_be_refused_although_the_job_exists(self, tmp_path):
-        """§4.4: the other mode."""
+        """azure-sdk-for-python #47389: a replay may be refused with JobPropertyImmutable."""
         config = one_workspace(arm=ArmConfig(replay="replay400"))
         async with LocalAzure(tmp_path / "azure", config) as azure, open_arm(azure) as arm:
             body = await arm.body()
@@ -198,7 +198,7 @@ class TestSubmission:
         assert (await arm.send("DELETE", "/jobs/live")).status_code == 409
 
     async def test_the_put_takes_as_long_as_configured(self, tmp_path):
-        """§2.3: real ones take 1.7 s to 4 s."""
+        """Recorded traffic: real ones take 1.7 s to 4 s."""
         config = one_workspace(timing=TimingConfig(**{**FAST.model_dump(), "put_latency_seconds": 0.3}))
         async with LocalAzure(tmp_path / "azure", config) as azure, open_arm(azure) as arm:
             body = await arm.body()
@@ -208,7 +208,7 @@ class TestSubmission:
 
 
 class TestLists:
-    """§4.6."""
+    """AzureML REST reference, Jobs - List."""
 
     async def test_pages_are_chosen_by_the_server_and_linked(self, tmp_path):
         config = one_workspace(arm=ArmConfig(page_size=2))
@@ -244,7 +244,7 @@ class TestLists:
 
 
 class TestCancel:
-    """§4.7."""
+    """AzureML REST reference, Jobs - Cancel."""
 
     async def test_a_job_that_never_ran_ends_without_a_process(self, tmp_path):
         async with LocalAzure(tmp_path / "azure", one_workspace(max_nodes=0)) as azure, open_arm(azure) as arm:
@@ -272,7 +272,7 @@ class TestCancel:
 
 
 class TestThrottling:
-    """§4.1."""
+    """ARM throttling: 200 writes and 10 more per second."""
 
     async def test_an_empty_bucket_is_429_with_a_time_to_come_back(self, tmp_path):
         config = one_workspace(arm=ArmConfig(throttle=True))
@@ -313,7 +313,7 @@ class TestInspection:
 
 
 class TestCapacity:
-    """§4.8."""
+    """AzureML REST reference, Compute - Get."""
 
     async def test_node_counts_follow_the_jobs(self, tmp_path):
         async with LocalAzure(tmp_path / "azure", one_workspace(max_nodes=2)) as azure, open_arm(azure) as arm:
@@ -346,7 +346,7 @@ class TestCapacity:
 
 
 async def test_history_tells_the_metadata_of_the_cloud(local_azure):
-    """§1.6: the document behind ARM_CLOUD_METADATA_URL."""
+    """azure-ai-ml 1.35: the document behind ARM_CLOUD_METADATA_URL."""
     status, _, body = await raw(local_azure, "/metadata/endpoints?api-version=2019-05-01")
     assert status == 200
     assert body[0]["resourceManager"] == local_azure.base_url + "/"

@@ -44,7 +44,9 @@ INDEX = "index/v1.0{workspace}/entities"
 
 
 async def test_a_preempted_job_is_announced_killed_and_run_again_elsewhere(arm: Arm):
-    """§4.5: notice by IMDS only, the node goes, the same run id goes back to Queued and runs again."""
+    """AzureML low-priority VMs: notice by IMDS only, the node goes,
+    the same run id goes back to Queued and runs again.
+    """
     before = await running(arm, "low")
     event = arm.azure.control.preempt("low", notice_seconds=0.5)
     (shown,) = listed(arm, before.node)
@@ -57,7 +59,7 @@ async def test_a_preempted_job_is_announced_killed_and_run_again_elsewhere(arm: 
 
 
 async def test_a_withdrawn_preemption_leaves_no_trace(arm: Arm):
-    """§6 of the Azurite reference: a cancelled event just disappears."""
+    """Scheduled Events: a cancelled event just disappears."""
     before = await running(arm, "spared")
     event = arm.azure.control.preempt("spared", notice_seconds=600, withdraw_after=0.2)
     assert not await arm.azure.control.wait(event)
@@ -66,7 +68,7 @@ async def test_a_withdrawn_preemption_leaves_no_trace(arm: Arm):
 
 
 async def test_an_approved_event_starts_at_once_and_is_told_to_all_nodes_of_the_cluster(arm: Arm):
-    """§6: the approval counts for all resources; events go to all VMs, which must look at `Resources`."""
+    """Scheduled Events: the approval counts for all resources; events go to all VMs, which must look at `Resources`."""
     first, second = await running(arm, "one"), await running(arm, "two")
     event = arm.azure.control.schedule_event("one", Notice("Reboot", 600))
     assert [one["EventId"] for one in listed(arm, second.node)] == [event]
@@ -82,7 +84,7 @@ async def test_an_approved_event_starts_at_once_and_is_told_to_all_nodes_of_the_
 
 
 async def test_a_frozen_machine_stops_and_goes_on(arm: Arm):
-    """§6: Freeze pauses the machine for a few seconds."""
+    """Scheduled Events: Freeze pauses the machine for a few seconds."""
     view = await running(arm, "cold")
     event = arm.azure.control.schedule_event("cold", Notice("Freeze", 0, duration_seconds=2))
     await eventually(lambda: psutil.Process(view.pid).status() == psutil.STATUS_STOPPED, "the freeze")
@@ -91,7 +93,7 @@ async def test_a_frozen_machine_stops_and_goes_on(arm: Arm):
 
 
 async def test_a_lost_node_kills_the_whole_tree_and_the_job_is_run_again(arm: Arm):
-    """§4.5: NotResponding may go back to any earlier state; nothing of the first run is left."""
+    """AzureML JobStatus: NotResponding may go back to any earlier state; nothing of the first run is left."""
     view = await running(arm, "lost", "trap '' TERM; (setsid sleep 600 & echo $!); sleep 600")
     await eventually(lambda: view.stdout.read_text().strip().isdecimal(), "the child's pid")
     child = int(view.stdout.read_text())
@@ -102,7 +104,7 @@ async def test_a_lost_node_kills_the_whole_tree_and_the_job_is_run_again(arm: Ar
 
 
 async def test_a_paused_job_got_sigterm_and_is_resumed_by_the_execution_service(arm: Arm):
-    """§4.5: SIGTERM, then the container stops, `Paused`; resume is not in ARM."""
+    """Singularity as ai4s-jobq met it: SIGTERM, then the container stops, `Paused`; resume is not in ARM."""
     view = await running(arm, "p", "trap 'echo told; exit 0' TERM; echo up; while :; do sleep 0.1; done")
     await eventually(lambda: "up" in view.stdout.read_text(), "the trap")
     arm.azure.control.pause("p")
@@ -116,7 +118,7 @@ async def test_a_paused_job_got_sigterm_and_is_resumed_by_the_execution_service(
 
 
 async def test_the_index_knows_jobs_late_and_in_its_own_words(arm: Arm):
-    """§4.6: eventual consistency; tokens are for ml.azure.com."""
+    """The index of ml.azure.com: eventual consistency; tokens are for ml.azure.com."""
     await running(arm, "seen")
     filters = [{"field": "properties/experimentName", "operator": "eq", "values": ["exp"]}]
     status, body = await studio(arm, INDEX, {"filters": filters, "includeTotalResultCount": True})
@@ -129,7 +131,7 @@ async def test_the_index_knows_jobs_late_and_in_its_own_words(arm: Arm):
 
 
 async def test_a_list_may_be_behind_what_a_job_says_itself(arm: Arm):
-    """§4.6: lists are the weak read; a GET of the job is not."""
+    """AzureML, Jobs - List: lists are the weak read; a GET of the job is not."""
     await running(arm, "fresh")
     arm.azure.control.set_list_lag(3600)
     assert (await arm.get("/jobs"))["value"] == []
@@ -137,7 +139,7 @@ async def test_a_list_may_be_behind_what_a_job_says_itself(arm: Arm):
 
 
 async def test_a_quota_shows_in_usages_and_in_the_cluster_s_errors(arm: Arm):
-    """§4.8 and §2.3: usages carry the limit; the cluster stays as it is and says why."""
+    """AzureML, Usages - List: usages carry the limit; the cluster stays as it is and says why."""
     arm.azure.control.set_quota("uksouth", 0)
     await arm.hire("waits", SLEEP)
     await arm.until("waits", "Queued")
@@ -149,7 +151,7 @@ async def test_a_quota_shows_in_usages_and_in_the_cluster_s_errors(arm: Arm):
 
 
 async def test_a_cluster_shared_with_others_has_less_room(arm: Arm):
-    """§4.8: maximum less target is what can be hired."""
+    """AmlCompute: maximum less target is what can be hired."""
     arm.azure.control.set_shared("ws-uksouth", "cluster", 4)
     await arm.hire("late", SLEEP)
     await arm.until("late", "Queued")
@@ -173,7 +175,7 @@ async def test_who_may_not_is_told_the_action_and_the_scope(arm: Arm):
 
 
 async def test_revoked_tokens_are_challenged_and_the_sdk_gets_a_new_one(arm: Arm):
-    """§2: 401 with a claims challenge is handled by ARMChallengeAuthenticationPolicy."""
+    """azure-mgmt-core: 401 with a claims challenge is handled by ARMChallengeAuthenticationPolicy."""
     await arm.get("/jobs")
     old = arm.azure.issuer.mint(arm.azure.base_url, arm.azure.config.client_id)
     arm.azure.control.revoke_credentials()
@@ -186,7 +188,7 @@ async def test_revoked_tokens_are_challenged_and_the_sdk_gets_a_new_one(arm: Arm
 
 
 async def test_an_overloaded_region_answers_with_a_page_and_the_others_with_json(arm: Arm):
-    """§4.2: raw nginx 503 HTML under regional load."""
+    """As ai4s-jobq met it: raw nginx 503 HTML under regional load."""
     arm.azure.control.set_outage("uksouth")
     response = await arm.send("GET", "/jobs")
     assert (response.status_code, response.content_type.partition(";")[0]) == (503, "text/html")
@@ -196,7 +198,7 @@ async def test_an_overloaded_region_answers_with_a_page_and_the_others_with_json
 
 
 async def test_an_empty_bucket_is_429_with_a_retry_after_in_that_region_only(arm: Arm):
-    """§4.1: 250 reads; 429 and Retry-After in seconds; another region has a bucket of its own."""
+    """ARM throttling: 250 reads; 429 and Retry-After in seconds; another region has a bucket of its own."""
     arm.azure.control.throttle(True)
     arm.azure.arm._buckets._clock = lambda: 0.0
     statuses = {(await arm.send("GET", "/computes")).status_code for _ in range(250)}
@@ -209,7 +211,7 @@ async def test_an_empty_bucket_is_429_with_a_retry_after_in_that_region_only(arm
 
 
 async def test_a_word_that_nobody_expects_can_be_answered(arm: Arm):
-    """§2.2: unknown status strings pass through the SDK as they are."""
+    """azure-ai-ml 1.35: unknown status strings pass through the SDK as they are."""
     await running(arm, "odd")
     arm.azure.control.report_status("odd", "Unknown")
     assert (await arm.get("/jobs/odd"))["properties"]["status"] == "Unknown"

@@ -1,4 +1,4 @@
-"""azure-ai-ml's MLClient, unchanged, against the local AzureML: sections 1 to 2.2 of the AzureML reference."""
+"""azure-ai-ml's MLClient, unchanged, against the local AzureML."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ async def sdk(call: Callable[..., T], *args: Any, **kwargs: Any) -> T:
 
 @pytest.fixture
 def ml(local_azure: LocalAzure, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """An MLClient as section 1.3 makes it."""
+    """An MLClient that is led to the local cloud by `cloud_metadata`."""
     from azure.ai.ml import MLClient
 
-    # Every MLClient sets it process-wide; let it go with the test (section 1.4).
+    # Every MLClient sets it process-wide; let it go with the test.
     monkeypatch.setenv("AZUREML_CURRENT_CLOUD", "AzureCloud")
     base = local_azure.base_url + "/"
     credential = ClientSecretCredential(
@@ -87,7 +87,7 @@ def make(name: str, text: str = "true", **options: Any) -> Any:
 
 
 async def test_workspace_and_cluster_are_read(ml):
-    """§2: workspaces.get, compute.get, compute.list."""
+    """azure-ai-ml 1.35: workspaces.get, compute.get, compute.list."""
     workspace = await sdk(ml.workspaces.get, "ws-uksouth")
     assert (workspace.name, workspace.location) == ("ws-uksouth", "uksouth")
     compute = await sdk(ml.compute.get, "cluster")
@@ -96,7 +96,7 @@ async def test_workspace_and_cluster_are_read(ml):
 
 
 async def test_nodes_and_usage_are_read(ml, arm: Arm):
-    """§2: compute.list_nodes and list_usage."""
+    """azure-ai-ml 1.35: compute.list_nodes and list_usage."""
     await sdk(ml.jobs.create_or_update, make("with-node", "sleep 600"))
     await arm.until("with-node", "Running")
     nodes = await sdk(lambda: list(ml.compute.list_nodes("cluster")))
@@ -107,7 +107,7 @@ async def test_nodes_and_usage_are_read(ml, arm: Arm):
 
 
 async def test_an_inline_image_is_two_writes(ml, local_azure):
-    """§2: PUT of the anonymous environment, then PUT of the job."""
+    """azure-ai-ml 1.35: PUT of the anonymous environment, then PUT of the job."""
     job = await sdk(ml.jobs.create_or_update, make("inline"))
     assert (job.name, job.status) == ("inline", "Starting")
     environment = RP + "/environments/{name}/versions/{version}"
@@ -116,7 +116,7 @@ async def test_an_inline_image_is_two_writes(ml, local_azure):
 
 
 async def test_a_registered_environment_is_one_write(ml, local_azure):
-    """§2: `env:1` is formatted on the client; `env@latest` costs one read."""
+    """azure-ai-ml 1.35: `env:1` is formatted on the client; `env@latest` costs one read."""
     from azure.ai.ml.entities import Environment
 
     made = await sdk(ml.environments.create_or_update, Environment(name="env", version="1", image="a/b:1"))
@@ -129,7 +129,7 @@ async def test_a_registered_environment_is_one_write(ml, local_azure):
 
 
 async def test_a_full_command_job_is_accepted_and_comes_back(ml):
-    """§2.1: every field of the body that the SDK sends."""
+    """azure-ai-ml 1.35: every field of the body that the SDK sends."""
     from azure.ai.ml import ManagedIdentityConfiguration, Output
 
     job = make(
@@ -152,7 +152,7 @@ async def test_a_full_command_job_is_accepted_and_comes_back(ml):
 
 
 async def test_a_job_runs_to_its_end(ml, arm: Arm):
-    """§4.5: Starting first, Completed by exit code 0, Failed by another one."""
+    """AzureML JobStatus: Starting first, Completed by exit code 0, Failed by another one."""
     await sdk(ml.jobs.create_or_update, make("good", "echo out; echo err >&2"))
     await sdk(ml.jobs.create_or_update, make("bad", "exit 3"))
     good = await arm.until("good", "Completed")
@@ -163,7 +163,7 @@ async def test_a_job_runs_to_its_end(ml, arm: Arm):
 
 
 async def test_jobs_are_listed_with_filters(ml):
-    """§2, §4.6: tag, properties and listViewType are passed through."""
+    """azure-ai-ml 1.35: tag, properties and listViewType are passed through."""
     for name, tags, properties in (("l1", {"k": "a"}, {"p": "1"}), ("l2", {"k": "b"}, {"p": "2"})):
         job = make(name, tags=tags)
         job.properties = properties
@@ -176,7 +176,7 @@ QUERIES = ((), (("tag", "k=a"),), (("properties", "p=2"),), (("job_type", "Sweep
 
 
 async def test_cancel_waits_until_the_job_is_canceled(ml, arm: Arm):
-    """§4.7: 202 with a Location, then 200; a job that has ended answers 200 at once."""
+    """AzureML, Jobs - Cancel: 202 with a Location, then 200; a job that has ended answers 200 at once."""
     await sdk(ml.jobs.create_or_update, make("to-cancel", "sleep 600"))
     await arm.until("to-cancel", "Running")
     poller = await sdk(ml.jobs.begin_cancel, "to-cancel")
@@ -187,7 +187,7 @@ async def test_cancel_waits_until_the_job_is_canceled(ml, arm: Arm):
 
 
 async def test_an_archived_job_is_hidden(ml, arm: Arm, local_azure):
-    """§2: archive goes to the run history that the workspace's discovery URL names."""
+    """azure-ai-ml 1.35: archive goes to the run history that the workspace's discovery URL names."""
     await sdk(ml.jobs.create_or_update, make("old"))
     await arm.until("old", "Completed")
     await sdk(ml.jobs.archive, "old")
@@ -199,7 +199,7 @@ async def test_an_archived_job_is_hidden(ml, arm: Arm, local_azure):
 
 
 async def test_a_job_that_has_ended_can_be_deleted(ml, arm: Arm):
-    """§2: DELETE answers 204; the job is gone."""
+    """azure-ai-ml 1.35: DELETE answers 204; the job is gone."""
     await sdk(ml.jobs.create_or_update, make("gone"))
     await arm.until("gone", "Completed")
     await sdk(lambda: ml.jobs.begin_delete("gone").result(60))
@@ -208,7 +208,7 @@ async def test_a_job_that_has_ended_can_be_deleted(ml, arm: Arm):
 
 
 async def test_errors_are_read_as_the_service_s(ml):
-    """§2: 404 is ResourceNotFoundError; a missing compute is found by the service only."""
+    """azure-ai-ml 1.35: 404 is ResourceNotFoundError; a missing compute is found by the service only."""
     with pytest.raises(ResourceNotFoundError):
         await sdk(ml.jobs.get, "nobody")
     with pytest.raises(ResourceNotFoundError):
@@ -219,7 +219,7 @@ async def test_errors_are_read_as_the_service_s(ml):
 
 
 async def test_an_immutable_change_is_refused_by_the_service(ml):
-    """§4.4: UserError, with JobPropertyImmutable in the text."""
+    """azure-sdk-for-python #47389: UserError, with JobPropertyImmutable in the text."""
     await sdk(ml.jobs.create_or_update, make("fixed", "echo 1"))
     with pytest.raises(HttpResponseError) as caught:
         await sdk(ml.jobs.create_or_update, make("fixed", "echo 2"))

@@ -109,7 +109,7 @@ async def test_the_name_of_a_public_cloud_is_left_alone(arm: Arm):
 
 @pytest.mark.parametrize("credential", ["DefaultAzureCredential", "ManagedIdentityCredential"])
 async def test_credentials_work_unchanged_inside_a_job(arm: Arm, credential):
-    """§1.6: by MSI_ENDPOINT and MSI_SECRET, as on AzureML's nodes."""
+    """azure-identity: by MSI_ENDPOINT and MSI_SECRET, as on AzureML's nodes."""
     program = f"from azure.identity import {credential} as C; print(C().get_token('https://storage.azure.com/.default').token)"
     await arm.hire("token", f'python -c "{program}"')
     job = await arm.until("token", "Completed", "Failed")
@@ -127,7 +127,7 @@ async def test_a_job_s_own_managed_identity_is_named_to_it(arm: Arm):
 
 
 async def test_a_cancelled_job_s_session_gets_sigterm_first(arm: Arm):
-    """§4.7, and 2.2 of the issue: SIGTERM, then SIGKILL after a grace."""
+    """AzureML job cancellation: SIGTERM, then SIGKILL after a grace."""
     command = "trap 'echo bye; exit 0' TERM; echo $$; while :; do sleep 0.05; done"
     await arm.hire("polite", command)
     await pids(arm, "polite", 1)
@@ -182,7 +182,7 @@ async def test_a_job_whose_life_cycle_manager_is_killed_fails_and_leaves_nothing
 
 
 async def test_a_job_that_exceeds_its_time_is_canceled(arm: Arm):
-    """§4.3: the job is *canceled* on expiry."""
+    """azure-ai-ml 1.35, timeout: the job is *canceled* on expiry."""
     await arm.hire("late", "sleep 600", limits={"jobLimitsType": "Command", "timeout": "PT1S"})
     job = await arm.until("late", "Canceled", "Failed", "Completed")
     assert job.status == "Canceled"

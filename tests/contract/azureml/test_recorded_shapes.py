@@ -1,4 +1,4 @@
-"""Answers against recorded ones: the documents of section 2.3 of the AzureML reference, typed in from there.
+"""Answers against the traffic recorded in the tests of azure-sdk-for-python (azure-ai-ml), typed in from there.
 
 Nothing here comes from our own models: a field that a real answer has must be in ours, with a value of the same kind.
 """
@@ -136,7 +136,7 @@ def differences(recorded: Any, answered: Any, where: str = "$") -> list[str]:
 
 
 async def test_a_new_job_has_the_recorded_shape(arm: Arm):
-    """§2.3: PUT answers 201 with the expanded job."""
+    """Recorded traffic: PUT answers 201 with the expanded job."""
     answered = await arm.hire("shape")
     assert differences(RECORDED_JOB, answered) == []
     properties = answered["properties"]
@@ -148,7 +148,7 @@ async def test_a_new_job_has_the_recorded_shape(arm: Arm):
 
 
 async def test_a_job_in_a_list_has_the_recorded_shape(arm: Arm):
-    """§2.3: lists and single reads are alike."""
+    """Recorded traffic: lists and single reads are alike."""
     await arm.hire("shape")
     listed = (await arm.get("/jobs"))["value"][0]
     assert differences(RECORDED_JOB, listed) == []
@@ -157,7 +157,7 @@ async def test_a_job_in_a_list_has_the_recorded_shape(arm: Arm):
 
 
 async def test_start_and_end_are_properties_of_the_run(arm: Arm):
-    """§2.3: other clients read StartTimeUtc and EndTimeUtc there."""
+    """Recorded traffic: other clients read StartTimeUtc and EndTimeUtc there."""
     await arm.hire("times")
     await arm.until("times", "Completed")
     run = (await arm.get("/jobs/times"))["properties"]["properties"]
@@ -165,13 +165,13 @@ async def test_start_and_end_are_properties_of_the_run(arm: Arm):
 
 
 async def test_a_cluster_has_the_recorded_shape(arm: Arm):
-    """§2.3: AmlCompute, with the counts that capacity is computed from."""
+    """Recorded traffic: AmlCompute, with the counts that capacity is computed from."""
     assert differences(RECORDED_COMPUTE, await arm.get("/computes/cluster")) == []
     assert differences(RECORDED_COMPUTE, (await arm.get("/computes"))["value"][0]) == []
 
 
 async def test_an_error_has_the_recorded_shape(arm: Arm):
-    """§2.2."""
+    """Recorded traffic: errors have a code, a message and additionalInfo."""
     answer = await arm.send("GET", "/jobs/none")
     assert answer.status_code == 404
     assert differences(RECORDED_ERROR, answer.json()) == []

@@ -42,7 +42,7 @@ def virtual_cluster(arm: Arm) -> str:
 
 
 async def test_a_job_on_a_virtual_cluster_is_singularity_s(arm: Arm):
-    """§4.9 and §2.3: computeId is the cluster's own id; the service notes VC, tier and instance type."""
+    """azure-ai-ml 1.35: computeId is the cluster's own id; the service notes VC, tier and instance type."""
     answered = await arm.hire(
         "s", "sleep 600", computeId=virtual_cluster(arm), queueSettings={"jobTier": "Premium"},
         resources={"instanceCount": 1, "instanceType": "Singularity.ND"},
@@ -59,7 +59,9 @@ async def test_a_job_on_a_virtual_cluster_is_singularity_s(arm: Arm):
 
 
 async def test_a_job_that_used_up_its_time_is_not_resumed(arm: Arm):
-    """§4.5: 400 "exceeded max job execution time", whereupon other schedulers cancel it."""
+    """The execution API as ai4s-jobq met it: 400 "exceeded max job execution time",
+    whereupon other schedulers cancel it.
+    """
     await arm.hire("old", "sleep 600", computeId=virtual_cluster(arm))
     await arm.until("old", "Running")
     arm.azure.control.pause("old")
@@ -74,7 +76,7 @@ async def test_a_job_that_used_up_its_time_is_not_resumed(arm: Arm):
 
 
 async def test_a_schedule_preempts_simulated_jobs_again_and_again_without_a_process(arm: Arm):
-    """§4.5: the same run is run again, possibly several times."""
+    """AzureML low-priority VMs: the same run is run again, possibly several times."""
     await arm.hire("paper-job", "exit 1", computeId=f"{arm.workspace}/computes/paper")
     await eventually(lambda: [step for step, _ in arm.job("paper-job").history].count("Running") >= 3, "three runs")
     assert arm.job("paper-job").pid is None

@@ -53,7 +53,7 @@ async def receive_all(receiver, count):
 
 @pytest.mark.parametrize("kind", ["dropConnections", "detachLinks"])
 async def test_a_receiver_outlives_cut_connections_and_detached_links(local_azure, chaos, bus, kind):
-    """servicebus.md 2.4: the SDK connects again after a close or a reset, and after a forced detach."""
+    """azure-servicebus 7.15: the SDK connects again after a close or a reset, and after a forced detach."""
     await send(bus, "one")
     async with bus.get_queue_receiver("orders") as receiver:
         assert await receive_all(receiver, 1) == ["one"]
@@ -65,7 +65,7 @@ async def test_a_receiver_outlives_cut_connections_and_detached_links(local_azur
 
 
 async def test_a_lost_lock_refuses_the_settlement_and_the_message_comes_again(local_azure, chaos, bus):
-    """servicebus.md 0: since 7.15 completing a message whose lock is lost fails; it is delivered again."""
+    """azure-servicebus, change log: since 7.15 completing a message whose lock is lost fails; it is delivered again."""
     await send(bus, "one")
     async with bus.get_queue_receiver("orders") as receiver:
         (message,) = await receiver.receive_messages(max_wait_time=30)
@@ -104,7 +104,7 @@ async def test_late_bytes_keep_their_order(chaos, bus):
 
 @pytest.mark.parametrize("kind", ["drop", "outage", "silence"])
 async def test_a_bus_that_is_away_comes_back(chaos, bus, kind):
-    """servicebus.md 4.3: a peer that is silent holds nothing for ever; connections that are cut are made again."""
+    """azure-servicebus 7.15: a peer that is silent holds nothing for ever; connections that are cut are made again."""
     extra = {"seconds": 0.5} if kind == "silence" else {}
     await chaos.set({"kind": kind, "times": 1, "where": {"service": "serviceBus"}, **extra})
     await send(bus, "one")
@@ -120,7 +120,7 @@ async def test_a_region_without_its_bus_leaves_the_others_theirs(chaos, bus):
 
 
 async def test_a_session_whose_connection_was_cut_can_be_held_again_once_its_lock_is_lost(local_azure, chaos, bus):
-    """servicebus.md 4.3 and 6: a lost connection leaves the session locked until its lock ends."""
+    """Service Bus message sessions: a lost connection leaves the session locked until its lock ends."""
     namespace = next(iter(local_azure.namespaces))
     namespace.broker.create_queue("nodes", QueueSettings(requires_session=True))
     async with bus.get_queue_receiver("nodes", session_id="a"):

@@ -68,7 +68,7 @@ async def test_faults_are_set_shown_and_taken_away(chaos):
 
 
 async def test_a_hire_outlives_a_storm_of_429(arm, chaos):
-    """azureml.md 5: a PUT that gets 429 with Retry-After is sent again after so many seconds."""
+    """azure-core's retries: a PUT that gets 429 with Retry-After is sent again after so many seconds."""
     body = await arm.body("true")
     await chaos.set({"kind": "throttle", "name": "storm", "where": PUTS, "times": 2, "retryAfterSeconds": 0})
     assert (await arm.send("PUT", "/jobs/a", body)).status_code == 201
@@ -78,7 +78,9 @@ async def test_a_hire_outlives_a_storm_of_429(arm, chaos):
 
 
 async def test_a_hire_whose_answer_was_lost_is_repeated_and_makes_one_job(arm, chaos):
-    """azureml.md 5: a PUT whose connection is cut after the service applied it is replayed; there is one job."""
+    """azure-core's retries: a PUT whose connection is cut after the service applied it is replayed;
+    there is one job.
+    """
     body = await arm.body("true")
     await chaos.set({"kind": "lostResponse", "where": PUTS, "times": 1})
     assert (await arm.send("PUT", "/jobs/a", body)).status_code == 200
@@ -87,7 +89,7 @@ async def test_a_hire_whose_answer_was_lost_is_repeated_and_makes_one_job(arm, c
 
 
 async def test_a_gateway_that_times_out_after_the_write_makes_one_job(arm, chaos):
-    """azureml.md 5: PUT 504 after apply is replayed and gets 200."""
+    """azure-core's retries: PUT 504 after apply is replayed and gets 200."""
     body = await arm.body("true")
     await chaos.set({"kind": "lostResponse", "where": PUTS, "times": 1, "instead": "504"})
     assert (await arm.send("PUT", "/jobs/a", body)).status_code == 200
@@ -95,7 +97,7 @@ async def test_a_gateway_that_times_out_after_the_write_makes_one_job(arm, chaos
 
 
 async def test_a_cancel_whose_connection_is_dropped_is_not_repeated(arm, chaos):
-    """azureml.md 5: a POST on a dropped connection raises and is not sent again."""
+    """azure-core's retries: a POST on a dropped connection raises and is not sent again."""
     await arm.hire("a", "sleep 100")
     await chaos.set({"kind": "drop", "where": CANCELS, "times": 1})
     with pytest.raises((ServiceRequestError, ServiceResponseError)):
@@ -104,7 +106,7 @@ async def test_a_cancel_whose_connection_is_dropped_is_not_repeated(arm, chaos):
 
 
 async def test_a_duplicated_hire_makes_one_job(arm, chaos):
-    """azureml.md 4.4: a name is one job; the second of two equal PUTs changes nothing."""
+    """AzureML job names: a name is one job; the second of two equal PUTs changes nothing."""
     body = await arm.body("true")
     await chaos.set({"kind": "duplicate", "where": PUTS})
     assert (await arm.send("PUT", "/jobs/a", body)).status_code == 200
@@ -112,7 +114,9 @@ async def test_a_duplicated_hire_makes_one_job(arm, chaos):
 
 
 async def test_a_service_that_falls_silent_never_heard_of_the_request(arm, chaos):
-    """azureml.md 5: a PUT that is given up without an answer is sent again under the same name; there is one job."""
+    """azure-core's retries: a PUT that is given up without an answer is sent again under the same name;
+    there is one job.
+    """
     body = await arm.body("true")
     await chaos.set({"kind": "silence", "name": "mute", "where": PUTS, "seconds": 0.2, "times": 1})
     assert (await arm.send("PUT", "/jobs/a", body)).status_code == 201
@@ -121,14 +125,16 @@ async def test_a_service_that_falls_silent_never_heard_of_the_request(arm, chaos
 
 
 async def test_a_page_of_html_is_answered_and_retried(arm, chaos):
-    """azureml.md 4.2: raw nginx 503 pages under regional load; azure-core repeats them."""
+    """As ai4s-jobq met it: raw nginx 503 pages under regional load; azure-core repeats them."""
     await chaos.set({"kind": "error", "status": 503, "html": True, "times": 1, "where": {"service": "arm"}})
     assert (await arm.get("/jobs"))["value"] == []
     assert len(await chaos.injected(service="arm")) == 1
 
 
 async def test_lists_are_stale_and_cut_short(arm, chaos):
-    """azureml.md 4.6: lists lag behind and page ends are the server's choice; clients must not believe in them."""
+    """AzureML, Jobs - List: lists lag behind and page ends are the server's choice;
+    clients must not believe in them.
+    """
     for name in ("a", "b"):
         await arm.hire(name)
     await chaos.set({"kind": "staleList", "name": "old", "seconds": 3600})
@@ -144,7 +150,7 @@ async def test_lists_are_stale_and_cut_short(arm, chaos):
 
 
 async def test_one_region_is_away_and_the_other_is_not(arm, chaos):
-    """azureml.md 4.2: what fails is a region's endpoint, and an nginx says so."""
+    """As ai4s-jobq met it: what fails is a region's endpoint, and an nginx says so."""
     await chaos.set({"kind": "outage", "where": {"region": "westeurope"}})
     assert (await arm.get("/jobs"))["value"] == []
     arm.name = "ws-westeurope"
@@ -175,7 +181,7 @@ async def test_latency_delays_by_what_was_drawn(arm, chaos):
 
 
 async def test_revoked_credentials_get_no_token_and_the_old_one_is_refused(arm, chaos):
-    """azureml.md 2: 401 with WWW-Authenticate; Entra says AADSTS7000222 for a secret that does not count any more."""
+    """ARM: 401 with WWW-Authenticate; Entra says AADSTS7000222 for a secret that does not count any more."""
     await arm.get("/jobs")
     await chaos.set({"kind": "revoked", "where": {"service": ["identity", "arm"]}})
     assert (await arm.send("GET", "/jobs")).status_code == 401
@@ -192,7 +198,7 @@ async def test_revoked_credentials_get_no_token_and_the_old_one_is_refused(arm, 
 
 
 async def test_a_nodes_metadata_service_fails_in_its_region(arm, chaos):
-    """azurite.md 6: the metadata service can answer `{"error": ...}` without any events."""
+    """As ai4s-jobq met it: the metadata service can answer `{"error": ...}` without any events."""
     await arm.hire("a", "sleep 100")
     job = await arm.until("a", "Running")
     url = f"{arm.azure.node(job.node).metadata.url}/metadata/scheduledevents?api-version=2020-07-01"
@@ -209,7 +215,7 @@ async def events(chaos, node):
 
 
 async def test_a_preempted_job_is_warned_queued_again_and_started_again(arm, chaos):
-    """azureml.md 4.5: the same run goes back to Queued and is run again; notice comes by IMDS only."""
+    """AzureML low-priority VMs: the same run goes back to Queued and is run again; notice comes by IMDS only."""
     await arm.hire("a", "sleep 100")
     first = await arm.until("a", "Running")
     node = arm.azure.node(first.node)
@@ -224,7 +230,7 @@ async def test_a_preempted_job_is_warned_queued_again_and_started_again(arm, cha
 
 
 async def test_a_withdrawn_preemption_leaves_the_job_alone(arm, chaos):
-    """azureml.md 4.5: an announcement may be withdrawn; it just disappears from the document (azurite.md 6)."""
+    """Scheduled Events: an announcement may be withdrawn; it just disappears from the document."""
     await arm.hire("a", "sleep 100")
     first = await arm.until("a", "Running")
     await chaos.set({"kind": "preemption", "name": "wave", "noticeSeconds": 0.2, "withdrawn": 1})
@@ -235,7 +241,7 @@ async def test_a_withdrawn_preemption_leaves_the_job_alone(arm, chaos):
 
 
 async def test_a_lost_node_takes_its_processes_along(arm, chaos):
-    """azureml.md 4.5: NotResponding may go back to any earlier state."""
+    """AzureML JobStatus: NotResponding may go back to any earlier state."""
     await arm.hire("a", "sleep 100")
     first = await arm.until("a", "Running")
     await chaos.set({"kind": "nodeLoss"})
@@ -244,7 +250,7 @@ async def test_a_lost_node_takes_its_processes_along(arm, chaos):
 
 
 async def test_full_clusters_take_nobody_until_the_fault_is_taken_away(arm, chaos):
-    """azureml.md 4.8: what can be hired is what others have left of the cluster's maximum."""
+    """AmlCompute: what can be hired is what others have left of the cluster's maximum."""
     await chaos.set({"kind": "fullClusters", "name": "full", "region": "uksouth"})
     await eventually(lambda: bool(arm.azure.chaos.engine.injected(fault="full")), "the clusters to be full")
     await arm.hire("a")

@@ -85,7 +85,9 @@ async def test_a_busy_service_says_so_in_xml_and_the_sdk_tries_again(chaos, azur
 
 
 async def test_a_push_whose_answer_is_lost_was_stored(chaos, azurite, queue_name):
-    """azurite.md 3: a POST that is sent again stores the message twice, so that nobody may repeat it blindly."""
+    """Queue service, Put Message: a POST that is sent again stores the message twice,
+    so that nobody may repeat it blindly.
+    """
     async with client(chaos, QueueServiceClient, azurite, retry_total=0) as service:
         queue = await service.create_queue(queue_name)
         await chaos.set({"kind": "lostResponse", "times": 1, "where": {"service": "queue", "method": "POST"}})

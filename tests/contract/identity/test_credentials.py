@@ -1,4 +1,4 @@
-"""azure-identity, unchanged, against the local Entra ID: section 1.6 of the AzureML reference."""
+"""azure-identity, unchanged, against the local Entra ID."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ async def test_the_same_with_the_asynchronous_credential(local_azure):
 
 
 async def test_service_bus_s_double_slash_is_understood(by_secret):
-    """§2.3 of the Service Bus reference: the scope is https://servicebus.azure.net//.default."""
+    """azure-servicebus 7.15: the scope is https://servicebus.azure.net//.default."""
     token = await asyncio.to_thread(get, EnvironmentCredential(), "https://servicebus.azure.net//.default")
     by_secret.issuer.verify(token.token, "https://servicebus.azure.net")
 
@@ -92,7 +92,7 @@ async def test_an_unchanged_credential_works_by_environment(by_secret, kind):
 
 
 async def test_the_asynchronous_default_credential_works_by_environment(local_azure):
-    """In a process of its own: aiohttp reads SSL_CERT_FILE when it is imported (section 1.5)."""
+    """In a process of its own: aiohttp reads SSL_CERT_FILE when it is imported."""
     program = (
         "import asyncio, sys; from azure.identity.aio import DefaultAzureCredential as C\n"
         "async def main():\n"
@@ -111,7 +111,7 @@ async def test_the_asynchronous_default_credential_works_by_environment(local_az
 
 @pytest.mark.parametrize("kind", [ManagedIdentityCredential, DefaultAzureCredential])
 async def test_a_machine_s_identity_works_by_environment(by_machine, kind):
-    """§1.6: MSI_ENDPOINT and MSI_SECRET, as on AzureML's nodes."""
+    """azure-identity: MSI_ENDPOINT and MSI_SECRET, as on AzureML's nodes."""
     token = await asyncio.to_thread(get, kind())
     by_machine.issuer.verify(token.token, STORAGE)
 
@@ -123,7 +123,7 @@ async def test_a_user_assigned_identity_is_asked_for_by_client_id(by_machine):
 
 
 async def test_the_metadata_service_alone_is_enough(local_azure, monkeypatch):
-    """§1.6: AZURE_POD_IDENTITY_AUTHORITY_HOST names another IMDS."""
+    """azure-identity: AZURE_POD_IDENTITY_AUTHORITY_HOST names another IMDS."""
     monkeypatch.setenv("AZURE_POD_IDENTITY_AUTHORITY_HOST", local_azure.imds.url)
     for credential in (ManagedIdentityCredential(), DefaultAzureCredential()):
         token = await asyncio.to_thread(get, credential)

@@ -1,4 +1,4 @@
-"""The instance metadata service: section 6 of the storage reference."""
+"""The instance metadata service, as Microsoft documents it: Azure Instance Metadata Service, Scheduled Events."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ def projected(cluster, namespace, audience=EXCHANGE):
 
 
 async def exchange(azure, folder: Path, token: str):
-    """§1.6 and peers' workload identity: an unchanged credential, its token file, and the local authority."""
+    """azure-identity's WorkloadIdentityCredential: an unchanged credential, its token file, and the local authority."""
     (folder / "token").write_text(token)
     credential = WorkloadIdentityCredential(
         tenant_id=azure.config.tenant_id, client_id=azure.config.client_id, token_file_path=str(folder / "token"),

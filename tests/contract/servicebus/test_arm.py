@@ -1,4 +1,4 @@
-"""The resource type Microsoft.ServiceBus over HTTP, as azure-mgmt-servicebus calls it (§3.2)."""
+"""The resource type Microsoft.ServiceBus over HTTP, as azure-mgmt-servicebus calls it."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ async def call(method: str, url: str, properties: object = None, *, version: str
 
 
 async def test_a_put_is_idempotent_and_answers_200_each_time(url: str, namespaces: Namespaces):
-    """§3.2: create_or_update: no 409, no If-Match."""
+    """Microsoft.ServiceBus REST reference, create_or_update: no 409, no If-Match."""
     for _ in range(2):
         assert (await call("PUT", f"{url}/bus/topics/t", {"defaultMessageTimeToLive": "PT15M"}))[0] == 200
         properties = {"lockDuration": "PT30S", "maxDeliveryCount": 100, "deadLetteringOnMessageExpiration": False}
@@ -57,7 +57,7 @@ async def test_a_put_is_idempotent_and_answers_200_each_time(url: str, namespace
 
 
 async def test_a_namespace_gives_its_endpoint_and_an_unknown_one_is_not_found(url: str):
-    """§3.2: serviceBusEndpoint is where the host name comes from."""
+    """Microsoft.ServiceBus REST reference: serviceBusEndpoint is where the host name comes from."""
     status, body = await call("GET", f"{url}/bus")
     assert (status, body["properties"]["serviceBusEndpoint"]) == (200, "https://bus.servicebus.windows.net:443/")
     status, body = await call("PUT", f"{url}/nowhere/topics/t", {})

@@ -34,7 +34,9 @@ pytestmark = [pytest.mark.asyncio(loop_scope="module"), SDK_LEAVES_SOCKETS]
 
 
 async def test_the_product_s_way_in_is_a_token_and_another_address_for_the_real_name(running: RunningServer):
-    """§2.3: custom_endpoint_address + transport_type=Amqp + connection_verify; the scope has a double slash."""
+    """azure-servicebus 7.15: custom_endpoint_address + transport_type=Amqp + connection_verify;
+    the scope has a double slash.
+    """
     running.run(lambda: running.broker.queue("way-in") or running.broker.create_queue("way-in"))
     credential = StaticAsyncToken()
     async with (
@@ -46,7 +48,7 @@ async def test_the_product_s_way_in_is_a_token_and_another_address_for_the_real_
 
 
 async def test_the_host_name_says_which_namespace_is_meant(running: RunningServer):
-    """§2.3: the name in the AMQP open is the real one, whatever address the client connects to."""
+    """azure-servicebus 7.15: the name in the AMQP open is the real one, whatever address the client connects to."""
     running.run(lambda: running.other.create_queue("elsewhere"))
     async with (
         AioClient("other.servicebus.windows.net", StaticAsyncToken(), **running.endpoint()) as client,
@@ -58,7 +60,7 @@ async def test_the_host_name_says_which_namespace_is_meant(running: RunningServe
 
 
 async def test_a_namespace_that_nobody_declared_is_not_served(running: RunningServer):
-    """§2.3: a real name that does not exist has no address; here the connection is closed."""
+    """DNS: a real name that does not exist has no address; here the connection is closed."""
     options = {**running.endpoint(), "retry_total": 0}
     async with AioClient("nowhere.servicebus.windows.net", StaticAsyncToken(), **options) as client:
         sender = client.get_queue_sender("any")
@@ -68,7 +70,7 @@ async def test_a_namespace_that_nobody_declared_is_not_served(running: RunningSe
 
 
 async def test_a_shared_key_works_over_tls_too(running: RunningServer):
-    """§2.3: AzureNamedKeyCredential, synchronous."""
+    """azure-core: AzureNamedKeyCredential, synchronous."""
     from azure.core.credentials import AzureNamedKeyCredential
 
     running.run(lambda: running.broker.create_queue("named-key"))
@@ -82,7 +84,7 @@ async def test_a_shared_key_works_over_tls_too(running: RunningServer):
 
 
 async def test_an_untrusted_certificate_stops_the_client(running: RunningServer):
-    """§2.3: a private authority must be named; the system's store is not looked at."""
+    """azure-servicebus 7.15: a private authority must be named; the system's store is not looked at."""
     options = {**running.endpoint(), "connection_verify": None, "retry_total": 0}
     async with AioClient(HOST, StaticAsyncToken(), **options) as client:
         sender = client.get_queue_sender("any")
@@ -92,7 +94,7 @@ async def test_an_untrusted_certificate_stops_the_client(running: RunningServer)
 
 
 async def test_an_entity_that_is_not_there_is_not_found(bus: Bus):
-    """§2.2 item 4: attach without source and target, then detach with amqp:not-found."""
+    """AMQP 1.0, 2.6.3: attach without source and target, then detach with amqp:not-found."""
     sender = bus.client.get_queue_sender("nothing-here")
     with pytest.raises(MessagingEntityNotFoundError):
         await sender.send_messages(ServiceBusMessage("hello"))
@@ -103,7 +105,9 @@ async def test_an_entity_that_is_not_there_is_not_found(bus: Bus):
 
 
 async def test_a_refused_token_is_called_a_connection_error_behind_a_custom_address(bus: Bus):
-    """§2.2 item 3: put-token is answered with 401. The SDK names that by the address, not by the answer: see below."""
+    """Service Bus claims-based security: put-token is answered with 401. The SDK names that by the address,
+    not by the answer: see below.
+    """
     token = StaticAsyncToken("forged") if bus.flavour == "aio" else StaticToken("forged")
     client = bus.connect(token, retry_total=0)
     sender = client.get_queue_sender(bus.queue())
@@ -113,7 +117,7 @@ async def test_a_refused_token_is_called_a_connection_error_behind_a_custom_addr
 
 
 async def test_a_wrong_key_in_a_connection_string_is_an_authentication_error(running: RunningServer):
-    """§2.3: bad key; the token says that it is a JWT, but is told apart by its prefix (§2.2 item 3)."""
+    """azure-servicebus 7.15 calls a signature a JWT; it is told apart by its prefix."""
     wrong = running.connection_string("another-key")
     async with InThread(ServiceBusClient.from_connection_string(wrong, retry_total=0)) as client:
         sender = client.get_queue_sender("any")
@@ -123,7 +127,7 @@ async def test_a_wrong_key_in_a_connection_string_is_an_authentication_error(run
 
 
 async def test_senders_and_receivers_come_back_after_their_connection_was_cut(bus: Bus):
-    """§2.4 reconnect: the SDK opens a new connection and goes on."""
+    """azure-servicebus 7.15: the SDK opens a new connection and goes on."""
     queue = bus.queue()
     sender, receiver = await bus.pair(queue)
     await sender.send_messages(ServiceBusMessage("before"))
@@ -136,7 +140,7 @@ async def test_senders_and_receivers_come_back_after_their_connection_was_cut(bu
 
 @AIO_ONLY
 async def test_a_message_is_settled_over_the_management_link_after_a_reconnect(bus: Bus):
-    """§2.4: the lock token is enough; the lock outlives the connection."""
+    """Service Bus message settlement: the lock token is enough; the lock outlives the connection."""
     queue = bus.queue()
     sender, receiver = await bus.pair(queue)
     await sender.send_messages(ServiceBusMessage("hello"))
@@ -152,7 +156,7 @@ async def test_a_message_is_settled_over_the_management_link_after_a_reconnect(b
 
 @AIO_ONLY
 async def test_a_link_that_the_service_detaches_is_attached_again(bus: Bus):
-    """§4.4: amqp:link:detach-forced is retried by the receive call."""
+    """Service Bus AMQP errors: amqp:link:detach-forced is retried by the receive call."""
     queue = bus.queue()
     sender, receiver = await bus.pair(queue)
     assert await receiver.receive_messages(1, max_wait_time=1) == []
@@ -163,7 +167,7 @@ async def test_a_link_that_the_service_detaches_is_attached_again(bus: Bus):
 
 
 async def test_credit_of_a_receive_that_timed_out_stays_granted(bus: Bus):
-    """§2.2 item 5 and §4.3: the next message goes to that link although nobody waits in receive."""
+    """AMQP 1.0, 2.6.7, credit stays: the next message goes to that link although nobody waits in receive."""
     queue = bus.queue()
     sender, receiver = await bus.pair(queue)
     assert await receiver.receive_messages(1, max_wait_time=0.5) == []
@@ -192,7 +196,9 @@ def impatient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServe
 
 
 async def test_idle_links_are_detached_and_a_loop_of_short_receives_lives_on(impatient: RunningServer):
-    """§4.4: the service detaches a link without use, also one with credit; each receive call is a use."""
+    """Service Bus AMQP errors: the service detaches a link without use, also one with credit;
+    each receive call is a use.
+    """
     impatient.run(lambda: impatient.broker.create_queue("quiet"))
     options = {**impatient.endpoint(), "retry_backoff_factor": 0.1}
     async with (

@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.asyncio(loop_scope="module"), SDK_LEAVES_SOCKETS]
 
 
 async def test_a_batch_holds_up_to_256_kib_and_arrives_as_single_messages(bus: Bus):
-    """§2.2 item 10: message-format 0x80013700; each data section is one message."""
+    """Service Bus AMQP guide: message-format 0x80013700; each data section is one message."""
     queue = bus.queue()
     sender, receiver = await bus.pair(queue)
     batch = await sender.create_message_batch()
@@ -27,7 +27,7 @@ async def test_a_batch_holds_up_to_256_kib_and_arrives_as_single_messages(bus: B
 
 
 async def test_a_large_message_travels_in_several_frames(bus: Bus):
-    """§2.4: 200 kB, more than the client's frame size of 64 kB in either direction."""
+    """AMQP 1.0, 2.6.14: 200 kB, more than the client's frame size of 64 kB in either direction."""
     queue = bus.queue()
     sender, receiver = await bus.pair(queue)
     body = bytes(range(256)) * 800
@@ -37,7 +37,7 @@ async def test_a_large_message_travels_in_several_frames(bus: Bus):
 
 
 async def test_a_message_above_the_limit_is_refused_and_the_next_one_is_taken(bus: Bus):
-    """§5: 256 kB on the standard tier, announced when the link attaches."""
+    """Service Bus quotas: 256 kB on the standard tier, announced when the link attaches."""
     queue = bus.queue()
     sender = await bus.sender(queue)
     with pytest.raises(MessageSizeExceededError):
@@ -47,7 +47,7 @@ async def test_a_message_above_the_limit_is_refused_and_the_next_one_is_taken(bu
 
 
 async def test_a_scheduled_message_appears_at_its_time_unless_it_is_cancelled(bus: Bus):
-    """§2.2 item 8: schedule-message and cancel-scheduled-message."""
+    """Service Bus AMQP operations: schedule-message and cancel-scheduled-message."""
     queue = bus.queue()
     sender, receiver = await bus.pair(queue)
     soon = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=2)
@@ -63,7 +63,7 @@ async def test_a_scheduled_message_appears_at_its_time_unless_it_is_cancelled(bu
 
 @AIO_ONLY
 async def test_a_message_is_dropped_when_its_own_time_is_over(bus: Bus):
-    """§5 TTL: the smaller of message's and entity's; dropped unless the entity dead-letters."""
+    """Service Bus message expiration: the smaller of message's and entity's; dropped unless the entity dead-letters."""
     queue = bus.queue(default_time_to_live=3600.0)
     sender, receiver = await bus.pair(queue)
     await sender.send_messages(ServiceBusMessage("short", time_to_live=dt.timedelta(seconds=1)))
@@ -74,7 +74,7 @@ async def test_a_message_is_dropped_when_its_own_time_is_over(bus: Bus):
 
 
 async def test_a_message_that_outlives_its_entity_s_limit_is_dead_lettered_if_so_wanted(bus: Bus):
-    """§5 TTL: dead-lettering on expiration; the dead letter itself does not expire."""
+    """Service Bus message expiration: dead-lettering on expiration; the dead letter itself does not expire."""
     queue = bus.queue(default_time_to_live=0.5, dead_letter_on_expiration=True)
     sender = await bus.sender(queue)
     await sender.send_messages(ServiceBusMessage("late"))
@@ -84,7 +84,7 @@ async def test_a_message_that_outlives_its_entity_s_limit_is_dead_lettered_if_so
 
 @AIO_ONLY
 async def test_a_message_id_is_taken_once_within_the_window(bus: Bus):
-    """§5: duplicate detection makes a re-sent order harmless, also within a batch."""
+    """Service Bus duplicate detection: a re-sent order is harmless, also within a batch."""
     queue = bus.queue(duplicate_window=300.0)
     sender = await bus.sender(queue)
     order = str(uuid.uuid4())

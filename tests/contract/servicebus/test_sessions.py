@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.asyncio(loop_scope="module"), SDK_LEAVES_SOCKETS]
 
 
 async def test_a_session_gives_its_messages_in_order_keeps_a_state_and_can_be_renewed(bus: Bus):
-    """§2.2 items 8 and 9: session filter, locked-until, get/set-session-state, renew-session-lock."""
+    """Service Bus AMQP operations: session filter, locked-until, get/set-session-state, renew-session-lock."""
     queue = bus.queue(requires_session=True, lock_duration=30.0)
     sender = await bus.sender(queue)
     receiver = await bus.receiver(queue, session_id="node-1")
@@ -38,7 +38,7 @@ async def test_a_session_gives_its_messages_in_order_keeps_a_state_and_can_be_re
 
 
 async def test_the_next_session_with_messages_is_given_to_whoever_asks(bus: Bus):
-    """§2.2 item 9: a null filter is the next available one, answered with its id."""
+    """Service Bus AMQP guide: a null filter is the next available one, answered with its id."""
     queue = bus.queue(requires_session=True)
     sender = await bus.sender(queue)
     await sender.send_messages(ServiceBusMessage("a", session_id="node-7"))
@@ -50,7 +50,7 @@ async def test_the_next_session_with_messages_is_given_to_whoever_asks(bus: Bus)
 
 @AIO_ONLY
 async def test_waiting_for_a_session_ends_by_the_client_s_time(bus: Bus):
-    """§2.2 item 9: the attach is held until com.microsoft:timeout."""
+    """azure-servicebus 7.15: the attach is held until com.microsoft:timeout."""
     queue = bus.queue(requires_session=True)
     receiver = bus.once.get_queue_receiver(queue, session_id=NEXT_AVAILABLE_SESSION, max_wait_time=1)
     with pytest.raises(OperationTimeoutError):
@@ -59,7 +59,9 @@ async def test_waiting_for_a_session_ends_by_the_client_s_time(bus: Bus):
 
 
 async def test_a_held_session_is_refused_to_others_and_free_once_its_receiver_closes(bus: Bus):
-    """§2.4 cannot-be-locked; §6 D: after a clean close it is free at once, and its state is still there."""
+    """Service Bus message sessions: cannot be locked twice; after a clean close it is free at once,
+    and its state is still there.
+    """
     queue = bus.queue(requires_session=True)
     async with bus.client.get_queue_receiver(queue, session_id="node-1") as first:
         await first.session.set_state(b"7")
@@ -73,7 +75,7 @@ async def test_a_held_session_is_refused_to_others_and_free_once_its_receiver_cl
 
 @AIO_ONLY
 async def test_a_session_of_a_dead_receiver_is_locked_until_its_lock_ends(bus: Bus):
-    """§6 D: the lock belongs to the session, not to the link; only the clock ends it."""
+    """Service Bus message sessions: the lock belongs to the session, not to the link; only the clock ends it."""
     queue = bus.queue(requires_session=True, lock_duration=4.0)
     await bus.receiver(queue, session_id="node-1")
     bus.running.run(lambda: bus.running.server.drop_connections("bus"))
@@ -89,7 +91,9 @@ async def test_a_session_of_a_dead_receiver_is_locked_until_its_lock_ends(bus: B
 
 
 async def test_a_session_lock_that_ends_is_lost(bus: Bus):
-    """§2.4: nothing can be done with the session after that, and its message comes again, counted."""
+    """azure-servicebus 7.15, SessionLockLostError: nothing can be done with the session after that,
+    and its message comes again, counted.
+    """
     queue = bus.queue(requires_session=True, lock_duration=2.0)
     sender = await bus.sender(queue)
     await sender.send_messages(ServiceBusMessage("a", session_id="node-1"))
@@ -103,7 +107,7 @@ async def test_a_session_lock_that_ends_is_lost(bus: Bus):
 
 
 async def test_messages_and_receivers_without_a_session_are_refused_where_one_is_required(bus: Bus):
-    """§2.2 item 9: a queue refuses such messages when they are sent."""
+    """Service Bus message sessions: a queue refuses such messages when they are sent."""
     queue = bus.queue(requires_session=True)
     sender = await bus.sender(queue)
     with pytest.raises(ServiceBusError, match="SessionId was not set"):

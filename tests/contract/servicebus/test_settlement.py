@@ -1,4 +1,4 @@
-"""Messages and what receivers do with them. Section numbers are those of the reference on Service Bus."""
+"""Messages and what receivers do with them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.asyncio(loop_scope="module"), SDK_LEAVES_SOCKETS]
 
 
 async def test_a_completed_message_is_gone_and_cannot_be_settled_again(bus: Bus):
-    """§2.2 item 7: the service confirms the outcome with the same state."""
+    """AMQP 1.0, 2.6.12: the service confirms the outcome with the same state."""
     queue = bus.queue()
     sender, receiver = await bus.pair(queue)
     await sender.send_messages(ServiceBusMessage("hello", application_properties={"job": "j1"}, subject="drain"))
@@ -30,7 +30,7 @@ async def test_a_completed_message_is_gone_and_cannot_be_settled_again(bus: Bus)
 
 
 async def test_an_abandoned_message_comes_again_and_its_delivery_is_counted(bus: Bus):
-    """§2.2 items 6 and 7: the delivery count is that of failed deliveries so far."""
+    """AMQP 1.0, 3.2.1: the delivery count is that of failed deliveries so far."""
     queue = bus.queue()
     sender, receiver = await bus.pair(queue)
     await sender.send_messages(ServiceBusMessage("hello"))
@@ -42,7 +42,7 @@ async def test_an_abandoned_message_comes_again_and_its_delivery_is_counted(bus:
 
 
 async def test_a_dead_letter_carries_its_reason_and_is_read_from_the_sub_queue(bus: Bus):
-    """§2.2 item 7: rejected is answered without an error, or the client would take it for refused."""
+    """azure-servicebus 7.15: rejected is answered without an error, or the client would take it for refused."""
     queue = bus.queue()
     sender, receiver = await bus.pair(queue)
     await sender.send_messages(ServiceBusMessage("bad"))
@@ -55,7 +55,9 @@ async def test_a_dead_letter_carries_its_reason_and_is_read_from_the_sub_queue(b
 
 
 async def test_a_deferred_message_is_received_by_its_number_only(bus: Bus):
-    """§2.2 items 7 and 8: modified with undeliverable-here defers; receive-by-sequence-number returns a lock token."""
+    """Service Bus AMQP guide: modified with undeliverable-here defers;
+    receive-by-sequence-number returns a lock token.
+    """
     queue = bus.queue()
     sender, receiver = await bus.pair(queue)
     await sender.send_messages([ServiceBusMessage("later"), ServiceBusMessage("now")])
@@ -71,7 +73,9 @@ async def test_a_deferred_message_is_received_by_its_number_only(bus: Bus):
 
 
 async def test_a_lock_that_ends_makes_the_message_available_and_settling_it_fails(bus: Bus):
-    """§4.3: another delivery after the lock, counted. §0: since 7.15 a complete after that is refused."""
+    """Service Bus message settlement: another delivery after the lock,
+    counted. Since azure-servicebus 7.15 a complete after that is refused.
+    """
     queue = bus.queue(lock_duration=2.0)
     sender, receiver = await bus.pair(queue)
     await sender.send_messages(ServiceBusMessage("hello"))
@@ -84,7 +88,7 @@ async def test_a_lock_that_ends_makes_the_message_available_and_settling_it_fail
 
 @AIO_ONLY
 async def test_a_message_that_failed_too_often_is_dead_lettered(bus: Bus):
-    """§2.4 max-delivery: abandons count; the reason is the service's."""
+    """Service Bus dead-letter queues: abandons count; the reason is the service's."""
     queue = bus.queue(max_delivery_count=2)
     sender, receiver = await bus.pair(queue)
     dead = await bus.receiver(queue, sub_queue="deadletter")
@@ -97,7 +101,7 @@ async def test_a_message_that_failed_too_often_is_dead_lettered(bus: Bus):
 
 
 async def test_a_renewed_lock_ends_later(bus: Bus):
-    """§2.2 item 8: renew-lock over the management link."""
+    """Service Bus AMQP operations: renew-lock over the management link."""
     queue = bus.queue(lock_duration=30.0)
     sender, receiver = await bus.pair(queue)
     await sender.send_messages(ServiceBusMessage("hello"))
@@ -110,7 +114,7 @@ async def test_a_renewed_lock_ends_later(bus: Bus):
 
 
 async def test_receive_and_delete_takes_messages_for_good(bus: Bus):
-    """§2.2 item 6: settled transfers, no lock."""
+    """AMQP 1.0, 2.6.12: settled transfers, no lock."""
     queue = bus.queue()
     sender = await bus.sender(queue)
     receiver = await bus.receiver(queue, receive_mode=ServiceBusReceiveMode.RECEIVE_AND_DELETE)
@@ -121,7 +125,7 @@ async def test_receive_and_delete_takes_messages_for_good(bus: Bus):
 
 
 async def test_peeking_shows_messages_in_any_state_and_locks_none(bus: Bus):
-    """§2.2 item 8: peek-message."""
+    """Service Bus AMQP operations: peek-message."""
     queue = bus.queue()
     sender, receiver = await bus.pair(queue)
     await sender.send_messages([ServiceBusMessage(str(number)) for number in range(3)])
@@ -133,7 +137,7 @@ async def test_peeking_shows_messages_in_any_state_and_locks_none(bus: Bus):
 
 
 async def test_an_iterator_gives_one_message_after_the_other_and_ends_by_its_time(bus: Bus):
-    """§2.4 iterator."""
+    """azure-servicebus 7.15: a receiver is an iterator."""
     queue = bus.queue()
     sender, receiver = await bus.sender(queue), await bus.receiver(queue, max_wait_time=1.5)
     await sender.send_messages([ServiceBusMessage(str(number)) for number in range(3)])
@@ -145,7 +149,7 @@ async def test_an_iterator_gives_one_message_after_the_other_and_ends_by_its_tim
 
 
 async def test_prefetched_messages_are_locked_before_anybody_asks(bus: Bus):
-    """§2.4 prefetch: credit without a receive call."""
+    """azure-servicebus 7.15, prefetch: credit without a receive call."""
     queue = bus.queue()
     sender = await bus.sender(queue)
     await sender.send_messages([ServiceBusMessage(str(number)) for number in range(3)])
@@ -158,7 +162,9 @@ async def test_prefetched_messages_are_locked_before_anybody_asks(bus: Bus):
 
 @AIO_ONLY
 async def test_a_closed_receiver_keeps_the_lock_until_it_ends(bus: Bus):
-    """§4.3: received, closed without settling: the next one has it after the lock, and it counts as a delivery."""
+    """azure-servicebus 7.15 change log: received, closed without settling: the next one has it after
+    the lock, and it counts as a delivery.
+    """
     queue = bus.queue(lock_duration=3.0)
     sender = await bus.sender(queue)
     await sender.send_messages(ServiceBusMessage("hello"))

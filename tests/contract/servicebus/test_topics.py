@@ -39,7 +39,9 @@ def make_topic(bus: Bus, **filters) -> str:
 
 
 async def test_each_subscription_gets_what_its_rules_match(bus: Bus):
-    """§5 filters: true, false, correlation (all equal, user and system properties), SQL; no filter sees the body."""
+    """Service Bus topic filters: true, false, correlation (all equal, user and system properties), SQL;
+    no filter sees the body.
+    """
     topic = make_topic(
         bus,
         everything=None,
@@ -61,7 +63,7 @@ async def test_each_subscription_gets_what_its_rules_match(bus: Bus):
 
 
 async def test_a_message_goes_to_one_of_many_waiting_receivers_in_the_order_of_their_credit(bus: Bus):
-    """§4.2 and §4.3: competing consumers on `shutdown`; credit is served first come, first served."""
+    """Service Bus subscriptions: competing consumers on `shutdown`; credit is served first come, first served."""
     topic = make_topic(bus, shutdown=None)
     sender = await bus.opened(bus.client.get_topic_sender(topic))
     first, second = [await bus.opened(bus.client.get_subscription_receiver(topic, "shutdown")) for _ in range(2)]
@@ -74,7 +76,7 @@ async def test_a_message_goes_to_one_of_many_waiting_receivers_in_the_order_of_t
 
 
 async def test_a_message_without_session_is_a_dead_letter_of_a_subscription_that_needs_one(bus: Bus):
-    """§2.2 item 9: "Session id is null."."""
+    """The service's text is "Session id is null."."""
     topic = make_topic(bus)
     bus.running.run(lambda: bus.broker.create_subscription(topic, "nodes", QueueSettings(requires_session=True)))
     sender = await bus.opened(bus.client.get_topic_sender(topic))
@@ -94,7 +96,7 @@ async def test_a_topic_itself_cannot_be_received_from(bus: Bus):
 
 
 async def test_the_sdk_s_lock_renewer_holds_a_message_beyond_its_lock(bus: Bus):
-    """§2.4 AutoLockRenewer; §4.4: locks shorter than five seconds it cannot hold."""
+    """azure-servicebus 7.15, AutoLockRenewer: locks shorter than five seconds it cannot hold."""
     queue = bus.queue(lock_duration=5.0)
     sender, receiver = await bus.pair(queue)
     await sender.send_messages(ServiceBusMessage("hello"))

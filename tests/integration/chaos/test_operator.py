@@ -23,7 +23,9 @@ def struck(chaos):
 
 
 def test_a_hire_of_twelve_in_a_storm_of_429_with_lost_answers_makes_twelve_jobs(bench, chaos):
-    """azureml.md 4.1 and 5: 429 with Retry-After, and answers that are lost after the write was applied."""
+    """ARM throttling, and azure-core's retries: 429 with Retry-After,
+    and answers that are lost after the write was applied.
+    """
     chaos.post(
         "chaos",
         {
@@ -47,7 +49,9 @@ def test_a_hire_of_twelve_in_a_storm_of_429_with_lost_answers_makes_twelve_jobs(
 
 
 def test_a_shrink_without_a_steady_bus_or_storage_loses_no_task(bench, chaos, tmp_path):
-    """servicebus.md 2.4 and azurite.md: connections that are cut, and storage that answers 5xx now and then."""
+    """Service Bus AMQP errors, and storage's ServerBusy: connections that are cut,
+    and storage that answers 5xx now and then.
+    """
     record = tmp_path / "record"
     tasks = 24
     subprocess.run(

@@ -19,14 +19,14 @@ def made(service, **fault):
 
 
 def test_the_resource_manager_throttles_with_429_and_retry_after():
-    """azureml.md 4.1: over the limit is 429 with Retry-After in seconds."""
+    """ARM throttling: over the limit is 429 with Retry-After in seconds."""
     found = made("arm", kind="throttle", retryAfterSeconds=7, name="storm")
     assert (found.status, found.headers["Retry-After"], found.headers[CHAOS_HEADER]) == (429, "7", "storm")
     assert json.loads(found.body)["error"]["code"] == "TooManyRequests"
 
 
 def test_a_throttle_may_come_without_its_header():
-    """azureml.md 5: a PUT that gets 429 without the header is retried at once."""
+    """azure-core's retries: a PUT that gets 429 without the header is retried at once."""
     assert "Retry-After" not in made("arm", kind="throttle", retryAfterSeconds=None).headers
 
 
@@ -41,7 +41,7 @@ def test_storage_that_is_too_busy_says_503():
 
 
 def test_a_gateway_answers_with_a_page_of_html():
-    """azureml.md 4.2: the services answer raw nginx 503 pages under load."""
+    """As ai4s-jobq met it: the services answer raw nginx 503 pages under load."""
     for found in (made("arm", kind="error", html=True), made("arm", kind="outage")):
         assert (found.status, found.content_type) == (503, "text/html")
         assert b"nginx" in found.body

@@ -1,4 +1,4 @@
-"""Configuration files, and the document of scheduled events (§6 of the storage reference)."""
+"""Configuration files, and the document of Scheduled Events of Azure's metadata service."""
 
 import json
 from datetime import UTC, datetime

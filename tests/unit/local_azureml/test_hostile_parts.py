@@ -32,7 +32,7 @@ def where(field, *values, operator="eq"):
 
 
 def test_the_index_filters_as_other_schedulers_ask_it_to():
-    """§4.6: type, archived, experiment and status; booleans come as words."""
+    """The index of ml.azure.com: type, archived, experiment and status; booleans come as words."""
     entities = [entity("a"), entity("b", "Queued"), entity("c", "Completed"), entity("d", experiment="other")]
     filters = [
         where("type", "runs"), where("annotations/archived", "false"), where("properties/experimentName", "exp"),
@@ -45,7 +45,9 @@ def test_the_index_filters_as_other_schedulers_ask_it_to():
 
 
 def test_the_index_gives_pages_in_the_order_asked_for_and_counts():
-    """§4.6: at most 100 a page, a continuation token, and the number of all results if it is asked for."""
+    """The index of ml.azure.com: at most 100 a page, a continuation token,
+    and the number of all results if it is asked for.
+    """
     entities = [entity(f"{number:03}", created=f"{number:03}") for number in range(250)]
     order = [{"field": "properties/created", "direction": "Desc"}]
     token, seen = None, []
@@ -61,7 +63,7 @@ def test_the_index_gives_pages_in_the_order_asked_for_and_counts():
 
 
 def test_the_index_gives_nothing_past_its_limit():
-    """§4.6: no paging past 50,000 results."""
+    """The index of ml.azure.com: no paging past 50,000 results."""
     entities = [entity("x")] * (MAX_RESULTS + 5)
     question = Question((), (), 100, MAX_RESULTS - 100, count=False)
     found = answer(entities, question)
@@ -81,7 +83,7 @@ def test_the_index_refuses_what_it_does_not_understand(body):
 
 
 def test_the_studio_has_words_of_its_own():
-    """§4.5: "Not started", "Cancel requested"."""
+    """The index of ml.azure.com: "Not started", "Cancel requested"."""
     assert [studio_status(word) for word in ("NotStarted", "CancelRequested", "Queued")] == [
         "Not started", "Cancel requested", "Queued",
     ]  # fmt: skip
@@ -110,7 +112,7 @@ def test_a_denial_holds_below_its_scope_and_for_whom_it_is():
 
 
 def test_errors_say_what_real_ones_say():
-    """§4.2: raw nginx pages under load; ARM's 403 names principal, action and scope."""
+    """As ai4s-jobq met it: raw nginx pages under load; ARM's 403 names principal, action and scope."""
     assert "nginx" in str(nginx_unavailable().html)
     body = authorization_failed("me", "a/write", "/s").body()["error"]
     assert body["code"] == "AuthorizationFailed"
@@ -118,7 +120,7 @@ def test_errors_say_what_real_ones_say():
 
 
 def test_each_region_has_buckets_of_its_own_and_all_principals_share_a_larger_one():
-    """§4.1: per subscription, principal and region; 15 times that for the whole subscription."""
+    """ARM throttling: per subscription, principal and region; 15 times that for the whole subscription."""
     buckets = TokenBuckets(lambda: 0.0)
     for _ in range(200):
         assert buckets.take("p", "s", "PUT", "uksouth").retry_after is None

@@ -242,7 +242,7 @@ async def interrupted(how):
 
 
 async def test_a_preempted_job_is_killed_without_a_word_and_queued_again():
-    """§4.5: the user process gets no reliable signal; the same run is run again from the start."""
+    """AzureML low-priority VMs: the user process gets no reliable signal; the same run is run again from the start."""
     stage, process = await interrupted(Interruption.PREEMPTED)
     await asyncio.sleep(1)
     assert [number for number, _ in process.signals] == ["KILL"]
@@ -253,7 +253,7 @@ async def test_a_preempted_job_is_killed_without_a_word_and_queued_again():
 
 
 async def test_a_job_of_a_lost_node_does_not_respond_for_a_while_and_can_be_cancelled_then():
-    """§4.5: NotResponding may go back to any earlier state."""
+    """AzureML JobStatus: NotResponding may go back to any earlier state."""
     stage, _ = await interrupted(Interruption.LOST)
     await asyncio.sleep(0.5)
     assert stage.job.status is Status.NOT_RESPONDING
@@ -263,7 +263,7 @@ async def test_a_job_of_a_lost_node_does_not_respond_for_a_while_and_can_be_canc
 
 
 async def test_a_paused_job_is_told_first_and_goes_on_only_when_it_is_resumed():
-    """§4.5: SIGTERM, then the container is stopped; Paused is resumable."""
+    """Singularity as ai4s-jobq met it: SIGTERM, then the container is stopped; Paused is resumable."""
     stage, process = await interrupted(Interruption.PAUSED)
     await asyncio.sleep(50)
     assert process.signals[0][0] == "TERM"

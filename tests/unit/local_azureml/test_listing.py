@@ -1,4 +1,4 @@
-"""Filters and pages of job lists: §4.6 of the AzureML reference."""
+"""Filters and pages of job lists, as AzureML's REST reference has them: Jobs - List."""
 
 import pytest
 

@@ -51,7 +51,7 @@ def times(job):
 
 
 async def test_a_job_passes_through_its_states_at_their_times():
-    """§4.5: Starting, Preparing, Queued until there is a node, Running, Finalizing, Completed."""
+    """AzureML JobStatus: Starting, Preparing, Queued until there is a node, Running, Finalizing, Completed."""
     job = Stage(running=(7, 7)).hire()
     await asyncio.wait_for(job.ended.wait(), 60)
     assert times(job) == [
@@ -107,7 +107,9 @@ async def test_nodes_are_given_in_the_order_of_the_queue_and_never_more_than_the
 
 
 async def test_a_preempted_job_is_the_same_run_queued_again():
-    """§4.5: the node is removed, the same run id goes back to Queued and is run again on another node."""
+    """AzureML low-priority VMs: the node is removed, the same run id goes back to Queued and is run
+    again on another node.
+    """
     stage = Stage()
     job = stage.hire()
     await asyncio.sleep(20)
@@ -121,7 +123,7 @@ async def test_a_preempted_job_is_the_same_run_queued_again():
 
 
 async def test_a_job_whose_node_is_lost_does_not_respond_before_it_is_queued():
-    """§4.5: NotResponding may go back to any earlier state."""
+    """AzureML JobStatus: NotResponding may go back to any earlier state."""
     job = Stage().hire()
     await asyncio.sleep(20)
     job.life.interrupt(Interruption.LOST)
@@ -131,7 +133,7 @@ async def test_a_job_whose_node_is_lost_does_not_respond_before_it_is_queued():
 
 
 async def test_a_paused_job_waits_for_its_resumption():
-    """§4.5: Singularity suspends to Paused; only a resume goes on."""
+    """As ai4s-jobq met it: Singularity suspends to Paused; only a resume goes on."""
     job = Stage().hire()
     await asyncio.sleep(20)
     assert not job.life.resume()
@@ -144,7 +146,7 @@ async def test_a_paused_job_waits_for_its_resumption():
 
 
 async def test_nodes_that_others_hold_are_not_ours_until_they_are_given_back():
-    """§4.8: hireable is the maximum less the target, whoever holds the nodes."""
+    """AmlCompute: hireable is the maximum less the target, whoever holds the nodes."""
     stage = Stage(nodes=2)
     stage.cluster.share(2)
     job = stage.hire()

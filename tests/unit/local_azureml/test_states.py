@@ -1,4 +1,4 @@
-"""The status machine of §4.5 of the AzureML reference."""
+"""The status machine behind AzureML's JobStatus."""
 
 import itertools
 

@@ -1,4 +1,4 @@
-"""What a job PUT means: names (§4.3) and idempotency (§4.4) of the AzureML reference."""
+"""What a job PUT means: AzureML's rules for names, and JobPropertyImmutable."""
 
 import pytest
 

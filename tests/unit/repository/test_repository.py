@@ -204,6 +204,20 @@ esac
     assert done.stdout.splitlines()[-1].startswith("= ")
 
 
+def test_a_docstring_cites_nothing_that_its_reader_does_not_have() -> None:
+    """Facts are cited by their public source: neither a section without a document nor a page that is not here."""
+    listed = list(files())
+    pages = {path.name for path in listed if path.suffix == ".md"}
+    wrong = [
+        f"{path.relative_to(ROOT)}: {text}"
+        for path in listed
+        if path.suffix == ".py"
+        for text in re.findall(r'"""(.*?)"""', path.read_text(encoding="utf-8"), re.DOTALL)
+        if re.search(r"§ ?\d", text) or not set(re.findall(r"[\w-]+\.md\b", text)) <= pages
+    ]
+    assert wrong == []
+
+
 def test_no_module_is_longer_than_600_lines() -> None:
     """Most have below 400; what grows beyond that is two things."""
     found = {str(path): path.read_bytes().count(b"\n") for path in files() if path.suffix == ".py"}
