@@ -36,6 +36,26 @@ def guarded(token: str, handler: Handler) -> Handler:
     return answer
 
 
+def unknown(token: str) -> web.RouteDef:
+    """To be added behind all others: whoever mistypes a path is told so, not that some other service wants a token."""
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        return refusal(
+            f"there is no {request.method} {request.path}; docs/local-cloud.md names what there is", status=404
+        )
+
+    return web.route("*", PREFIX + "{name:.*}", guarded(token, answer))
+
+
+@web.middleware
+async def refuse_unreadable(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """A body that is not encoded as its headers say is its sender's mistake, whichever service it was for."""
+    try:
+        return await handler(request)
+    except web.RequestPayloadError as error:
+        return refusal(f"the body cannot be read: {' '.join(str(error).split())}")
+
+
 def refusal(text: str, status: int = 400) -> web.Response:
     """An error answer."""
     return web.json_response({"error": text}, status=status)

@@ -23,6 +23,7 @@ from typing import Any, Self
 import click
 from aiohttp import web
 
+from workforce_local import admin
 from workforce_local.azureml.control import Control
 from workforce_local.azureml.control_routes import control_routes
 from workforce_local.azureml.happenings import Happenings
@@ -235,10 +236,10 @@ class LocalAzure:
             "jobs": lambda: [job.document() for job in self.jobs()],
             "requests": self.requests.document,
         }
-        app = web.Application(client_max_size=_MAX_BODY, middlewares=[self.chaos.middleware()])
+        app = web.Application(client_max_size=_MAX_BODY, middlewares=[admin.refuse_unreadable, self.chaos.middleware()])
         app.add_routes([*self.chaos.routes(self.admin_token), *self.insights.routes(self.admin_token)])
         app.add_routes(admin_routes(self.admin_token, inspection))
-        app.add_routes(control_routes(self.admin_token, self.control))
+        app.add_routes([*control_routes(self.admin_token, self.control), admin.unknown(self.admin_token)])
         app.add_routes([web.get("/metadata/endpoints", self._endpoints), web.get("/discovery", self._discovery)])
         app.add_routes(identity.routes())
         app.add_routes(atom.routes(self.namespaces, self._manages_service_bus))

@@ -1,6 +1,7 @@
 """Tells people how the local cloud goes: live on a terminal, plain lines elsewhere. All lines fit 80 columns.
 
-Paths and addresses are never wrapped or cut, so that they can be copied; long ones stand on lines of their own.
+Paths and addresses are never wrapped or cut, so that they can be copied; long ones stand on lines of their own. What
+draws on terminals is imported for terminals only: a detached start has none, and imports are a good part of it.
 """
 
 from __future__ import annotations
@@ -11,12 +12,16 @@ import shutil
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.status import Status
+import click
 
 from workforce_local.state import HOME_VARIABLE, Process, Record, StateFolder, default_folder
 from workforce_local.supervisor import Started
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.status import Status
 
 
 def shown(path: Path) -> str:
@@ -69,13 +74,13 @@ class ConsoleReporter:
     Args:
         folder: The state folder, for what is said at the end of the start.
         attached: Whether Ctrl-C ends the local cloud, which is worth saying.
-        console: Where to write, by default standard output.
+        console: Where to write; by default standard output, with what it can show.
     """
 
     def __init__(self, folder: StateFolder, *, attached: bool, console: Console | None = None) -> None:
         self._folder = folder
         self._attached = attached
-        self._console = console or Console(highlight=False, soft_wrap=True, markup=False)
+        self._console = console or _terminal()
         self._status: Status | None = None
         self._waiting: list[str] = []
 
@@ -119,15 +124,27 @@ class ConsoleReporter:
         self._spin()
 
     def _line(self, text: str) -> None:
-        self._console.print(text, markup=False)
+        if self._console is None:
+            click.echo(text)
+        else:
+            self._console.print(text, markup=False)
 
     def _spin(self) -> None:
         if self._status is not None:
             self._status.stop()
             self._status = None
-        if self._waiting and self._console.is_terminal:
+        if self._waiting and self._console is not None and self._console.is_terminal:
             self._status = self._console.status(f"waiting for {', '.join(self._waiting)}")
             self._status.start()
+
+
+def _terminal() -> Console | None:
+    """The terminal that standard output is, if it is one."""
+    if not sys.stdout.isatty():
+        return None
+    from rich.console import Console  # noqa: PLC0415 - see the module
+
+    return Console(highlight=False, soft_wrap=True, markup=False)
 
 
 def status_lines(record: Record, faults: Mapping[Process, str]) -> list[str]:

@@ -104,7 +104,11 @@ class AzurePart:
             "--ready-file": self._ready_file,
         }
         command = [sys.executable, "-m", "workforce_local.azure", *_flags(options)]
-        self._program = Program(self.name, command, ready_file=self._ready_file, log=self._log, describe=self._describe)
+        # It calls nobody but what is local. The system's authorities, which it would parse while it starts, are many.
+        trust = {"SSL_CERT_FILE": str(self._folder / "ca.pem")}
+        self._program = Program(
+            self.name, command, ready_file=self._ready_file, log=self._log, environment=trust, describe=self._describe
+        )
         return await self._program.start()
 
     async def stop(self) -> None:

@@ -46,7 +46,10 @@ from workforce_local.imds import NOTICE_SECONDS, EventType
 
 
 class _Order(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True)
+    # Built when the first of its kind comes.
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True, defer_build=True
+    )
 
 
 class _Preempt(_Order):

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
-import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from workforce_local.chaos import faults
@@ -23,7 +22,7 @@ class ScenarioError(ValueError):
 class Scenario(BaseModel):
     """Faults that belong together, and the seed of their randomness."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     seed: int = 0
     faults: tuple[faults.Fault, ...]
@@ -76,6 +75,8 @@ def load(path: Path) -> Scenario:
     Raises:
         ScenarioError: The file is missing, cannot be parsed, or is no scenario.
     """
+    import yaml  # noqa: PLC0415 - the local cloud itself reads no files of scenarios, and starts without it
+
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:

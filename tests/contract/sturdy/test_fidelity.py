@@ -1,12 +1,17 @@
-"""The page about fidelity names tests that exist, and says something in every cell."""
+"""The page about fidelity names tests that exist, and says something in every cell; that on use names every order."""
 
 from __future__ import annotations
 
 import ast
 import functools
 from pathlib import Path
+from typing import cast
 
 import pytest
+
+from workforce_local.admin import PREFIX
+from workforce_local.azureml.control import Control
+from workforce_local.azureml.control_routes import control_routes
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 PAGE = CHECKOUT / "docs" / "fidelity.md"
@@ -45,3 +50,9 @@ def test_no_behaviour_is_told_twice() -> None:
     told = [row[0] for row in rows()]
     assert len(told) > 40
     assert len(set(told)) == len(told)
+
+
+def test_every_order_that_the_local_azure_takes_is_on_its_page() -> None:
+    page = (CHECKOUT / "docs" / "local-cloud.md").read_text(encoding="utf-8")
+    orders = {route.path.removeprefix(PREFIX) for route in control_routes("token", cast("Control", None))}
+    assert {order for order in orders if f"`{order}" not in page} == set()

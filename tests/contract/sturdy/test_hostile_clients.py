@@ -179,6 +179,32 @@ async def test_arm_names_broken_json_in_its_own_error_shape(azure: Azure, resour
     await azure.serves()
 
 
+@pytest.mark.parametrize("path", ["/v2.1/track", "/_local/preempt", "/adfs/oauth2/v2.0/token"])
+async def test_a_body_that_is_not_encoded_as_it_says_is_refused_by_name(azure: Azure, path: str) -> None:
+    headers = {
+        "Content-Encoding": "gzip",
+        "Content-Type": "application/x-www-form-urlencoded",
+        "Authorization": f"Bearer {azure.local.admin_token}",
+    }
+    async with aiohttp.ClientSession() as session:
+        url = azure.local.base_url + path
+        async with session.post(url, data=b"no gzip", headers=headers, ssl=azure.trust) as answer:
+            assert answer.status == 400
+            assert "gzip" in (await answer.json())["error"]
+    await azure.serves()
+
+
+async def test_a_mistyped_path_of_the_admin_interface_is_named(azure: Azure) -> None:
+    headers = {"Authorization": f"Bearer {azure.local.admin_token}"}
+    async with aiohttp.ClientSession() as session:
+        url = f"{azure.local.base_url}/_local/preemt"
+        async with session.post(url, json={}, headers=headers, ssl=azure.trust) as answer:
+            assert answer.status == 404
+            assert "/_local/preemt" in (await answer.json())["error"]
+        async with session.post(url, json={}, ssl=azure.trust) as answer:
+            assert answer.status == 401
+
+
 @pytest.mark.parametrize("body", [b"{", b"[]", b'{"StartRequests": [{}]}', b'{"StartRequests": 1}', b"[" * 5_000])
 async def test_imds_refuses_a_broken_approval(azure: Azure, body: bytes) -> None:
     url = f"{azure.local.imds.url}/metadata/scheduledevents?api-version=2020-07-01"

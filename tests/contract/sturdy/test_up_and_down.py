@@ -65,3 +65,11 @@ def test_up_and_down_again_and_again_leaves_no_process_port_or_file(tmp_path: Pa
     assert ready not in kept[0]
     # What the first round made (keys, ports, the cloud file) is used again; nothing is added.
     assert kept.count(kept[0]) == ROUNDS
+
+
+def test_a_detached_start_does_not_wait_for_imports_that_it_has_no_use_for() -> None:
+    """A start is mostly imports: what draws on terminals, and what reads scenarios, comes when it is asked for."""
+    modules = "workforce_local.cli, workforce_local.parts, workforce_local.azure"
+    program = f"import sys, {modules}; print(sorted({{'rich', 'yaml', 'kubernetes'}} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=PATIENCE)
+    assert done.stdout.strip() == "[]"
