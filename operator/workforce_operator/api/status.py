@@ -164,7 +164,7 @@ class RegionStatus(Model):
     circuit: CircuitStatus | None = None
     """Failures of hires here; absent = the last one worked."""
     capacity: int | None = None
-    """Further jobs that would find a node here; absent = not known."""
+    """Further jobs that would find a node here, five minutes old at most; absent = not known, 0 is told sooner."""
     conditions: Annotated[list[Condition], Field(max_length=4, json_schema_extra=map_list("type"))] = Field(
         default_factory=list
     )

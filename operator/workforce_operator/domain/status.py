@@ -30,6 +30,9 @@ from workforce_operator.domain.view import View, view
 COUNTS_EVERY = timedelta(seconds=30)
 """A status in which only numbers differ is not written more often than this."""
 
+CAPACITY_EVERY = timedelta(minutes=5)
+"""One in which only the number of free nodes differs: else each hire had all Workforces of its cluster written."""
+
 _SUMMARY_REGIONS = 4
 _COUNTS = {
     "replicas",
@@ -85,13 +88,17 @@ def refused_status(generation: int, failure: Failure, previous: WorkforceStatus,
 
 
 def worth_writing(old: WorkforceStatus, new: WorkforceStatus, now: datetime, last_written: datetime | None) -> bool:
-    """Whether a status is to be written: at once if it says something new, numbers alone at most every 30 s."""
+    """Whether a status is to be written: at once if it says something new, numbers alone at most every 30 s.
+
+    The number of free nodes is written at most every five minutes, unless it has become or was zero or unknown.
+    """
     if old == new:
         return False
     if _without_counts(old) != _without_counts(new) or _any_live(old) != _any_live(new):
         return True
+    pause = CAPACITY_EVERY if _without_free_nodes(old) == _without_free_nodes(new) else COUNTS_EVERY
     # A clock that was put back must not hold numbers back until it has caught up.
-    return last_written is None or not timedelta() <= now - last_written < COUNTS_EVERY
+    return last_written is None or not timedelta() <= now - last_written < pause
 
 
 def transitions(old: WorkforceStatus, new: WorkforceStatus) -> tuple[Note, ...]:
@@ -156,6 +163,15 @@ def _by_type(status: WorkforceStatus) -> dict[str, Condition]:
 def _any_live(status: WorkforceStatus) -> bool:
     """Whether jobs live: the API server decides by it whether the control channel may change."""
     return status.replicas > 0 or status.draining_replicas > 0
+
+
+def _without_free_nodes(status: WorkforceStatus) -> WorkforceStatus:
+    """The status with no more of each region's capacity than whether there is any."""
+    regions = [
+        region.model_copy(update={"capacity": None if region.capacity is None else min(region.capacity, 1)})
+        for region in status.regions
+    ]
+    return status.model_copy(update={"regions": regions})
 
 
 def _without_counts(status: WorkforceStatus) -> dict[str, Any]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import pytest
+
 from tests.support.planning import (
     MINUTE,
     NOW,
@@ -166,6 +168,24 @@ def test_numbers_within_a_region_or_a_message_are_numbers_too():
         base(conditions=[each.model_copy(update={"message": "other"}) for each in base().conditions]),
     ):
         assert not worth_writing(base(), new, NOW, NOW)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "seconds"), [(40, 39, 300), (1, 2, 300), (1, 0, 30), (0, 1, 30), (3, None, 30), (None, 3, 30)]
+)
+def test_free_nodes_alone_are_written_every_five_minutes_and_sooner_if_none_is_left_or_known(before, after, seconds):
+    def with_capacity(capacity):
+        return base(regions=[base().regions[0].model_copy(update={"capacity": capacity})])
+
+    old, new = with_capacity(before), with_capacity(after)
+    assert not worth_writing(old, new, NOW, NOW - timedelta(seconds=seconds - 1))
+    assert worth_writing(old, new, NOW, NOW - timedelta(seconds=seconds))
+
+
+def test_free_nodes_are_written_along_with_other_numbers():
+    old = base()
+    new = base(queue_length=99, regions=[old.regions[0].model_copy(update={"capacity": 7})])
+    assert worth_writing(old, new, NOW, NOW - timedelta(seconds=30))
 
 
 def test_the_first_and_the_last_live_job_are_written_at_once():
