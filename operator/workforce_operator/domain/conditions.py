@@ -72,8 +72,8 @@ def conditions(view: View, previous: Mapping[str, Condition]) -> list[Condition]
         DRAINING: _draining(view),
     }
     current = stamped(verdicts, previous, generation, now)
-    verdicts[READY] = _ready(view, current, previous.get(READY))
-    return in_order(stamped(verdicts, previous, generation, now))
+    ready = {READY: _ready(view, current, previous.get(READY))}
+    return in_order(current | stamped(ready, previous, generation, now))
 
 
 def region_conditions(region: str, view: View, previous: Mapping[str, Condition]) -> list[Condition]:

@@ -88,15 +88,15 @@ class KubernetesApi:
         self, method: str, path: str, query: Mapping[str, str] | None, headers: Mapping[str, str] | None, body: Any
     ) -> tuple[int, Mapping[str, str], str]:
         defaults = {"Accept": JSON} | ({"Content-Type": JSON} if body is not None else {})
-        prepared = await self._client.param_serialize(
+        # Not given the body, which it would copy value by value to make JSON of what is JSON already.
+        _, url, prepared, *_ = await self._client.param_serialize(
             method=method,
             resource_path=path,
             query_params=list((query or {}).items()),
             header_params={**defaults, **(headers or {})},
-            body=body,
             auth_settings=["BearerToken"],
         )
-        response = _untyped(await self._client.call_api(*prepared, _request_timeout=REQUEST_SECONDS))
+        response = _untyped(await self._client.call_api(method, url, prepared, body, _request_timeout=REQUEST_SECONDS))
         content = await response.read()
         return response.status, response.headers, content.decode(errors="replace")
 
