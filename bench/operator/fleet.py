@@ -3,8 +3,8 @@
 python bench/operator/fleet.py [--workforces N] [--rest SECONDS]
 
 Everything shares one machine: API server, etcd, local Azure, operator and this program. So it creates the Workforces
-over a few connections and has the API server tell it what changes, instead of asking over and over. The API server's
-garbage collector is given more room, as if it had a machine of its own: it is not what is measured.
+over a few connections, and then has the API server tell it what changes, instead of asking over and over. The API
+server's garbage collector is given more room, as if it had a machine of its own: it is not what is measured.
 """
 
 from __future__ import annotations
@@ -63,10 +63,9 @@ async def measure(on: Stage, kubernetes: KubeClient, number: int, rest: float) -
     before = costs(on)
     documents = [on.workforce(f"wf-{each:04}", 1, [each % REGIONS]) for each in range(number)]
     began = time.time()
-    all_ready = asyncio.create_task(until_ready(kubernetes, number))
     await create(kubernetes, documents)
     created = time.time() - began
-    await asyncio.wait_for(all_ready, 600)
+    await asyncio.wait_for(until_ready(kubernetes, number), 600)
     row(f"{number} Workforces created to all Ready, s", f"{time.time() - began:.1f}", "", "", "≤ 30")
     row("  created after, s", f"{created:.1f}")
     row("memory of the operator then (PSS), MB", f"{on.memory():.0f}", "", "", "< 200")

@@ -164,6 +164,10 @@ class Stage:
         """Set a fault."""
         self.bench.local("chaos", "add", kind, *fields)
 
+    def calm(self) -> None:
+        """Take all faults away."""
+        self.bench.local("chaos", "clear")
+
     def _inspect(self, what: str) -> Any:
         cloud = json.loads(Path(os.environ["WORKFORCE_CLOUD"]).read_text(encoding="utf-8"))
         token = (self.bench.state_dir / "azure" / "admin.token").read_text(encoding="utf-8")
