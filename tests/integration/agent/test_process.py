@@ -80,9 +80,13 @@ async def test_the_exit_code_is_the_shells():
 
 
 async def test_much_output_of_any_bytes_does_not_block_a_task():
-    process, output, _ = start("head -c 3000000 /dev/urandom; echo; head -c 3000000 /dev/zero; echo; echo end")
+    process, output, sink = start(
+        "head -c 3000000 /dev/urandom; echo; head -c 3000000 /dev/zero; echo; printf '\\377\\376 bad\\n'; echo end"
+    )
     assert await finish(process) == 0
-    assert output.close()[-1] == "end"
+    assert output.close()[-2:] == ["\ufffd\ufffd bad", "end"]
+    assert len(sink.data) > 6_000_000
+    assert sink.data.endswith(b"[t] \xff\xfe bad\n[t] end\n")
 
 
 async def test_a_slow_reader_slows_the_task_and_loses_nothing():

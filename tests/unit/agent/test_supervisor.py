@@ -15,7 +15,7 @@ from jobq.control import OnDeadline, Operation
 from jobq.task import Task
 from workforce_agent.bookkeeping import Slot
 from workforce_agent.execution import Execution, Surroundings
-from workforce_agent.lifecycle import Mode
+from workforce_agent.lifecycle import Mode, Trigger
 from workforce_agent.outcome import Settlement, Verdict
 from workforce_agent.pid_file import Intent, ProcessId
 from workforce_agent.processors.port import Processor, Run, RunEnd
@@ -203,6 +203,25 @@ async def test_a_worker_drained_before_its_first_pull_takes_nothing(worker):
     worker.follow(intent())
     assert await worker.run() == 0
     assert [seen.attempts for seen in await worker._around.backend.peek(1)] == [0]
+
+
+async def test_a_task_that_comes_with_an_answer_that_an_order_overtook_goes_back_untouched(worker):
+    class Overtaken(MemoryQueue):
+        async def receive(self, count, visibility):
+            found = await super().receive(count, visibility)
+            worker.trigger(Trigger.SIGUSR1)
+            return found
+
+    class Forbidden(Processor):
+        def start(self, task, output):
+            pytest.fail("a task was started by a worker that leaves")
+
+    backend = Overtaken()
+    worker._around = replace(worker._around, backend=backend, processor=Forbidden())
+    body = Task.new({"code": 0}, num_retries=0).encode()
+    await backend.send(body)
+    assert await worker.run() == 0
+    assert ([seen.body for seen in await backend.peek(1)], worker.counters.returned) == ([body], 1)
 
 
 async def test_the_last_report_says_why_and_with_which_words_the_last_task_failed(worker):
