@@ -23,7 +23,8 @@ CRD_PAGE := docs/reference/workforce.md
 
 # What pytest gets besides the worker processes, for example: make test TESTS=tests/unit PYTEST_FLAGS=-x
 TESTS ?= tests
-TEST_WORKERS ?= 2
+# A second process would collect the quick tests for as long as it then saves.
+TEST_WORKERS ?= $(if $(filter-out tests/unit%,$(TESTS)),2,0)
 PYTEST_FLAGS ?=
 EXPLORE_FLAGS ?=
 DEMO_FLAGS ?= $(if $(filter-out 0,$(KEEP)),--keep)

@@ -6,18 +6,30 @@ The fixtures live in ``tests/support``, one module per thing that they provide.
 from __future__ import annotations
 
 import asyncio
+import gc
+import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
 
-from tests.support import examples  # noqa: F401 - sets how many examples hypothesis tries, and that load is no failure
-
 _TESTS = Path(__file__).parent
-_FIXTURES = ("azure", "kubernetes", "operator", "service_bus", "storage")
-_ORDER = ("unit", "property", "exploration", "contract", "conformance", "integration", "e2e")
+_FIXTURES = ("azure", "kubernetes", "operator", "service_bus", "storage", "virtual_time")
+_ORDER = ("unit", "passes", "property", "exploration", "contract", "conformance", "integration", "e2e")
 """Quick tests first: whoever broke something wants to know within seconds."""
 
 pytest_plugins = [f"tests.support.{name}" for name in _FIXTURES if (_TESTS / "support" / f"{name}.py").exists()]
+
+
+# Modules and tests stay until the end: the collector need not look through them, neither now nor during each test.
+gc.disable()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop() -> None:
+    """From here on, what tests leave behind is collected; what was loaded is not looked at."""
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_configure() -> None:
@@ -32,13 +44,26 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     Tests of one file run in one worker process, so that a fixture of module scope is made once. All tests that need a
     cluster share one worker process, so that at most one cluster runs. A test's own ``xdist_group`` wins.
     """
-    items.sort(key=_rank)
+    items.sort(key=lambda item: _rank(item.path))
     for item in items:
         if item.get_closest_marker("xdist_group") is None:
-            group = "cluster" if item.get_closest_marker("cluster") else str(item.path.relative_to(_TESTS))
+            group = "cluster" if item.get_closest_marker("cluster") else _name(item.path)
             item.add_marker(pytest.mark.xdist_group(group))
 
 
-def _rank(item: pytest.Item) -> int:
-    kind = item.path.relative_to(_TESTS).parts[0]
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Where nobody used hypothesis, its plugin would import all of it to find that there is nothing to tell."""
+    if "hypothesis" not in sys.modules:
+        session.config.pluginmanager.unregister(name="hypothesispytest")
+
+
+@cache
+def _name(path: Path) -> str:
+    return str(path.relative_to(_TESTS))
+
+
+@cache
+def _rank(path: Path) -> int:
+    kind = path.relative_to(_TESTS).parts[0]
     return _ORDER.index(kind) if kind in _ORDER else len(_ORDER)

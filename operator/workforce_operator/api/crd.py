@@ -118,8 +118,9 @@ def definition() -> dict[str, Any]:
     }
 
 
+@cache
 def schema() -> Schema:
-    """The schema of one object."""
+    """The schema of one object; all callers share it, and none changes it."""
     return {
         "type": "object",
         "description": "N identical workers that serve one task queue, spread over AzureML regions.",

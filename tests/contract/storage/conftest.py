@@ -9,6 +9,7 @@ from jobq.backends.memory import MemoryQueue
 from jobq.backends.port import QueueBackend
 from jobq.cloud import PUBLIC_CLOUDS
 from jobq.opening import open_backend
+from tests.support import examples  # noqa: F401 - hypothesis tries few, and load is no failure
 from tests.support.service_bus import NAMESPACE, AnyToken
 from tests.support.storage import ACCOUNT
 

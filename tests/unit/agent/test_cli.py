@@ -1,8 +1,5 @@
 """The command line where it needs no service."""
 
-import subprocess
-import sys
-
 import pytest
 from click.testing import CliRunner
 
@@ -81,14 +78,3 @@ def test_a_line_of_input_is_a_command_or_a_tasks_arguments(line, expected):
     kwargs = line_kwargs(line, {"K": "V"})
     assert kwargs == expected
     assert list(kwargs) == list(expected)
-
-
-def test_asking_for_the_version_imports_no_azure_sdk():
-    code = (
-        "import sys; from workforce_agent.cli import main\n"
-        "try: main(['--version'])\n"
-        "except SystemExit: pass\n"
-        "print(sorted({m.split('.')[0] for m in sys.modules} & {'azure', 'aiohttp', 'pydantic', 'structlog'}))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == "[]"

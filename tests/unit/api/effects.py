@@ -25,7 +25,7 @@ _PLACING = f"{_DOMAIN}/test_placing.py"
 _CIRCUIT = f"{_PLACING}::test_failed_hires_open_the_circuit_in_the_status_and_a_hire_that_works_closes_it"
 _CONDITIONS = f"{_DOMAIN}/test_conditions.py"
 _ALL_CONDITIONS = f"{_CONDITIONS}::test_all_conditions_are_there_from_the_first_pass_in_the_documented_order"
-_AUTOSCALING = "tests/unit/reconcile/test_autoscaling.py"
+_AUTOSCALING = "tests/passes/test_autoscaling.py"
 _BUS = f"{_ENVIRONMENT}::test_a_job_finds_its_service_bus_queue"
 _SIZING = f"{_DOMAIN}/test_sizing.py"
 _DECIDE = f"{_DOMAIN}/scaling/test_decide.py"
@@ -39,7 +39,7 @@ _IN_THE_PERIOD = f"{_BEHAVIOR}::test_what_changed_within_the_period_counts_again
 _DECIDED = f"{_DECIDE}::test_a_decision_keeps_its_time_until_the_number_or_a_clamp_changes"
 _CLAMPS = f"{_DECIDE}::test_every_clamp_that_changed_the_number_is_told_in_the_order_of_the_rules"
 
-_LABEL = "tests/unit/reconcile/test_labels.py::test_a_version_registered_later_is_not_taken_before_the_template_changes"
+_LABEL = "tests/passes/test_labels.py::test_a_version_registered_later_is_not_taken_before_the_template_changes"
 _OVERRIDES = f"{_DOMAIN}/test_template.py::test_a_region_s_overrides_reach_its_jobs_and_no_others"
 _REFUSED = "tests/integration/crd/test_definition.py::test_bad_objects_are_refused_with_a_message_that_names_the_field"
 
@@ -165,8 +165,7 @@ EFFECTS = {
     ),
     "spec.suspend": f"{_HIRING}::test_hold_touches_nothing_and_remembers_nothing",
     "spec.adoptFrom": (
-        "tests/unit/reconcile/test_adoption.py"
-        "::test_adopt_from_takes_the_living_jobs_over_and_hires_only_what_is_missing"
+        "tests/passes/test_adoption.py::test_adopt_from_takes_the_living_jobs_over_and_hires_only_what_is_missing"
     ),
     "spec.deletionPolicy": f"{_DELETION}::test_policy_cancel_cancels_everything_that_lives",
     "spec.deletionDeadlineSeconds": f"{_DELETION}::test_at_the_deadline_running_workers_are_left_and_named",

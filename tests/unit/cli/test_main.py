@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import click
 import pytest
 from click.testing import CliRunner
@@ -42,12 +39,3 @@ def test_help_names_the_remedy_of_a_verb_that_is_not_installed(monkeypatch: pyte
     monkeypatch.setattr(extras, "MARKERS", {**extras.MARKERS, "local": ("no_such_module",)})
     shown = " ".join(CliRunner().invoke(workforce, ["--help"]).output.split())
     assert "Not installed; run: pip install 'workforce-operator[local]'" in shown
-
-
-def test_help_loads_no_verb() -> None:
-    code = (
-        "import sys; from workforce_operator.cli.main import workforce; workforce(['--help'], standalone_mode=False); "
-        "print([name for name in ('workforce_local', 'kopf', 'rich', 'azure.ai.ml') if name in sys.modules])"
-    )
-    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert shown.splitlines()[-1] == "[]"

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from hypothesis import given
-from hypothesis import strategies as st
-
 from tests.support.planning import (
     desired,
     entry,
@@ -129,24 +126,3 @@ def test_workers_that_can_be_taken_back_need_no_room():
     assert set(orders(answer).values()) == {"accept-new-tasks"}
     assert hires(answer) == []
     assert answer.regions["one"].waiting is None
-
-
-NUMBERS = st.integers(min_value=0, max_value=6)
-
-
-@given(
-    most=st.integers(min_value=0, max_value=20),
-    there=st.lists(st.tuples(NUMBERS, NUMBERS, NUMBERS), min_size=1, max_size=4),
-)
-def test_no_hire_takes_all_regions_together_over_the_cap(most, there):
-    """Rule 2: regions with so many workers that stay, that leave, and places that are free."""
-    names = [f"r{number}" for number in range(len(there))]
-    entries, readings, limits, live = {}, {}, {}, 0
-    for name, (staying, going, free) in zip(names, there, strict=True):
-        live += staying + going
-        gone = (leaving(*range(staying, staying + going)),) if going else ()
-        entries[name] = entry(staying + going, name, filled=staying, share=staying + free, waves=gone)
-        readings[name] = jobs(*(job(number, region=name, started=50) for number in range(staying + going)))
-        limits[name] = staying + going + free
-    answer = decided(scaled(most, **limits), ledger(**entries), **readings)
-    assert live + len(hires(answer)) <= max(most, live)

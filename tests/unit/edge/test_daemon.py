@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from structlog.testing import capture_logs
 
 from workforce_operator.adapters.memory import MemoryWorkforceStore
 from workforce_operator.domain.errors import Fenced, Unavailable
@@ -12,6 +13,13 @@ from workforce_operator.reconcile.telemetry import Pulse
 from workforce_operator.reconcile.work_queue import WorkQueue
 
 KEY = Key("chem", "md")
+
+
+@pytest.fixture(autouse=True)
+def said():
+    """What is logged; printing one traceback, with colours and frames, takes as long as all these tests."""
+    with capture_logs() as lines:
+        yield lines
 
 
 class HandMadeLeadership:

@@ -5,8 +5,8 @@ import json
 import jwt
 import pytest
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
 
+from tests.support.keys import rsa_key
 from workforce_local.config import FederationConfig
 from workforce_local.identity.federation import Federation
 from workforce_local.identity.grants import ASSERTION_TYPE, Granted, Refused, grant
@@ -17,9 +17,9 @@ NOW = 1_800_000_000
 ISSUER = "https://kubernetes.default.svc"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def key():
-    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    return rsa_key()
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def test_a_credential_is_for_its_own_application_only(federation, key):
 
 
 def test_another_key_s_signature_is_refused(federation):
-    stranger = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    stranger = rsa_key(1)
     refused = federation.check(assertion(stranger), CLIENT, NOW)
     assert isinstance(refused, Refused)
     assert refused.number == 700027
@@ -106,7 +106,7 @@ def test_keys_that_cannot_be_read_are_an_unreachable_issuer(key, tmp_path, conte
 
 def test_keys_that_were_replaced_are_read_again(federation, key, key_file):
     assert federation.check(assertion(key), CLIENT, NOW) is None
-    fresh = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    fresh = rsa_key(1)
     jwk = json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(fresh.public_key()))
     key_file.write_text(json.dumps({"keys": [{**jwk, "kid": "second", "alg": "RS256"}]}))
     assert federation.check(assertion(fresh, kid="second"), CLIENT, NOW) is None

@@ -2,8 +2,8 @@
 
 import jwt
 import pytest
-from cryptography.hazmat.primitives.asymmetric import rsa
 
+from tests.support.keys import rsa_key
 from workforce_local.identity import Issuer, TokenError, audience_of
 from workforce_local.identity.grants import ASSERTION_TYPE, EXCHANGE_AUDIENCE, Granted, Refused, grant
 
@@ -21,9 +21,9 @@ class Clock:
         return self.now
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def key():
-    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    return rsa_key()
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def test_a_token_of_the_future_is_refused(issuer, clock):
 
 
 def test_a_token_of_another_key_is_refused(issuer, clock):
-    other = Issuer(rsa.generate_private_key(public_exponent=65537, key_size=2048), TENANT, clock=clock)
+    other = Issuer(rsa_key(1), TENANT, clock=clock)
     with pytest.raises(TokenError, match=r"[Ss]ignature"):
         issuer.verify(other.mint(ARM, CLIENT).value, ARM)
 

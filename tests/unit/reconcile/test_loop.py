@@ -4,6 +4,7 @@ import asyncio
 import itertools
 
 import pytest
+from structlog.testing import capture_logs
 
 from workforce_operator.api.status import WorkforceStatus
 from workforce_operator.domain.errors import Conflict, Denied, Fenced, Throttled, Unavailable
@@ -89,7 +90,9 @@ async def test_a_pass_that_takes_too_long_is_given_up(play, world):
 
 @pytest.mark.looptime
 async def test_a_bug_in_one_pass_does_not_end_the_loop(play, world):
-    assert await play(KeyError("oops"), Denied("no", scope="x"), Verdict(gone=True)) == [0, 1, 3]
+    with capture_logs() as said:
+        assert await play(KeyError("oops"), Denied("no", scope="x"), Verdict(gone=True)) == [0, 1, 3]
+    assert [line["log_level"] for line in said][:1] == ["error"]
     assert world.telemetry.passes == {"bug": 1, "denied": 1, "gone": 1}
 
 

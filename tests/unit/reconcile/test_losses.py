@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from jobq.control import DrainFinished, State
-from tests.unit.reconcile.conftest import KEY
+from tests.support.whole_operator import KEY
 from workforce_operator.reconcile.losses import Losses, running_seconds
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.unit.reconcile.test_reconciler import KEY, op  # noqa: F401 - a fixture
+from tests.passes.test_reconciler import KEY, op  # noqa: F401 - a fixture
 from workforce_operator.domain.errors import Unavailable
 
 LABELLED = {"type": "Registered", "name": "worker", "label": "latest"}

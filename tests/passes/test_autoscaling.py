@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.unit.reconcile.test_reconciler import Operator
+from tests.passes.test_reconciler import Operator
 from workforce_operator.domain.errors import Unavailable
 
 SCALING = {"policy": "TasksPerReplica", "tasksPerReplica": 1, "maxReplicas": 50}

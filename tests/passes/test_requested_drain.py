@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.unit.reconcile.test_reconciler import KEY, op  # noqa: F401 - a fixture
+from tests.passes.test_reconciler import KEY, op  # noqa: F401 - a fixture
 
 
 async def test_a_named_worker_is_drained_once_and_replaced(op):  # noqa: F811
