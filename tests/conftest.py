@@ -38,14 +38,14 @@ def pytest_configure() -> None:
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Sort by kind, and keep together what shares expensive fixtures.
 
     Tests of one file run in one worker process, so that a fixture of module scope is made once. All tests that need a
     cluster share one worker process, so that at most one cluster runs. A test's own ``xdist_group`` wins.
     """
     items.sort(key=lambda item: _rank(item.path))
-    for item in items:
+    for item in items if hasattr(config, "workerinput") else ():
         if item.get_closest_marker("xdist_group") is None:
             group = "cluster" if item.get_closest_marker("cluster") else _name(item.path)
             item.add_marker(pytest.mark.xdist_group(group))

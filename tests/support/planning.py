@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any
 
 from jobq.control import Exit, State
@@ -37,6 +38,7 @@ def regions(**most: int) -> list[dict[str, Any]]:
     return [workforces.region(name, maxReplicas=number) for name, number in most.items()]
 
 
+@cache
 def name_of(sequence: int, region: str = "one") -> str:
     return desired().job_name(region, sequence)
 

@@ -85,11 +85,13 @@ async def test_a_public_cloud_needs_no_file(tmp_path):
         ("NO_PROXY", "here", False),
     ],
 )
-async def test_sessions_look_for_a_proxy_only_where_the_environment_names_one(monkeypatch, name, value, expected):
+async def test_sessions_look_for_a_proxy_only_where_the_environment_names_one(
+    monkeypatch, private, name, value, expected
+):
     for known in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
         monkeypatch.delenv(known, raising=False)
         monkeypatch.delenv(known.lower(), raising=False)
     monkeypatch.setenv(name, value)
     assert proxied() is expected
-    async with open_transport(PUBLIC) as transport:
+    async with open_transport(private) as transport:
         assert transport.session.trust_env is expected
