@@ -118,7 +118,7 @@ def _read_only(on: Stage) -> float:
     on.until(lambda: on.metric("workforce_workqueue_processing") == 0, "the end of the pass that found all Ready")
     on.chaos(*SLOW)
     before = _passes(on)
-    on.until(lambda: _passes(on)[0] >= before[0] + READ_ONLY, "passes with nothing to do")
+    on.until(lambda: _passes(on)[0] >= before[0] + READ_ONLY, "passes with nothing to do", every=3)
     number, seconds = (now - then for now, then in zip(_passes(on), before, strict=True))
     return seconds / number
 

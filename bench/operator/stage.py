@@ -152,13 +152,13 @@ class Stage:
             if entry["method"] == "PUT" and "/jobs/" in entry["path"] and seconds_of(entry["at"]) >= since
         ]
 
-    def until(self, check: Callable[[], Any], what: str) -> None:
-        """Wait."""
+    def until(self, check: Callable[[], Any], what: str, *, every: float = 0.2) -> None:
+        """Wait, looking every so many seconds."""
         deadline = time.monotonic() + PATIENCE
         while not check():
             if time.monotonic() > deadline:
                 raise SystemExit(f"{what} did not happen within {PATIENCE:.0f} s; see {self.folder}/operator.log")
-            time.sleep(0.2)
+            time.sleep(every)
 
     def chaos(self, kind: str, *fields: str) -> None:
         """Set a fault."""

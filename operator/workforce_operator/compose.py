@@ -61,6 +61,11 @@ COLLECT = (20_000, 20, 50)
 """Objects, and collections of each younger generation, until the garbage collector looks again."""
 
 
+KEEP_SECONDS = 75.0
+"""Idle connections to Azure outlive the pause between two regular passes: else each pass over many regions would begin
+with a TLS handshake for every request that is under way at a time."""
+
+
 class StartError(RuntimeError):
     """The process cannot begin, and trying again will not help. The text is one line for whoever started it."""
 
@@ -228,7 +233,7 @@ class _Azure:
 
 async def _azure(stack: AsyncExitStack, cloud: Cloud, guard: WriteGuard) -> _Azure:
     credential = SharedRefusals(await stack.enter_async_context(open_credential(cloud)))
-    transport = await stack.enter_async_context(open_transport(cloud))
+    transport = await stack.enter_async_context(open_transport(cloud, keep_seconds=KEEP_SECONDS))
     governor = Governor()
     arm = ArmClient(cloud, credential, transport, governor, guard)
     depths = QueueDepths(

@@ -31,6 +31,9 @@ USER_AGENT = f"workforce/{__version__}"
 CLI_CREDENTIAL_SECONDS = 10
 """How long `az` may take to answer before the next credential is tried."""
 
+KEEP_SECONDS = 15.0
+"""How long an idle connection is kept, if nobody asks for more: as long as aiohttp keeps it."""
+
 _QUEUE_RETRIES: dict[str, Any] = {"initial_backoff": 0, "increment_base": 2, "random_jitter_range": 1, "retry_total": 2}
 """The SDK's own first pause is 15 s, a long time for a worker that only lost a connection; ours try again above it."""
 
@@ -58,7 +61,9 @@ def open_credential(cloud: Cloud, *, environ: Mapping[str, str] = os.environ) ->
 
 
 @asynccontextmanager
-async def open_transport(cloud: Cloud, *, connections: int = 0) -> AsyncIterator[AioHttpTransport]:
+async def open_transport(
+    cloud: Cloud, *, connections: int = 0, keep_seconds: float = KEEP_SECONDS
+) -> AsyncIterator[AioHttpTransport]:
     """One HTTP transport for any number of azure-core clients: one session, one TLS context.
 
     Clients that are closed leave it open. Without it each request would build a TLS context and a connection of its
@@ -67,12 +72,13 @@ async def open_transport(cloud: Cloud, *, connections: int = 0) -> AsyncIterator
     Args:
         cloud: Whose certificate authority to trust.
         connections: The most connections at a time; 0 means no limit.
+        keep_seconds: How long a connection that nobody uses is kept for the next request.
     """
     import aiohttp
     from azure.core.pipeline.transport import AioHttpTransport
 
     context = ssl.create_default_context(cafile=str(cloud.ca_bundle) if cloud.ca_bundle else None)
-    connector = aiohttp.TCPConnector(ssl=context, limit=connections)
+    connector = aiohttp.TCPConnector(ssl=context, limit=connections, keepalive_timeout=keep_seconds)
     session = aiohttp.ClientSession(
         connector=connector, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False, trust_env=proxied()
     )

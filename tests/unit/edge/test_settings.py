@@ -4,6 +4,8 @@ import pytest
 
 from jobq.version import __version__
 from workforce_operator.__main__ import main
+from workforce_operator.compose import KEEP_SECONDS
+from workforce_operator.reconcile.loop import SPREAD
 from workforce_operator.settings import Settings, SettingsError, load_settings
 
 
@@ -19,6 +21,10 @@ def test_without_any_variable_the_defaults_hold():
     assert (settings.cloud, settings.namespaces, settings.installation_id) == ("AzureCloud", (), None)
     assert (settings.poll_seconds, settings.resync_seconds) == (5.0, 30.0)
     assert settings.pod_ip == "127.0.0.1"
+
+
+def test_idle_connections_to_azure_outlive_the_pause_between_two_regular_passes():
+    assert load_settings().resync_seconds * (1 + SPREAD) < KEEP_SECONDS
 
 
 def test_an_empty_variable_counts_as_not_set(monkeypatch):
