@@ -304,7 +304,9 @@ class LocalAzure:
             host=HOST,
             tls_port=self._ports.choose("serviceBus", self.config.ports.service_bus),
             ssl_context=self.certificates.server_context(*hosts),
-            authorize=authorizer({ROOT_KEY: self._service_bus_key}, self._manages_service_bus),
+            authorize=self.chaos.authorizing(
+                authorizer({ROOT_KEY: self._service_bus_key}, self._manages_service_bus), self.namespaces
+            ),
         )
 
     def _host_machine(self) -> Machine:

@@ -1,4 +1,4 @@
-"""Applies faults to Service Bus: bytes that are late, lost or cut, and what the service does of its own accord.
+"""Applies faults to Service Bus: to bytes, sends and tokens, and what the service does of its own accord.
 
 Works on the server's connections and the brokers' entities. It decides nothing. Invariant: bytes of one direction of a
 connection never overtake each other, however late they are.
@@ -10,10 +10,13 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
 from workforce_local.chaos import faults
 from workforce_local.chaos.engine import Engine, Request, is_final
+from workforce_local.servicebus.connection import Connection
+from workforce_local.servicebus.errors import INTERNAL_ERROR, SERVER_BUSY, EntityError
 from workforce_local.servicebus.namespaces import Namespace, Namespaces
 from workforce_local.servicebus.queue import Queue
 from workforce_local.servicebus.server import ServiceBusServer, Wire
@@ -61,12 +64,51 @@ class BusWires:
         else:
             _delay(wire, state.ways[way], sum(stroke.seconds for stroke in strokes), data, then)
 
+    def around(self, connection: Connection, entity: str, send: Callable[[], None]) -> None:
+        """Carry out a send, twice or without an answer if so struck, or refuse it. Set it as the server's `around`.
+
+        Raises:
+            EntityError: It is refused.
+        """
+        namespace = connection.namespace
+        assert namespace is not None, "whoever sends has opened a namespace"
+        strokes = self._engine.strike(Request("serviceBus", "SEND", f"{namespace.name}/{entity}", namespace.location))
+        struck = [stroke.fault for stroke in strokes]
+        for fault in struck:
+            if isinstance(fault, faults.Throttle | faults.Error):
+                raise _refusal(fault)
+        if any(isinstance(fault, faults.Duplicate) for fault in struck):
+            send()
+        send()
+        if any(isinstance(fault, faults.LostResponse) for fault in struck):
+            connection.cut()
+
+    def accepts(self, audience: str, namespaces: Namespaces) -> bool:
+        """Whether tokens count now for an audience, such as `sb://bus.servicebus.windows.net/orders`."""
+        if not self._engine.rules:
+            return True
+        address = urlsplit(audience)
+        try:
+            namespace = namespaces.for_host(address.hostname or "")
+        except EntityError:
+            return True  # There is nothing of that name, which is for others to say.
+        return not self._engine.strike(
+            Request("serviceBus", "TOKEN", f"{namespace.name}{address.path}", namespace.location)
+        )
+
     def _end(self, wire: Wire, state: _State, fault: faults.RequestFault) -> None:
         state.silent = True
         if isinstance(fault, faults.Silence):
             asyncio.get_running_loop().call_later(fault.seconds, wire.abort)
         else:
             wire.abort()
+
+
+def _refusal(fault: faults.Throttle | faults.Error) -> EntityError:
+    if isinstance(fault, faults.Throttle):
+        text = "The request was terminated because the entity is being throttled. Error code: 50009. Please try again."
+        return EntityError(SERVER_BUSY, text)
+    return EntityError(INTERNAL_ERROR, "The service was unable to process the request; please retry the operation.")
 
 
 def _delay(wire: Wire, way: _Way, seconds: float, data: bytes, then: Then) -> None:

@@ -27,7 +27,7 @@ _KEPT = 20_000
 
 @dataclass(frozen=True)
 class Request:
-    """What a fault is compared with: one HTTP request, or one chunk of bytes of a Service Bus connection."""
+    """What a fault is compared with: one HTTP request; on Service Bus one chunk of bytes, one send, or one token."""
 
     service: str
     method: str
@@ -91,6 +91,7 @@ def matches(fault: RequestFault, request: Request) -> bool:
     where = fault.where
     return (
         request.service in fault.services
+        and (request.service != "serviceBus" or request.method in fault.bus_methods)
         and (where.region is None or where.region.lower() == (request.region or "").lower())
         and (where.method is None or where.method.upper() == request.method.upper())
         and (where.path is None or fnmatch.fnmatchcase(request.path.lower(), where.path.lower()))

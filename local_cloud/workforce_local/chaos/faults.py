@@ -3,7 +3,8 @@
 Plain data: nothing is decided or done here. Invariant: a fault that was read is complete and can be applied to every
 service that it names; one that cannot is refused when it is read, with the field's name.
 
-There are two sorts. *Request faults* strike requests (and, on Service Bus, chunks of bytes) one by one as they come.
+There are two sorts. *Request faults* strike requests (and, on Service Bus, chunks of bytes, sends and tokens) one by
+one as they come.
 *Happenings* strike by the clock: once after a while, or again and again.
 """
 
@@ -60,6 +61,7 @@ class _RequestFault(_Fault):
     share: Annotated[Share, Field(description="Which part of the requests is hit, by the seed.")] = 1.0
 
     _services: tuple[str, ...] = HTTP_SERVICES
+    _bus_methods: tuple[str, ...] = ("IN", "OUT")
 
     @model_validator(mode="after")
     def _applies(self) -> Self:
@@ -69,12 +71,22 @@ class _RequestFault(_Fault):
                 f"{getattr(self, 'kind', 'this')} does not exist for {', '.join(wrong)}, only for "
                 f"{', '.join(self._services)}"
             )
+        method = self.where.method
+        if self.where.service == ("serviceBus",) and method and method.upper() not in self._bus_methods:
+            raise ValueError(
+                f"where.method: on serviceBus this strikes {' and '.join(self._bus_methods)}, not {method}"
+            )
         return self
 
     @property
     def services(self) -> tuple[str, ...]:
         """The services that it strikes: those that were named, else all that it can."""
         return self.where.service or self._services
+
+    @property
+    def bus_methods(self) -> tuple[str, ...]:
+        """What it strikes on Service Bus: bytes (`IN`, `OUT`), sends (`SEND`), or tokens presented (`TOKEN`)."""
+        return self._bus_methods
 
 
 _EVERYWHERE = (*HTTP_SERVICES, "serviceBus")
@@ -95,10 +107,13 @@ class Latency(_RequestFault):
 
 
 class Throttle(_RequestFault):
-    """Too many requests: 429; storage says 503 ServerBusy. The service does not hear of the request."""
+    """Too many requests: 429; storage and Service Bus say that the server is busy. The service does not hear of it."""
 
     kind: Literal["throttle"]
     retry_after_seconds: Annotated[int | None, Field(ge=0, description="Null: without the header.")] = 1
+
+    _services = _EVERYWHERE
+    _bus_methods = ("SEND",)
 
 
 class Error(_RequestFault):
@@ -109,6 +124,9 @@ class Error(_RequestFault):
     html: Annotated[bool, Field(description="The page of an nginx instead of the service's own error body.")] = False
     retry_after_seconds: Annotated[int | None, Field(ge=0)] = None
 
+    _services = _EVERYWHERE
+    _bus_methods = ("SEND",)
+
 
 class LostResponse(_RequestFault):
     """The request is carried out, but the client does not get the answer."""
@@ -117,6 +135,9 @@ class LostResponse(_RequestFault):
     instead: Annotated[Literal["cut", "504"], Field(description="The connection is cut, or a gateway times out.")] = (
         "cut"
     )
+
+    _services = _EVERYWHERE
+    _bus_methods = ("SEND",)
 
 
 class Drop(_RequestFault):
@@ -140,6 +161,9 @@ class Duplicate(_RequestFault):
     """The request is delivered twice; the client gets the answer to the second one."""
 
     kind: Literal["duplicate"]
+
+    _services = _EVERYWHERE
+    _bus_methods = ("SEND",)
 
 
 class StaleList(_RequestFault):
@@ -173,6 +197,9 @@ class Revoked(_RequestFault):
     """Credentials do not count any more: no new tokens, and those that are out are refused."""
 
     kind: Literal["revoked"]
+
+    _services = _EVERYWHERE
+    _bus_methods = ("TOKEN",)
 
 
 class _Happening(_Fault):

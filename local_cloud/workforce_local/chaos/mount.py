@@ -27,6 +27,7 @@ from workforce_local.config import LocalConfig
 from workforce_local.imds import Machine
 from workforce_local.servicebus.namespaces import Namespaces
 from workforce_local.servicebus.server import ServiceBusServer
+from workforce_local.servicebus.tokens import Authorize
 
 
 class Chaos:
@@ -60,6 +61,14 @@ class Chaos:
             self.engine, lambda request: Request("imds", request.method, request.path, machine.location), self._base_url
         )
 
+    def authorizing(self, authorize: Authorize, namespaces: Namespaces) -> Authorize:
+        """To stand before what decides about the tokens that are presented to Service Bus."""
+
+        def decide(token: str, audience: str) -> bool:
+            return self._wires.accepts(audience, namespaces) and authorize(token, audience)
+
+        return decide
+
     def routes(self, token: str) -> list[web.RouteDef]:
         """The interface by which faults are set."""
         return ChaosRoutes(self.engine, self._places, self.changed).table(token)
@@ -81,6 +90,7 @@ class Chaos:
         """Faults were set or taken away: whatever acts by itself acts accordingly when this returns."""
         if self._bus is not None:
             self._bus.interfere = self._wires if self.engine.rules else None
+            self._bus.around = self._wires.around if self.engine.rules else None
         if self._director is not None:
             self._director.changed()
         await asyncio.gather(*(front.changed() for front in self.fronts.values()))

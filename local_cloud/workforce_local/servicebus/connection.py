@@ -40,6 +40,7 @@ class Connection:
         authorize: Decides about tokens; None lets everybody in.
         write: Sends bytes.
         close: Ends the transport once everything written was sent.
+        around: What stands around sends now; None lets them happen.
 
     Attributes:
         container: The client's name of itself.
@@ -53,6 +54,7 @@ class Connection:
         authorize: Authorize | None,
         write: Callable[[bytes], None],
         close: Callable[[], None],
+        around: Callable[[], Around | None] = lambda: None,
     ) -> None:
         self.container = ""
         self.namespace: Namespace | None = None
@@ -63,6 +65,7 @@ class Connection:
         self._namespaces = namespaces
         self._write = write
         self._close = close
+        self._around = around
         self._reader = FrameReader()
         self._last_in = self._last_out = time.monotonic()
 
@@ -159,6 +162,23 @@ class Connection:
             self._last_out = time.monotonic()
             self._write(frame)
 
+    def carry_out(self, entity: str, send: Callable[[], None]) -> None:
+        """Let a send to an entity happen, or refuse it, as what stands around it will have it.
+
+        Raises:
+            AmqpError: It is refused.
+        """
+        if (around := self._around()) is None:
+            send()
+        else:
+            around(self, entity, send)
+
+    def cut(self) -> None:
+        """End the connection without a word: what was just done is not answered any more."""
+        if not self.closed:
+            self._end(orderly=False)
+            self._close()
+
     def shut(self, error: AmqpError | None) -> None:
         """Close the connection, and say why."""
         if not self.closed:
@@ -180,3 +200,7 @@ class Connection:
         self.sessions.clear()
         for session in sessions:
             session.close(orderly=orderly)
+
+
+Around = Callable[[Connection, str, Callable[[], None]], None]
+"""Gets each send with its entity: lets it happen, once or more, or refuses it by an `AmqpError`."""

@@ -20,6 +20,8 @@ MESSAGE_LOCK_LOST = "com.microsoft:message-lock-lost"
 MESSAGE_NOT_FOUND = "com.microsoft:message-not-found"
 SESSION_LOCK_LOST = "com.microsoft:session-lock-lost"
 SESSION_CANNOT_BE_LOCKED = "com.microsoft:session-cannot-be-locked"
+SERVER_BUSY = "com.microsoft:server-busy"
+INTERNAL_ERROR = "amqp:internal-error"
 TIMEOUT = "com.microsoft:timeout"
 ARGUMENT_ERROR = "com.microsoft:argument-error"
 

@@ -47,6 +47,13 @@ class Carrier(Protocol):
     def responder(self, address: str) -> ResponseLink | None:
         """The link on which the client waits for answers of a node."""
 
+    def carry_out(self, entity: str, send: Callable[[], None]) -> None:
+        """Let a send to an entity happen.
+
+        Raises:
+            AmqpError: It is refused.
+        """
+
 
 class Link:
     """A link of either direction.
@@ -146,8 +153,11 @@ class PublishLink(IncomingLink):
 
     @override
     def receive(self, payload: bytes, message_format: int) -> None:
-        for message in unbatch(payload, message_format):
-            self.entity.submit(message)
+        def send() -> None:
+            for message in unbatch(payload, message_format):
+                self.entity.submit(message)
+
+        self._carrier.carry_out(self.address, send)
 
 
 class RequestLink(IncomingLink):

@@ -17,7 +17,7 @@ from typing import Any, Self
 
 from typing_extensions import override
 
-from workforce_local.servicebus.connection import Connection
+from workforce_local.servicebus.connection import Around, Connection
 from workforce_local.servicebus.errors import CONNECTION_FORCED, DETACH_FORCED, AmqpError, EntityError
 from workforce_local.servicebus.link import DeliveryLink, Link, PublishLink
 from workforce_local.servicebus.namespaces import Namespaces
@@ -51,6 +51,7 @@ class ServiceBusServer:
     Attributes:
         plain_port: The port, once started.
         tls_port: The port, once started.
+        around: Gets all sends, and carries them out or refuses them; None for a service in good health.
         interfere: Gets all bytes (`IN` or `OUT`), and passes them on now, later or never; None for a sound network.
     """
 
@@ -67,6 +68,7 @@ class ServiceBusServer:
     ) -> None:
         self.plain_port = plain_port
         self.tls_port = tls_port
+        self.around: Around | None = None
         self.interfere: Interfere | None = None
         self._namespaces = namespaces
         self._host = host
@@ -169,7 +171,7 @@ class ServiceBusServer:
         return chosen
 
     def _protocol(self) -> Wire:
-        connect = functools.partial(Connection, self._namespaces, self._authorize)
+        connect = functools.partial(Connection, self._namespaces, self._authorize, around=lambda: self.around)
         return Wire(connect, self._protocols, lambda: self.interfere)
 
     async def _wait_for_goodbyes(self) -> None:

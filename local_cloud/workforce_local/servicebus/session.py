@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import uuid
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from workforce_local.servicebus import framing
@@ -60,6 +60,9 @@ class Wire(Protocol):
 
     def send_raw(self, frame: bytes) -> None:
         """Send a frame that is ready."""
+
+    def carry_out(self, entity: str, send: Callable[[], None]) -> None:
+        """Let a send to an entity happen, or refuse it."""
 
 
 class Session:
@@ -221,6 +224,10 @@ class Session:
             if isinstance(link, ResponseLink) and link.address.lower() == address.lower():
                 return link
         return None
+
+    def carry_out(self, entity: str, send: Callable[[], None]) -> None:
+        """Let a send to an entity happen, or refuse it."""
+        self._wire.carry_out(entity, send)
 
     def _send_transfer(self, frame: bytes) -> None:
         self._remote_window -= 1

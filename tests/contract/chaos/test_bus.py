@@ -11,7 +11,12 @@ import pytest
 import pytest_asyncio
 from azure.servicebus import ServiceBusMessage
 from azure.servicebus.aio import ServiceBusClient
-from azure.servicebus.exceptions import MessageLockLostError, SessionCannotBeLockedError
+from azure.servicebus.exceptions import (
+    MessageLockLostError,
+    ServiceBusError,
+    ServiceBusServerBusyError,
+    SessionCannotBeLockedError,
+)
 
 from tests.contract.azureml.conftest import eventually
 from workforce_local.servicebus.settings import QueueSettings
@@ -132,3 +137,64 @@ async def test_a_session_whose_connection_was_cut_can_be_held_again_once_its_loc
         await eventually(lambda: bool(local_azure.chaos.engine.injected(fault="lost")), "the loss")
         async with bus.get_queue_receiver("nodes", session_id="a") as again:
             assert again.session.session_id == "a"
+
+
+def strict(local_azure) -> ServiceBusClient:
+    """A client that gives up at the first answer."""
+    return ServiceBusClient.from_connection_string(local_azure.service_bus_connection_string(), retry_total=0)
+
+
+@pytest.mark.parametrize(("kind", "error"), [("throttle", ServiceBusServerBusyError), ("error", ServiceBusError)])
+async def test_a_send_is_refused_by_a_service_that_is_busy_or_fails(local_azure, chaos, bus, kind, error):
+    """Service Bus exceptions: server-busy and internal errors are transient; the message was not stored."""
+    await chaos.set({"kind": kind, "name": "no", "where": {"service": "serviceBus", "path": "wf-bus/orders"}})
+    async with strict(local_azure) as client, client.get_queue_sender("orders") as sender:
+        with pytest.raises(error):
+            await sender.send_messages(ServiceBusMessage("one"))
+        struck = [(one["service"], one["what"]) for one in await chaos.injected(fault="no")]
+        assert set(struck) == {("serviceBus", "SEND wf-bus/orders")}
+        await chaos.clear()
+        await sender.send_messages(ServiceBusMessage("two"))
+    async with bus.get_queue_receiver("orders") as receiver:
+        assert await receive_all(receiver, 1) == ["two"]
+
+
+async def test_a_client_waits_until_the_service_is_not_busy_any_more(chaos, bus):
+    """azure-servicebus 7.15 sends again what was refused by a busy server."""
+    await chaos.set({"kind": "throttle", "name": "busy", "where": {"service": "serviceBus"}, "times": 1})
+    await send(bus, "one")
+    assert len(await chaos.injected(fault="busy")) == 1
+    async with bus.get_queue_receiver("orders") as receiver:
+        assert await receive_all(receiver, 1) == ["one"]
+
+
+async def test_a_send_whose_answer_is_lost_was_stored_and_its_repetition_is_there_too(chaos, bus):
+    """azure-servicebus 7.15 repeats a send whose outcome it does not hear of: at least once."""
+    await chaos.set({"kind": "lostResponse", "name": "lost", "where": {"service": "serviceBus"}, "times": 1})
+    await send(bus, "one")
+    async with bus.get_queue_receiver("orders") as receiver:
+        assert await receive_all(receiver, 2) == ["one", "one"]
+
+
+async def test_a_send_that_is_delivered_twice_is_there_twice(chaos, bus):
+    """Service Bus stores each message that comes, unless its entity looks for duplicates."""
+    await chaos.set({"kind": "duplicate", "name": "twice", "where": {"service": "serviceBus"}})
+    await send(bus, "one")
+    async with bus.get_queue_receiver("orders") as receiver:
+        assert await receive_all(receiver, 2) == ["one", "one"]
+
+
+async def test_revoked_credentials_open_no_link_and_those_that_stand_go_on(local_azure, chaos, bus):
+    """Service Bus claims-based security: a token counts when it is presented; put-token is answered with 401."""
+    async with bus.get_queue_sender("orders") as sender:
+        await sender.send_messages(ServiceBusMessage("one"))
+        await chaos.set({"kind": "revoked", "name": "out", "where": {"service": "serviceBus"}})
+        async with strict(local_azure) as client:
+            with pytest.raises(ServiceBusError):
+                async with client.get_queue_sender("orders"):
+                    pytest.fail("nobody gets in")
+        assert "TOKEN wf-bus/orders" in {one["what"] for one in await chaos.injected(fault="out")}
+        await sender.send_messages(ServiceBusMessage("two"))
+        await chaos.clear()
+    async with bus.get_queue_receiver("orders") as receiver:
+        assert await receive_all(receiver, 2) == ["one", "two"]

@@ -53,10 +53,15 @@ def test_a_wrong_field_is_named_with_its_place():
 
 @pytest.mark.parametrize(
     ("kind", "service"),
-    [("staleList", "queue"), ("truncatedList", "identity"), ("throttle", "serviceBus"), ("lostResponse", "serviceBus")],
+    [("staleList", "queue"), ("truncatedList", "identity"), ("staleList", "serviceBus")],
 )
 def test_a_fault_that_a_service_cannot_have_is_refused(kind, service):
     assert f"{kind} does not exist for {service}" in said({"kind": kind, "where": {"service": service}})
+
+
+@pytest.mark.parametrize(("kind", "method"), [("throttle", "IN"), ("latency", "SEND"), ("revoked", "GET")])
+def test_a_fault_that_would_never_strike_service_bus_is_refused(kind, method):
+    assert "where.method" in said({"kind": kind, "where": {"service": "serviceBus", "method": method}})
 
 
 def test_a_mistake_in_a_fault_is_the_only_one_that_is_told():
