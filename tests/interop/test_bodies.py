@@ -1,6 +1,7 @@
 """Messages of Service Bus: what we put there is what the ancestor writes, and each reads the other's.
 
-The ancestor's own code writes and reads the bodies; that its worker takes them over REST is Service Bus's affair.
+The ancestor's own code writes and reads the bodies, and gives tasks up; that its worker takes them over REST is Service
+Bus's affair.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from jobq.connect import service_bus_client
 from jobq.opening import open_backend
 from jobq.queue import JobQ
 from jobq.task import Task, decode_task, shell_kwargs
+from tests.interop.conftest import NAMESPACE as WF_BUS
+from tests.interop.conftest import PROGRAMS, Ancestor, OurAgent
 from tests.support.service_bus import HOST, NAMESPACE, AnyToken, Bus
 
 COMMANDS = ["true", 'echo "hi <é> & $NAME"', "python a.py --x '😀'\n"]
@@ -95,3 +98,19 @@ async def test_we_read_what_the_ancestor_puts_there(installed, service_bus, addr
         found = [decode_task(delivery.body) for delivery in await backend.receive(3, timedelta(seconds=30))]
     assert [task.kwargs for task in found] == [task["kwargs"] for task in given]
     assert [task.encode() for task in found] == theirs
+
+
+def test_the_ancestor_looks_at_our_messages_and_we_read_and_retry_what_it_gives_up(
+    ancestor: Ancestor, our_agent: OurAgent, queue: str, tmp_path: Path
+) -> None:
+    """jobq.md §1.1: its dead letters of Service Bus are native ones, with the error as their reason."""
+    address = f"sb://{WF_BUS}/{queue}"
+    our_agent("push", address, "-c", f"echo ran > {tmp_path}/one")
+    done = json.loads(ancestor.run("python", PROGRAMS / "give_up.py", f"{WF_BUS}.servicebus.windows.net", queue))
+    assert done["id"] in json.dumps(done["seen"])
+    (line,) = our_agent("failed", "list", address).splitlines()
+    assert line.startswith(done["id"])
+    assert done["reason"] in line
+    our_agent("failed", "retry", address, "--all")
+    our_agent("run", address, "--when-empty", "exit")
+    assert (tmp_path / "one").read_text() == "ran\n"
