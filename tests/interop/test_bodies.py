@@ -103,7 +103,7 @@ async def test_we_read_what_the_ancestor_puts_there(installed, service_bus, addr
 def test_the_ancestor_looks_at_our_messages_and_we_read_and_retry_what_it_gives_up(
     ancestor: Ancestor, our_agent: OurAgent, queue: str, tmp_path: Path
 ) -> None:
-    """jobq.md §1.1: its dead letters of Service Bus are native ones, with the error as their reason."""
+    """ai4s-jobq 3.13.1: its dead letters of Service Bus are native ones, with the error as their reason."""
     address = f"sb://{WF_BUS}/{queue}"
     our_agent("push", address, "-c", f"echo ran > {tmp_path}/one")
     done = json.loads(ancestor.run("python", PROGRAMS / "give_up.py", f"{WF_BUS}.servicebus.windows.net", queue))
