@@ -24,9 +24,9 @@ class NoToken:
         """Nothing to close."""
 
 
-@pytest.fixture
-def private(tmp_path):
-    bundle = tmp_path / "ca.pem"
+@pytest.fixture(scope="module")
+def private(tmp_path_factory):
+    bundle = tmp_path_factory.mktemp("private") / "ca.pem"
     trustme.CA().cert_pem.write_to_path(bundle)
     return replace(
         PUBLIC,
