@@ -31,6 +31,7 @@ gc.disable()
 def pytest_runtestloop() -> None:
     """From here on, what tests leave behind is collected; what was loaded is not looked at."""
     gc.freeze()
+    gc.set_threshold(10_000)
     gc.enable()
 
 
