@@ -162,6 +162,32 @@ async def test_a_python_callable_is_called_with_the_tasks_arguments(queue, pytho
     assert ("LEFT" in worker.words) == (function == ".Counting")
 
 
+@pytest.mark.parametrize("function", [":later", ":sync"])
+@pytest.mark.parametrize("flags", [(), ("--pool",)])
+async def test_arguments_that_the_callable_does_not_take_are_a_failure(queue, python_agent, function, flags):
+    await queue.push({"colour": "red"}, num_retries=0)
+    worker = await python_agent(function, *flags, "--when-empty", "exit")
+    assert await worker.exit_code() == 0
+    (letter,) = await queue.failed()
+    assert letter.failure is not None
+    assert letter.failure.error.startswith("TypeError: ")
+    assert await total(queue) == 0
+
+
+@pytest.mark.parametrize(("function", "flags"), [(":later", ()), (":sync", ("--pool",))])
+async def test_a_callable_need_not_take_what_the_command_line_adds_for_shells(
+    queue, python_agent, files, function, flags
+):
+    await queue.push({"folder": str(files.folder), "name": "a", "env": {}, "bg_dirsync_to": None})
+    await queue.push({"folder": str(files.folder), "name": "b", "env": {"K": "V"}}, num_retries=0)
+    worker = await python_agent(function, *flags, "--when-empty", "exit")
+    assert await worker.exit_code() == 0
+    assert (len(noted(files, "a")), noted(files, "b")) == (1, [])
+    (letter,) = await queue.failed()
+    assert letter.failure is not None
+    assert "'env'" in letter.failure.error
+
+
 async def test_an_exception_is_a_failure_with_its_text_and_traceback(queue, python_agent, files):
     await push_calls(queue, files, "a")
     worker = await python_agent(":fails", "--when-empty", "exit")

@@ -72,6 +72,7 @@ def test_settings_of_the_environment_are_checked_like_flags():
         ),
         ("{ echo a; }", {"cmd": "{ echo a; }", "bg_dirsync_to": None, "env": {"K": "V"}}),
         ('{"x": 1}', {"x": 1, "env": {"K": "V"}, "bg_dirsync_to": None}),
+        ('{"x": 1, "env": "test"}', {"x": 1, "env": "test", "bg_dirsync_to": None}),
     ],
 )
 def test_a_line_of_input_is_a_command_or_a_tasks_arguments(line, expected):

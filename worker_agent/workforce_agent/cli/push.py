@@ -68,8 +68,10 @@ def line_kwargs(line: str, env: Mapping[str, str]) -> dict[str, Any]:
             given = json.loads(line)
         except (ValueError, RecursionError):
             given = None  # `{ echo a; }` is shell
-        if isinstance(given, dict) and (given.get("env") is None or isinstance(given["env"], dict)):
-            kwargs = {**given, "env": {**(given.get("env") or {}), **env}}
+        if isinstance(given, dict):
+            own = {} if given.get("env") is None else given["env"]
+            # What is no environment is an argument of a function's; a shell's worker says what is wrong with it.
+            kwargs = {**given, "env": {**own, **env} if isinstance(own, dict) else own}
             kwargs.setdefault("bg_dirsync_to", None)
             return kwargs
     return shell_kwargs(line, env)

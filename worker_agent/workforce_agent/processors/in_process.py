@@ -56,7 +56,7 @@ class InProcess(Processor):
     def start(self, task: Task, output: TaskOutput) -> Run:
         kwargs = arguments(self._asked, task.kwargs, job_id=task.id, worker=self._worker)
         if self._async:
-            return _CoroutineRun(self._function(**kwargs), self._loop, output)
+            return _CoroutineRun(lambda: self._function(**kwargs), self._loop, output)
         return _ThreadRun(lambda: self._function(**kwargs), output)
 
     @override
@@ -134,10 +134,12 @@ class _PythonRun(Run):
 
 
 class _CoroutineRun(_PythonRun):
-    def __init__(self, work: Coroutine[Any, Any, Any], loop: asyncio.AbstractEventLoop, output: TaskOutput) -> None:
+    def __init__(
+        self, call: Callable[[], Coroutine[Any, Any, Any]], loop: asyncio.AbstractEventLoop, output: TaskOutput
+    ) -> None:
         super().__init__(output)
         self._loop = loop
-        self._future = asyncio.run_coroutine_threadsafe(self._call(work), loop)
+        self._future = asyncio.run_coroutine_threadsafe(self._call(call), loop)
 
     @override
     def terminate(self, kill_after: float | None) -> None:
@@ -151,10 +153,10 @@ class _CoroutineRun(_PythonRun):
         self._future.cancel()
         super().kill()
 
-    async def _call(self, work: Coroutine[Any, Any, Any]) -> None:
+    async def _call(self, call: Callable[[], Coroutine[Any, Any, Any]]) -> None:
         error: BaseException | None = None
         try:
-            await work
+            await call()  # which fails by itself where the arguments are not the function's
         except asyncio.CancelledError as cancelled:
             error = cancelled
         except BaseException as failed:

@@ -13,6 +13,8 @@ from workforce_agent.processors.port import ProcessorError
 
 _OURS = ("_job_id", "_worker_id")
 """Given to a callable that has such a parameter, and to no other."""
+_ADDED: Mapping[str, Any] = {"env": {}, "bg_dirsync_to": None}
+"""What `push`, ours and the ancestor's, adds to every line of input, whoever will run it."""
 
 
 def load(name: str, slots: int) -> Callable[..., Any]:
@@ -54,17 +56,32 @@ def is_async(function: Callable[..., Any]) -> bool:
 
 def asked_for(function: Callable[..., Any]) -> frozenset[str]:
     """What of ours a callable asks for; to be found once, as it takes longer than a short task's call."""
-    return frozenset(name for name in _OURS if _takes(function, name))
+    return frozenset(
+        {name for name in _OURS if _takes(function, name)} | {name for name in _ADDED if _accepts(function, name)}
+    )
 
 
 def arguments(asked: Container[str], kwargs: Mapping[str, Any], *, job_id: str, worker: str) -> dict[str, Any]:
     """The arguments of a call: the task's, and its id and the worker's if they are asked for.
 
-    Workers of the ancestor leave theirs in what they send back, hence they are taken out first.
+    Workers of the ancestor leave theirs in what they send back, hence they are taken out first. So is what `push` has
+    added for shells, where the callable has no place for it.
     """
-    given = {name: value for name, value in kwargs.items() if name not in _OURS}
+    given = {
+        name: value
+        for name, value in kwargs.items()
+        if name not in _OURS and (name in asked or name not in _ADDED or value != _ADDED[name])
+    }
     ours = dict(zip(_OURS, (job_id, worker), strict=True))
     return {**given, **{name: value for name, value in ours.items() if name in asked}}
+
+
+def _accepts(function: Callable[..., Any], name: str) -> bool:
+    try:
+        parameters = inspect.signature(function).parameters
+    except (TypeError, ValueError):
+        return True
+    return name in parameters or any(one.kind is one.VAR_KEYWORD for one in parameters.values())
 
 
 def _takes(function: Callable[..., Any], name: str) -> bool:
