@@ -30,4 +30,4 @@ def insights(client: AdminClient, *, as_json: bool, limit: int, **chosen: str | 
     for item in answer["items"]:
         click.echo(json.dumps(item) if as_json else f"{item['at']} {item['type']} {item['role'] or '-'} {item['name']}")
     if not answer["items"]:
-        click.echo("nothing arrived yet", err=True)
+        click.echo("nothing like that arrived yet" if any(chosen.values()) else "nothing arrived yet", err=True)
