@@ -73,9 +73,10 @@ async def test_mistakes_are_told_with_their_place(run, tmp_path):
 
 
 async def test_insights_says_when_nothing_arrived(run):
-    done = await run("insights", "--type", "requests")
+    done = await run("insights")
     assert done.exit_code == 0
     assert "nothing arrived yet" in done.output
+    assert "nothing like that arrived yet" in (await run("insights", "--type", "requests")).output
     assert (await run("insights", "--type", "request")).exit_code == 2
 
 
