@@ -136,7 +136,14 @@ class Execution:
         self._keeper = asyncio.create_task(self._keep(), name="lock")
         if self.task is None:
             return Ended(error=self.malformed, retriable=False)
-        ended = await self._run(self.task)
+        try:
+            ended = await self._run(self.task)
+        except Exception as error:
+            # An error of ours must not keep the message from everybody for as long as this worker lives.
+            self._log.exception("task_crashed")
+            if self._process is not None:
+                self._process.kill()
+            ended = Ended(error=f"the worker could not run it: {type(error).__name__}: {error}")
         self._duration = round(time.monotonic() - self._begun, 3)
         if self._lock.lost.is_set():
             self._log.warning("task_lock_lost", duration_s=self._duration)

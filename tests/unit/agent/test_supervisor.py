@@ -12,6 +12,7 @@ import pytest
 from jobq.backends.memory import MemoryQueue
 from jobq.control import Mode as DrainMode
 from jobq.control import OnDeadline, Operation
+from jobq.dead_letter import decode_dead_letter
 from jobq.task import Task
 from workforce_agent.bookkeeping import Slot
 from workforce_agent.execution import Execution, Surroundings
@@ -318,3 +319,36 @@ async def test_a_node_that_cannot_start_tasks_returns_them_with_their_retries_an
     assert (await backend.failed.size()).total == 0
     assert worker.counters.returned == 2
     assert worker._own_retry_until > time.monotonic() + 1
+
+
+class Unwell(Processor):
+    """An error of ours: before the task is started, or while it runs."""
+
+    def __init__(self, *, running):
+        self.running = running
+        self.runs = []
+
+    def start(self, task, output):
+        if not self.running:
+            raise RuntimeError("not foreseen")
+        run = Ends(0, output)
+        run.wait = self.wait
+        self.runs.append(run)
+        return run
+
+    async def wait(self):
+        raise RuntimeError("not foreseen")
+
+
+@pytest.mark.parametrize("running", [False, True])
+async def test_an_error_of_ours_is_a_failure_of_the_task_and_hides_its_message_from_nobody(worker, running):
+    worker._settings = RunSettings(max_consecutive_failures=1, when_empty=WhenEmpty.EXIT)
+    processor = Unwell(running=running)
+    worker._around = replace(worker._around, processor=processor)
+    backend = worker._around.backend
+    await backend.send(Task.new({"cmd": "x"}, num_retries=0).encode())
+    assert await worker.run() == 0
+    assert (await backend.size()).total == 0
+    (letter,) = [decode_dead_letter(message.body) for message in backend.failed._messages.values()]
+    assert letter.failure.error == "the worker could not run it: RuntimeError: not foreseen"
+    assert all(run.told_to_stop for run in processor.runs)
