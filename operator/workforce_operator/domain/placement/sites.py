@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
+from functools import cached_property
 
 from workforce_operator.domain.counting import Count
 
@@ -113,7 +114,7 @@ class Shift:
     why: Why
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Placement:
     """Where replicas are.
 
@@ -133,7 +134,7 @@ class Placement:
     full: Mapping[str, bool] = field(default_factory=dict)
     free: Mapping[str, int] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def moved(self) -> frozenset[str]:
         """Regions that gave away jobs which had waited for too long."""
         return frozenset(shift.region for shift in self.shifts if shift.why is Why.QUEUED and shift.change < 0)
