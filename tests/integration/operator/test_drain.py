@@ -62,7 +62,7 @@ WORKER = {"slots": 2, "environment": {"type": "Image", "image": "worker:1"}}
 def test_real_workers_that_checkpoint_return_their_tasks_which_run_once_more_to_their_end(bench, tmp_path):
     """Tasks have no retries: one whose return had counted as an attempt would be in the dead letters."""
     started, record = tmp_path / "started", tmp_path / "record"
-    task = "trap 'exit 7' TERM; echo {0} >> {1}; sleep {2} & wait $!; echo {0} >> {3}\n"
+    task = "trap 'exit 7' TERM; echo {0} >> {1}; sleep {2} & wait $! && echo {0} >> {3}\n"
     bench.push(task.format(number, started, 15, record) for number in range(6))
     bench.operator.start()
     drain = {"mode": "Checkpoint"}

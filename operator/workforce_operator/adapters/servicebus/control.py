@@ -61,7 +61,11 @@ class _Bus:
 
         Waiting for one's turn counts: behind a bus that says nothing all give up together, not one after the other.
         """
-        async with asyncio.timeout(SEND_SECONDS), self._lock:
+        async with asyncio.timeout(SEND_SECONDS) as limit, self._lock:
+            left = (limit.when() or 0.0) - asyncio.get_running_loop().time()
+            if left < SEND_SECONDS / 10:
+                # The SDK does not hear of a cancellation at every moment of connecting, and would try for longer.
+                raise TimeoutError("no turn to send in time: the sends before it were not answered")
             try:
                 sender = self._sender or await self._open_sender()
                 guard.check()
