@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from workforce_local.azureml.ids import WorkspaceId
 from workforce_local.azureml.node import Launch
@@ -50,7 +50,13 @@ class Life(Protocol):
 
 @dataclass(eq=False)
 class Job:
-    """The record of one job."""
+    """The record of one job.
+
+    Attributes:
+        changes: How often any job was made, changed or removed: while it stands still, what was said of all is true.
+    """
+
+    changes: ClassVar[int] = 0
 
     workspace: WorkspaceId
     name: str
@@ -76,6 +82,9 @@ class Job:
     reported: str | None = None
     """A status that is answered instead of the real one, for words that a client does not know."""
     _encoded: bytes | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        self.changed()
 
     @property
     def status(self) -> Status:
@@ -143,12 +152,17 @@ class Job:
     def change(self, changes: Mapping[str, Any]) -> None:
         """Change what is answered."""
         self.properties.update(changes)
-        self._encoded = None
+        self.changed()
 
     def report(self, status: str | None) -> None:
         """Answer another status than the real one, or the real one again."""
         self.reported = status
+        self.changed()
+
+    def changed(self) -> None:
+        """Forget what was said of it. To be called when it is removed, too."""
         self._encoded = None
+        Job.changes += 1
 
     def view(self) -> JobView:
         """A copy for inspection."""

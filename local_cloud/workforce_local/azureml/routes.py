@@ -24,6 +24,7 @@ from workforce_local.azureml.paths import ENVIRONMENT, JOB, LOCATION, RUN, VIRTU
 from workforce_local.azureml.service import EnvironmentVersion, MachineLearning, Workspace
 
 _CANCEL_POLL_SECONDS = 1
+_PAGES_KEPT = 500
 
 
 class MachineLearningRoutes:
@@ -31,6 +32,8 @@ class MachineLearningRoutes:
 
     def __init__(self, service: MachineLearning) -> None:
         self._service = service
+        self._pages: dict[tuple[str, ...], bytes] = {}
+        self._pages_changes = Job.changes
 
     def table(self) -> list[tuple[str, str, Handler]]:
         """Method, path template and handler of every route."""
@@ -176,13 +179,24 @@ class MachineLearningRoutes:
         return Reply(body=self._service.job(self._workspace(call), call.names["name"]).encoded())
 
     def list_jobs(self, call: Call) -> Reply:
-        """One page of jobs."""
+        """One page of jobs; kept until any job changes, because the same lists are asked for again and again."""
+        if self._service.list_lag:
+            return Reply(body=self._page(call))
+        if self._pages_changes != Job.changes or len(self._pages) >= _PAGES_KEPT:
+            self._pages.clear()
+            self._pages_changes = Job.changes
+        asked = (call.url, *(text for pair in call.query.items() for text in pair))
+        if (page := self._pages.get(asked)) is None:
+            page = self._pages[asked] = self._page(call)
+        return Reply(body=page)
+
+    def _page(self, call: Call) -> bytes:
         found = self._service.list_jobs(self._workspace(call), Filter.read(call.query))
         link = None
         if found.skip is not None:
             link = f"{call.url}?{urlencode({**call.query, '$skip': found.skip})}"
         jobs = b",".join(self._listed(found.items))
-        return Reply(body=b'{"value":[' + jobs + b'],"nextLink":' + json.dumps(link).encode() + b"}")
+        return b'{"value":[' + jobs + b'],"nextLink":' + json.dumps(link).encode() + b"}"
 
     def _listed(self, jobs: Sequence[Job]) -> list[bytes]:
         """Jobs in a list, which may be behind what a GET of each says."""

@@ -237,6 +237,7 @@ class MachineLearning:
             raise user_error(f"Run {name} is in a non-terminal state and cannot be deleted.", status=409)
         del workspace.jobs[name]
         workspace.deleted.add(name)
+        job.changed()
 
     def _create(self, workspace: Workspace, name: str, properties: Mapping[str, Any], by: str) -> Job:
         compute = self._compute_of(workspace, properties)

@@ -130,6 +130,26 @@ async def test_the_index_knows_jobs_late_and_in_its_own_words(arm: Arm):
     assert (await studio(arm, INDEX, audience=arm.azure.base_url))[0] == 401
 
 
+async def test_a_list_that_is_asked_for_again_shows_each_change_at_once(arm: Arm):
+    """AzureML, Jobs - List. A page is kept until a job changes, which must not be seen from outside."""
+
+    async def listed() -> list[tuple[str, str]]:
+        found = (await arm.get("/jobs"))["value"]
+        return [(job["name"], job["properties"]["status"]) for job in found]
+
+    assert await listed() == []
+    await running(arm, "a")
+    assert await listed() == [("a", "Running")]
+    arm.azure.control.report_status("a", "Odd")
+    assert await listed() == [("a", "Odd")]
+    arm.azure.control.report_status("a", None)
+    await arm.send("POST", "/jobs/a/cancel")
+    await arm.until("a", "Canceled")
+    assert await listed() == [("a", "Canceled")]
+    await arm.send("DELETE", "/jobs/a")
+    assert await listed() == []
+
+
 async def test_a_list_may_be_behind_what_a_job_says_itself(arm: Arm):
     """AzureML, Jobs - List: lists are the weak read; a GET of the job is not."""
     await running(arm, "fresh")
