@@ -13,8 +13,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from workforce_local.azureml.errors import user_error
 
-_VIEWS = {"ActiveOnly": (False,), "ArchivedOnly": (True,), "All": (False, True)}
-"""What archiving means for each view."""
+_VIEWS = ("ActiveOnly", "ArchivedOnly", "All")
 
 
 class Listed(Protocol):
@@ -67,24 +66,14 @@ class Filter:
 
     def admits(self, properties: Mapping[str, Any]) -> bool:
         """Whether a job is in the list."""
-        if bool(properties.get("isArchived")) not in self._archived:
+        archived = bool(properties.get("isArchived"))
+        if self.nothing or (self.view == "ActiveOnly" and archived) or (self.view == "ArchivedOnly" and not archived):
             return False
-        if self._job_type and str(properties.get("jobType", "")).lower() != self._job_type:
+        if self.job_type and str(properties.get("jobType", "")).lower() != self.job_type.lower():
             return False
-        return (not self._tags or _has(properties.get("tags"), self._tags)) and (
-            not self._pairs or _has(properties.get("properties"), self._pairs)
-        )
+        return _has(properties.get("tags"), self._tags) and _has(properties.get("properties"), self._pairs)
 
     # A list asks every job of a workspace, so what is asked for is read once.
-
-    @cached_property
-    def _archived(self) -> tuple[bool, ...]:
-        """Which jobs of the two kinds are wanted."""
-        return () if self.nothing else _VIEWS[self.view]
-
-    @cached_property
-    def _job_type(self) -> str:
-        return (self.job_type or "").lower()
 
     @cached_property
     def _tags(self) -> tuple[Wanted, ...]:
@@ -106,9 +95,8 @@ class Page(Generic[T]):
 def page(jobs: Iterable[T], chosen: Filter, size: int) -> Page[T]:
     """The next page of the jobs, which come newest first; it looks no further than the page's end."""
     items: list[T] = []
-    before, admits = chosen.before, chosen.admits
     for job in jobs:
-        if (before is None or job.sequence < before) and admits(job.properties):
+        if (chosen.before is None or job.sequence < chosen.before) and chosen.admits(job.properties):
             if len(items) == size:
                 return Page(items, str(items[-1].sequence))
             items.append(job)
@@ -122,7 +110,7 @@ def _wanted(pair: str) -> Wanted:
 
 def _has(pairs: Mapping[str, str] | None, wanted: Iterable[Wanted]) -> bool:
     for key, value in wanted:
-        found = pairs.get(key) if pairs else None
+        found = (pairs or {}).get(key)
         if found is None or (value is not None and found != value):
             return False
     return True

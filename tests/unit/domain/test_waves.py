@@ -33,7 +33,7 @@ def test_a_forgotten_wave_is_not_undercut_after_quick_scaling_over_many_regions(
     Whole seconds fell behind: 84 regions used up 84 of them in one pass, and nodes ignored the drain that followed.
     """
     now, known, highest = NOW, Ledger(), 0
-    for _ in range(3):
+    for _ in range(10):
         first = next_revision(known, now)
         names = [f"r{index}" for index in range(84)]
         known = ledger(
