@@ -41,7 +41,7 @@ def load(name: str, slots: int) -> Callable[..., Any]:
             found = getattr(found, part)
         if inspect.isclass(found):
             make: Any = found
-            found = make(num_workers=slots) if _takes(make, "num_workers") else make()
+            found = make(num_workers=slots) if "num_workers" in (_parameters(make) or ()) else make()
     except Exception as error:  # importing and creating run code of the user
         raise ProcessorError(f"{name} cannot be loaded: {type(error).__name__}: {error}") from error
     if not callable(found):
@@ -56,9 +56,12 @@ def is_async(function: Callable[..., Any]) -> bool:
 
 def asked_for(function: Callable[..., Any]) -> frozenset[str]:
     """What of ours a callable asks for; to be found once, as it takes longer than a short task's call."""
-    return frozenset(
-        {name for name in _OURS if _takes(function, name)} | {name for name in _ADDED if _accepts(function, name)}
-    )
+    parameters = _parameters(function)
+    if parameters is None:
+        return frozenset(_ADDED)
+    named = {name for name in (*_OURS, *_ADDED) if name in parameters}
+    takes_any = any(one.kind is one.VAR_KEYWORD for one in parameters.values())
+    return frozenset(named | set(_ADDED) if takes_any else named)
 
 
 def arguments(asked: Container[str], kwargs: Mapping[str, Any], *, job_id: str, worker: str) -> dict[str, Any]:
@@ -76,17 +79,9 @@ def arguments(asked: Container[str], kwargs: Mapping[str, Any], *, job_id: str, 
     return {**given, **{name: value for name, value in ours.items() if name in asked}}
 
 
-def _accepts(function: Callable[..., Any], name: str) -> bool:
+def _parameters(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter] | None:
+    """Those of a callable; None where it does not tell."""
     try:
-        parameters = inspect.signature(function).parameters
+        return inspect.signature(function).parameters
     except (TypeError, ValueError):
-        return True
-    return name in parameters or any(one.kind is one.VAR_KEYWORD for one in parameters.values())
-
-
-def _takes(function: Callable[..., Any], name: str) -> bool:
-    try:
-        parameters = inspect.signature(function).parameters
-    except (TypeError, ValueError):
-        return False
-    return name in parameters
+        return None
