@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -66,10 +67,8 @@ class KubernetesWorkforceStore:
             "spec": stored.spec,
             "status": content,
         }
-        try:
+        with _still_there(key):
             answer = await self._api.replace(f"{_path(key)}/status", document, accept=_METADATA)
-        except Missing as error:
-            raise _gone(key) from error
         version = answer["metadata"]["resourceVersion"]
         return replace(stored, resource_version=version, status=_status(key, content))
 
@@ -79,10 +78,8 @@ class KubernetesWorkforceStore:
             return stored
         wanted = [*stored.finalizers, FINALIZER]
         patch = [_version(stored), {"op": "add", "path": "/metadata/finalizers", "value": wanted}]
-        try:
+        with _still_there(stored.key):
             answer = await self._api.patch(_path(stored.key), patch, accept=_METADATA)
-        except Missing as error:
-            raise _gone(stored.key) from error
         metadata = answer["metadata"]
         return replace(stored, resource_version=metadata["resourceVersion"], finalizers=tuple(metadata["finalizers"]))
 
@@ -174,8 +171,13 @@ def _path(key: Key) -> str:
     return f"{_API}/namespaces/{key.namespace}/{PLURAL}/{key.name}"
 
 
-def _gone(key: Key) -> Conflict:
-    return Conflict(f"{key.namespace}/{key.name} is gone")
+@contextmanager
+def _still_there(key: Key) -> Iterator[None]:
+    """Of an object that was read and is gone the write is late, as if somebody else had written."""
+    try:
+        yield
+    except Missing as error:
+        raise Conflict(f"{key.namespace}/{key.name} is gone") from error
 
 
 def _version(stored: StoredWorkforce) -> dict[str, Any]:
