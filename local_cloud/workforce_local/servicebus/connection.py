@@ -183,8 +183,7 @@ class Connection:
         """Close the connection, and say why."""
         if not self.closed:
             self.send(0, framing.CLOSE, [error_value(error) if error is not None else None])
-            self._end(orderly=False)
-            self._close()
+            self.cut()
 
     def keep_alive(self, now: float) -> None:
         """Send a heartbeat if it is time for one; end a connection whose client has been silent for too long."""
