@@ -7,7 +7,6 @@ api-version is accepted. It decides nothing that `service` or a pure module coul
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlencode
 
@@ -195,15 +194,14 @@ class MachineLearningRoutes:
         link = None
         if found.skip is not None:
             link = f"{call.url}?{urlencode({**call.query, '$skip': found.skip})}"
-        jobs = b",".join(self._listed(found.items))
+        jobs = b",".join(self._listed(job) for job in found.items)
         return b'{"value":[' + jobs + b'],"nextLink":' + json.dumps(link).encode() + b"}"
 
-    def _listed(self, jobs: Sequence[Job]) -> list[bytes]:
-        """Jobs in a list, which may be behind what a GET of each says."""
+    def _listed(self, job: Job) -> bytes:
+        """A job in a list, which may be behind what a GET of the job says."""
         if not self._service.list_lag:
-            return [job.encoded() for job in jobs]
-        seen = self._service.now() - self._service.list_lag
-        return [json.dumps(job.document(job.status_at(seen))).encode() for job in jobs]
+            return job.encoded()
+        return json.dumps(job.document(job.status_at(self._service.now() - self._service.list_lag))).encode()
 
     def delete_job(self, call: Call) -> Reply:
         """Remove a job that has ended."""
