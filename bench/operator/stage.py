@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import ssl
 import subprocess
@@ -238,6 +239,7 @@ def stage(config: LocalConfig) -> Iterator[Stage]:
             made.operator.kill()
             made.operator.wait()
         made.bench.down()
+    shutil.rmtree(folder)
 
 
 def row(what: str, ours: str, other: str = "", ratio: str = "", goal: str = "") -> None:
