@@ -83,6 +83,13 @@ class Stage:
         )
         self.until(lambda: self.said("leading"), "the operator leads")
 
+    def stop_operator(self) -> None:
+        """End the operator, if it runs."""
+        if self.operator is not None:
+            self.operator.kill()
+            self.operator.wait()
+            self.operator = None
+
     def said(self, message: str) -> list[dict[str, Any]]:
         """Lines of the operator's log with this message."""
         lines = (self.folder / "operator.log").read_text(errors="replace").splitlines()
@@ -235,9 +242,7 @@ def stage(config: LocalConfig) -> Iterator[Stage]:
     try:
         yield made
     finally:
-        if made.operator is not None:
-            made.operator.kill()
-            made.operator.wait()
+        made.stop_operator()
         made.bench.down()
     shutil.rmtree(folder)
 
