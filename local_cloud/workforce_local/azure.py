@@ -219,6 +219,7 @@ class LocalAzure:
         await runner.setup()
         context = self.certificates.server_context()
         await web.TCPSite(runner, HOST, self._https_port, ssl_context=context, backlog=1024).start()
+        self.config.write(self.state_dir)
         write_json(self.cloud_file, self.cloud())
         self._stack.push_async_callback(self.machine_learning.close)
         self.machine_learning.start()

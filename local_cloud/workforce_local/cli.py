@@ -14,7 +14,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,20 +22,20 @@ from typing import TYPE_CHECKING
 import click
 from typing_extensions import override
 
-from workforce_local.config import ConfigError, LocalConfig
 from workforce_local.console import ConsoleReporter, export_lines, program, status_lines
 from workforce_local.processes import end
 from workforce_local.state import HOME_VARIABLE, Phase, Record, StateError, StateFolder, default_folder
 from workforce_local.supervisor import LEFTOVER_GRACE_SECONDS, Component, clean_up, supervise
 
 if TYPE_CHECKING:
+    from workforce_local.config import LocalConfig
     from workforce_local.parts import Report
 
 EXIT_RUNNING = 3
 """Exit code of an `up` where a local cloud runs already."""
 STOP_SECONDS = 90.0
 """How long `down` waits for the supervisor before it ends everything by itself."""
-_POLL_SECONDS = 0.05
+_POLL_SECONDS = 0.02
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,8 @@ class Options:
     """What `up` was asked for."""
 
     kubernetes: bool = True
-    config: LocalConfig = field(default_factory=LocalConfig)
+    config: LocalConfig | None = None
+    """What the local Azure contains, if the user says so."""
 
 
 def _compose(folder: StateFolder, options: Options, report: Report) -> Sequence[Sequence[Component]]:
@@ -119,14 +120,19 @@ def local(ctx: click.Context) -> None:
 @click.pass_obj
 def up(launcher: Launcher, folder: StateFolder, *, detach: bool, no_kubernetes: bool, config_file: Path | None) -> None:
     """Start it; Ctrl-C, or `down` elsewhere, ends it."""
-    try:
-        config = LocalConfig.load(config_file) if config_file else LocalConfig()
-    except ConfigError as error:
-        raise click.UsageError(str(error)) from error
-    options = Options(kubernetes=not no_kubernetes, config=config)
+    options = Options(kubernetes=not no_kubernetes, config=_config(config_file) if config_file else None)
     if detach:
         sys.exit(_up_detached(launcher, folder, options))
     _up(launcher, folder, options)
+
+
+def _config(file: Path) -> LocalConfig:
+    from workforce_local.config import ConfigError, LocalConfig  # noqa: PLC0415 - a third of a start without one
+
+    try:
+        return LocalConfig.load(file)
+    except ConfigError as error:
+        raise click.UsageError(str(error)) from error
 
 
 def _up(launcher: Launcher, folder: StateFolder, options: Options) -> None:

@@ -27,6 +27,10 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
 
+from workforce_local.storage import DEFAULT_ACCOUNTS
+
+FILE_NAME = "config.json"
+"""Of the configuration in the folder of the Azure that runs with it."""
 Seconds = Annotated[float, Field(ge=0)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 Replay = Literal["replay200", "replay400"]
@@ -249,7 +253,7 @@ class LocalConfig(_Model):
     resource_groups: tuple[str, ...] = ("workforce",)
     workspaces: tuple[WorkspaceConfig, ...] = Field(default_factory=_default_workspaces)
     service_bus: tuple[ServiceBusConfig, ...] = (ServiceBusConfig(name="wf-bus"),)
-    storage_accounts: tuple[str, ...] = ("wfdemo",)
+    storage_accounts: tuple[str, ...] = DEFAULT_ACCOUNTS
     virtual_clusters: tuple[VirtualClusterConfig, ...] = ()
     timing: TimingConfig = TimingConfig()
     scenario: ScenarioConfig = ScenarioConfig()
@@ -285,6 +289,12 @@ class LocalConfig(_Model):
             if region.lower() not in regions:
                 raise ValueError(f"scenario.quota: no workspace is in the region {region}")
         return self
+
+    def write(self, folder: Path) -> Path:
+        """Write all of it, with what are defaults, into a folder; return where."""
+        path = folder / FILE_NAME
+        path.write_text(self.model_dump_json(by_alias=True, indent=2), encoding="utf-8")
+        return path
 
     @classmethod
     def load(cls, path: Path) -> Self:

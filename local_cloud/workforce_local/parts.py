@@ -2,7 +2,8 @@
 
 Each class here is thin: it starts somebody else's part and says what it has brought up. What a part is and how it works
 is in its own package. Azure waits for storage's addresses, which its description of itself names, not for storage
-itself. What only the cluster needs is imported where it is needed: most of a start without Kubernetes is imports.
+itself. Most of a start is imports, and Azure has most of them: so Azure starts first, and what is not needed until
+then, or for the cluster or a configuration only, is imported where it is needed.
 """
 
 from __future__ import annotations
@@ -11,19 +12,19 @@ import asyncio
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from workforce_local.config import LocalConfig
-from workforce_local.identity.certificates import CertificateAuthority
 from workforce_local.processes import Identity
 from workforce_local.program import Program
 from workforce_local.state import Process, StateFolder
-from workforce_local.storage import Azurite, TlsFiles
+from workforce_local.storage import DEFAULT_ACCOUNTS, Azurite, TlsFiles
 from workforce_local.supervisor import Component, PartError, Started
 
 if TYPE_CHECKING:
     from workforce_local.cluster.api_server import LocalKubernetes
+    from workforce_local.config import LocalConfig
 
 Report = Callable[[str], None]
 """Gets lines for people; from the main thread only."""
@@ -37,10 +38,10 @@ class StoragePart:
 
     name = "storage"
 
-    def __init__(self, folder: Path, authority: Path, config: LocalConfig) -> None:
+    def __init__(self, folder: Path, authority: Path, config: LocalConfig | None) -> None:
         self._folder = folder
         self._authority = authority
-        self._accounts = config.storage_accounts
+        self._accounts = config.storage_accounts if config else DEFAULT_ACCOUNTS
         self._azurite: Azurite | None = None
         self._placed = asyncio.Event()
 
@@ -52,16 +53,22 @@ class StoragePart:
 
     async def start(self) -> Started:
         """Install it if need be, and start it."""
-        certificate, key = CertificateAuthority(self._authority).write_server_files(self._folder / "tls")
-        self._azurite = Azurite(self._folder, self._accounts, tls=TlsFiles(certificate, key), guard=True)
+        tls = TlsFiles(self._folder / "tls" / "cert.pem", self._folder / "tls" / "key.pem")
+        self._azurite = Azurite(self._folder, self._accounts, tls=tls, guard=True)
         self._azurite.place()
         self._placed.set()
+        await asyncio.to_thread(self._certify, tls)
         await self._azurite.start()
         identity = Identity.of(self._azurite.pid or 0)
         if identity is None:
             raise PartError(f"it ended at once; its log: {self._azurite.log_file}")
         address = self._azurite.queue_url("").rstrip("/")
         return Started((Process(name=self.name, identity=identity, log=self._azurite.log_file, address=address),))
+
+    def _certify(self, tls: TlsFiles) -> None:
+        from workforce_local.identity.certificates import CertificateAuthority  # noqa: PLC0415 - see the module
+
+        CertificateAuthority(self._authority).write_server_files(tls.certificate, tls.key)
 
     async def stop(self) -> None:
         """End it; it saves its data."""
@@ -75,7 +82,12 @@ class AzurePart:
     name = "azure"
 
     def __init__(
-        self, folder: Path, log: Path, config: LocalConfig, storage: StoragePart, cluster: KubernetesPart | None = None
+        self,
+        folder: Path,
+        log: Path,
+        config: LocalConfig | None,
+        storage: StoragePart,
+        cluster: KubernetesPart | None = None,
     ) -> None:
         self._folder = folder
         self._config = config
@@ -89,20 +101,19 @@ class AzurePart:
         """Start it with the addresses of the storage, and trust in the cluster's tokens."""
         storage = await self._storage.placed()
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        config = self._folder / "config.json"
         given = self._config
         if self._cluster is not None:
             from workforce_local.identity.cluster_trust import trust_cluster  # noqa: PLC0415 - see the module
 
             given = await trust_cluster(given, self._cluster.kubeconfig, self._folder)
-        config.write_text(given.model_dump_json(by_alias=True, indent=2), encoding="utf-8")
-        options = {
+        options: dict[str, object] = {
             "--state-dir": self._folder,
-            "--config": config,
             "--storage-queue-url": storage.queue_url("{account}"),
             "--blob-url": storage.blob_url("{account}"),
             "--ready-file": self._ready_file,
         }
+        if given is not None:
+            options["--config"] = given.write(self._folder)
         command = [sys.executable, "-m", "workforce_local.azure", *_flags(options)]
         # It calls nobody but what is local. The system's authorities, which it would parse while it starts, are many.
         trust = {"SSL_CERT_FILE": str(self._folder / "ca.pem")}
@@ -119,9 +130,7 @@ class AzurePart:
     def _describe(self, process: Process) -> Started:
         ready = json.loads(self._ready_file.read_text(encoding="utf-8"))
         cloud = json.loads(Path(ready["cloud"]).read_text(encoding="utf-8"))
-        return Started(
-            (process.model_copy(update={"address": cloud["resourceManager"]}),), exports=ready["environment"]
-        )
+        return Started((replace(process, address=cloud["resourceManager"]),), exports=ready["environment"])
 
 
 class KubernetesPart:
@@ -192,7 +201,7 @@ class PodsPart:
 
 def _with_probe(process: Process) -> Process:
     """The API server listens long before it serves, and says at this path which it does."""
-    return process.model_copy(update={"probe": f"{process.address}/readyz"}) if process.address else process
+    return replace(process, probe=f"{process.address}/readyz") if process.address else process
 
 
 def _flags(options: Mapping[str, object]) -> list[str]:
@@ -200,9 +209,12 @@ def _flags(options: Mapping[str, object]) -> list[str]:
 
 
 def compose(
-    folder: StateFolder, config: LocalConfig, *, kubernetes: bool, report: Report
+    folder: StateFolder, config: LocalConfig | None, *, kubernetes: bool, report: Report
 ) -> Sequence[Sequence[Component]]:
-    """The parts, stage by stage. They stop in the reverse order: Pods and jobs before what they talk to."""
+    """The parts, stage by stage, by default those of the default configuration.
+
+    They stop in the reverse order: Pods and jobs before what they talk to.
+    """
     azure = folder.root / "azure"
     storage = StoragePart(folder.root / "storage", azure, config)
     log = folder.logs / "azure.log"

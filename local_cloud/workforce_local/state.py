@@ -3,21 +3,21 @@
 Written by the supervisor, read by the other commands. It is a record, not a source of commands, and it is never
 proof that something runs: the lock is, which the kernel releases however the supervisor ends.
 
-Invariant: the record is replaced in one step, so a reader sees the old one or the new one and nothing between.
+Invariant: the record is replaced in one step, so a reader sees the old one or the new one and nothing between. Every
+verb loads this module: it does without a library for models, which would take longer to load than all else here.
 """
 
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Self
-
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from typing import Any, Self
 
 from workforce_local.processes import Identity
 
@@ -25,7 +25,6 @@ HOME_VARIABLE = "WORKFORCE_LOCAL_HOME"
 """Where the state folder is, if not in the current folder."""
 DEFAULT_FOLDER = ".workforce"
 
-_IDENTITY = TypeAdapter(Identity)
 _LOCK_POLL_SECONDS = 0.05
 _LOCK_READS = 40
 
@@ -43,10 +42,9 @@ class Phase(StrEnum):
     STOPPED = "stopped"
 
 
-class Process(BaseModel):
+@dataclass(frozen=True)
+class Process:
     """One process of the local cloud."""
-
-    model_config = ConfigDict(frozen=True)
 
     name: str
     identity: Identity
@@ -62,20 +60,39 @@ class Process(BaseModel):
         return self.identity.alive
 
 
-class Record(BaseModel):
+@dataclass(frozen=True)
+class Record:
     """What the supervisor writes down."""
-
-    model_config = ConfigDict(frozen=True)
 
     supervisor: Identity
     phase: Phase = Phase.STARTING
     reason: str = ""
     """Why it stopped."""
     processes: tuple[Process, ...] = ()
-    exports: Mapping[str, str] = {}
+    exports: Mapping[str, str] = field(default_factory=dict)
     """Environment variables with which kubectl and the Azure SDKs reach this cloud."""
     path_folders: tuple[Path, ...] = ()
     """Folders with the right kubectl and helm, to be put before ``PATH``."""
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> Self:
+        """The record of its JSON document.
+
+        Raises:
+            KeyError, TypeError, ValueError: It is of another version, or no record.
+        """
+        read = {
+            "supervisor": Identity(**document["supervisor"]),
+            "phase": Phase(document["phase"]),
+            "processes": tuple(map(_process, document["processes"])),
+            "path_folders": tuple(map(Path, document["path_folders"])),
+        }
+        return cls(**{**document, **read})
+
+
+def _process(document: Mapping[str, Any]) -> Process:
+    read = {"identity": Identity(**document["identity"]), "log": Path(document["log"])}
+    return Process(**{**document, **read})
 
 
 def default_folder(environ: Mapping[str, str] = os.environ) -> Path:
@@ -136,7 +153,7 @@ class StateFolder:
                 os.close(descriptor)
                 return False
             os.ftruncate(descriptor, 0)
-            os.write(descriptor, _IDENTITY.dump_json(Identity.myself()))
+            os.write(descriptor, json.dumps(asdict(Identity.myself())).encode())
             self._lock.append(descriptor)
             return True
 
@@ -162,7 +179,7 @@ class StateFolder:
                     return None
                 lock.seek(0)
                 text = lock.read()
-                if text and (identity := _IDENTITY.validate_json(text)).alive:
+                if text and (identity := Identity(**json.loads(text))).alive:
                     return identity
                 # It was taken a moment ago, and its holder is about to write its name over the last one's.
                 time.sleep(_LOCK_POLL_SECONDS)
@@ -171,13 +188,13 @@ class StateFolder:
     def write(self, record: Record) -> None:
         """Replace the record."""
         temporary = self.record_file.with_suffix(".new")
-        temporary.write_text(record.model_dump_json(indent=2), encoding="utf-8")
+        temporary.write_text(json.dumps(asdict(record), indent=2, default=str), encoding="utf-8")
         temporary.chmod(0o600)
         temporary.replace(self.record_file)
 
     def read(self) -> Record | None:
         """The record, or None if there is none that can be understood: one of another version proves nothing."""
         try:
-            return Record.model_validate_json(self.record_file.read_bytes())
-        except (FileNotFoundError, ValidationError):
+            return Record.of(json.loads(self.record_file.read_bytes()))
+        except (FileNotFoundError, KeyError, TypeError, ValueError):
             return None

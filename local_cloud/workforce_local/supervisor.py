@@ -21,7 +21,7 @@ import signal
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -153,8 +153,8 @@ class Supervisor:
         self._signals += 1
         (self._asked if self._signals == 1 else self._hurried).set()
 
-    def _update(self, **changes: object) -> None:
-        self._record = self._record.model_copy(update=changes)
+    def _update(self, **changes: Any) -> None:
+        self._record = replace(self._record, **changes)
         self._folder.write(self._record)
 
     async def _until_ending(self) -> Ending:

@@ -38,9 +38,10 @@ def place(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         yield real_azure(os.environ)
         return
     folder = tmp_path_factory.mktemp("conformance")
-    certificate, key = CertificateAuthority(folder / "azure").write_server_files(folder / "tls")
+    tls = TlsFiles(folder / "cert.pem", folder / "key.pem")
+    CertificateAuthority(folder / "azure").write_server_files(tls.certificate, tls.key)
     with (
-        run_azurite(["wfdemo"], TlsFiles(certificate, key)) as azurite,
+        run_azurite(["wfdemo"], tls) as azurite,
         local_azure(folder, azurite.queue_url("{account}")) as found,
     ):
         yield found

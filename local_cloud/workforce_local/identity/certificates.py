@@ -6,8 +6,11 @@ authority of a state folder never changes, so that a restart does not invalidate
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import ssl
+from collections.abc import Iterator
 from pathlib import Path
 
 import trustme
@@ -21,15 +24,18 @@ class CertificateAuthority:
 
     def __init__(self, folder: Path) -> None:
         self.ca_file = folder / "ca.pem"
-        key_file = folder / "ca-key.pem"
-        if self.ca_file.exists() and key_file.exists():
-            self._authority = trustme.CA.from_pem(self.ca_file.read_bytes(), key_file.read_bytes())
-            return
         folder.mkdir(parents=True, exist_ok=True)
-        self._authority = trustme.CA(organization_name="workforce local")
+        with _alone(folder):
+            self._authority = self._kept(folder / "ca-key.pem")
+
+    def _kept(self, key_file: Path) -> trustme.CA:
+        if self.ca_file.exists() and key_file.exists():
+            return trustme.CA.from_pem(self.ca_file.read_bytes(), key_file.read_bytes())
+        made = trustme.CA(organization_name="workforce local")
         # The certificate comes last: a crash in between makes a new pair, not half of one.
-        write_private(key_file, self._authority.private_key_pem.bytes())
-        self.ca_file.write_bytes(self._authority.cert_pem.bytes())
+        write_private(key_file, made.private_key_pem.bytes())
+        self.ca_file.write_bytes(made.cert_pem.bytes())
+        return made
 
     def server_context(self, *hosts: str) -> ssl.SSLContext:
         """A TLS context of a server on this machine that may also be called by the given host names."""
@@ -37,14 +43,23 @@ class CertificateAuthority:
         self._authority.issue_cert(*HOSTS, *hosts).configure_cert(context)
         return context
 
-    def write_server_files(self, folder: Path, *hosts: str) -> tuple[Path, Path]:
-        """Certificate chain and key as files, for servers that are other programs."""
-        leaf = self._authority.issue_cert(*HOSTS, *hosts)
-        folder.mkdir(parents=True, exist_ok=True)
-        certificate, key = folder / "cert.pem", folder / "key.pem"
+    def write_server_files(self, certificate: Path, key: Path) -> None:
+        """Write a certificate's chain and its key, for servers that are other programs."""
+        leaf = self._authority.issue_cert(*HOSTS)
+        certificate.parent.mkdir(parents=True, exist_ok=True)
         certificate.write_bytes(b"".join(blob.bytes() for blob in leaf.cert_chain_pems))
         write_private(key, leaf.private_key_pem.bytes())
-        return certificate, key
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """One process at a time: storage's supervisor and Azure start side by side, and one of them makes the authority."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def write_private(path: Path, content: bytes) -> None:

@@ -20,14 +20,15 @@ _DISCOVERY = "/.well-known/openid-configuration"
 _KEYS = "/openid/v1/jwks"
 
 
-async def trust_cluster(config: LocalConfig, kubeconfig: Path, folder: Path) -> LocalConfig:
+async def trust_cluster(given: LocalConfig | None, kubeconfig: Path, folder: Path) -> LocalConfig:
     """The configuration with a federated credential of the operator's application for every ServiceAccount.
 
     Args:
-        config: As the user gave it; with federation in it, it is returned as it is.
+        given: By the user, if any; with federation in it, it is returned as it is.
         kubeconfig: Of the cluster that runs.
         folder: Where the keys are written.
     """
+    config = given or LocalConfig()
     if config.identity.federation:
         return config
     access = Access.from_file(kubeconfig)

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import click
 
-from workforce_local.config import LocalConfig
+from workforce_local.config import FILE_NAME, LocalConfig
 from workforce_local.interop import az, gateway, namespace
 from workforce_local.interop.places import Place, hosts_file, places
 from workforce_local.processes import STATE_VARIABLE
@@ -50,7 +50,7 @@ class Cloud:
         if cloud_file is None:
             raise click.ClickException(f"the local cloud in {folder.root} is not ready yet")
         azure = Path(cloud_file).parent
-        return cls(folder.root, azure, record.exports, LocalConfig.load(azure / "config.json"))
+        return cls(folder.root, azure, record.exports, LocalConfig.load(azure / FILE_NAME))
 
     @property
     def ca_file(self) -> Path:

@@ -21,8 +21,9 @@ from workforce_local.storage import Azurite, TlsFiles
 async def azure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[LocalAzure]:
     """A local Azure with Azurite behind its storage account, and this process as its service principal."""
     azure = LocalAzure(tmp_path / "azure", LocalConfig())
-    certificate, key = azure.certificates.write_server_files(tmp_path / "tls")
-    azurite = Azurite(tmp_path / "azurite", ["wfdemo"], tls=TlsFiles(certificate, key))
+    tls = TlsFiles(tmp_path / "cert.pem", tmp_path / "key.pem")
+    azure.certificates.write_server_files(tls.certificate, tls.key)
+    azurite = Azurite(tmp_path / "azurite", ["wfdemo"], tls=tls)
     await azurite.start()
     try:
         azure.storage_queue_url, azure.blob_url = azurite.queue_url("{account}"), azurite.blob_url("{account}")

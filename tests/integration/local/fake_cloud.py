@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from workforce_local.cli import Launcher, Options, main
@@ -53,7 +54,7 @@ def describe_web(ready: Path) -> object:
 
     def describe(process: Process) -> Started:
         address = f"http://127.0.0.1:{ready.read_text()}"
-        process = process.model_copy(update={"address": address})
+        process = replace(process, address=address)
         exports = {"FAKE_ADDRESS": address, "FAKE_TEXT": "it's a text"}
         return Started((process,), exports=exports, path_folders=(Path("/fake/bin"),))
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -151,6 +152,6 @@ async def test_a_program_is_ready_when_its_log_says_so(tmp_path: Path) -> None:
 async def test_a_part_whose_port_is_closed_is_not_healthy(tmp_path: Path) -> None:
     process = Process(name="me", identity=Identity.myself(), log=tmp_path, address="tcp://127.0.0.1:1")
     assert (await fault(process)).startswith("no answer")
-    assert await fault(process.model_copy(update={"address": ""})) == ""
+    assert await fault(replace(process, address="")) == ""
     gone = Identity(os.getpid(), 1, "another boot")
-    assert await fault(process.model_copy(update={"identity": gone})) == "has ended"
+    assert await fault(replace(process, identity=gone)) == "has ended"

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import urllib.request
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 import pytest
@@ -124,8 +125,8 @@ def test_a_recorded_pid_that_another_process_has_now_is_never_touched(cloud: Fak
     cloud.run("down")
     with subprocess.Popen(["sleep", "1000"]) as stranger:
         forged = Identity(stranger.pid, started=1, boot=record.supervisor.boot)
-        process = record.processes[0].model_copy(update={"identity": forged})
-        cloud.folder.write(record.model_copy(update={"processes": (process,)}))
+        process = replace(record.processes[0], identity=forged)
+        cloud.folder.write(replace(record, processes=(process,)))
         cloud.run("down")
         cloud.up()
         assert stranger.poll() is None

@@ -1,10 +1,14 @@
-"""Tokens and grants, on a clock of the test's own."""
+"""Tokens and grants, on a clock of the test's own, and certificates."""
+
+from concurrent.futures import ThreadPoolExecutor
 
 import jwt
 import pytest
+from cryptography import x509
 
 from tests.support.keys import rsa_key
 from workforce_local.identity import Issuer, TokenError, audience_of
+from workforce_local.identity.certificates import CertificateAuthority
 from workforce_local.identity.grants import ASSERTION_TYPE, EXCHANGE_AUDIENCE, Granted, Refused, grant
 
 TENANT = "00000000-0000-4000-8000-0000000000aa"
@@ -184,3 +188,18 @@ def test_a_stale_or_foreign_assertion_is_refused(claims, number):
     refused = ask(**assertion(**claims))
     assert isinstance(refused, Refused)
     assert refused.number == number
+
+
+def test_those_that_start_at_once_in_a_new_folder_make_one_authority(tmp_path):
+    """Storage's certificate is made by the supervisor while Azure starts: clients trust one file for both."""
+
+    def certificate(number):
+        file = tmp_path / f"{number}.pem"
+        CertificateAuthority(tmp_path / "azure").write_server_files(file, tmp_path / f"{number}.key")
+        return x509.load_pem_x509_certificate(file.read_bytes())
+
+    with ThreadPoolExecutor(8) as pool:
+        certificates = list(pool.map(certificate, range(8)))
+    authority = x509.load_pem_x509_certificate((tmp_path / "azure" / "ca.pem").read_bytes())
+    for one in certificates:
+        one.verify_directly_issued_by(authority)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import subprocess
 from pathlib import Path
 
@@ -40,9 +41,19 @@ def test_a_missing_record_is_none(folder: StateFolder) -> None:
     assert folder.read() is None
 
 
-@pytest.mark.parametrize("content", ["", "not json", '{"supervisor": 3}'])
+@pytest.mark.parametrize("content", ["", "not json", "[]", "{}", '{"supervisor": 3}'])
 def test_a_record_that_cannot_be_understood_proves_nothing(folder: StateFolder, content: str) -> None:
     folder.record_file.write_text(content)
+    assert folder.read() is None
+
+
+@pytest.mark.parametrize(
+    "changes", [{"phase": "asleep"}, {"supervisor": {"pid": 1}}, {"processes": [{"name": "web"}]}, {"of a later": 1}]
+)
+def test_a_record_of_another_version_proves_nothing(folder: StateFolder, changes: dict[str, object]) -> None:
+    folder.write(a_record())
+    written = json.loads(folder.record_file.read_text())
+    folder.record_file.write_text(json.dumps({**written, **changes}))
     assert folder.read() is None
 
 
