@@ -40,7 +40,8 @@ from workforce_operator.adapters.storage_queue.depth import StorageQueueDepth
 from workforce_operator.domain.errors import Unavailable
 from workforce_operator.edge import decisions
 from workforce_operator.edge.daemon import Daemon, ExitCode, Parts, State
-from workforce_operator.edge.informer import Informer, kopf_run
+from workforce_operator.edge.informer import Informer
+from workforce_operator.edge.kopf_edge import kopf_run
 from workforce_operator.edge.metrics import Metrics
 from workforce_operator.edge.probes import build_app, serve
 from workforce_operator.ports.azure import WriteGuard
@@ -53,17 +54,12 @@ from workforce_operator.reconcile.reconciler import Reconciler
 from workforce_operator.reconcile.shared import SharedCapacity, SharedDepth
 from workforce_operator.reconcile.telemetry import Pulse
 from workforce_operator.reconcile.work_queue import WorkQueue
-from workforce_operator.settings import Settings, SettingsError, load_settings
+from workforce_operator.settings import KEEP_SECONDS, Settings, SettingsError, load_settings
 
 log = structlog.stdlib.get_logger(__name__)
 
 COLLECT = (20_000, 20, 50)
 """Objects, and collections of each younger generation, until the garbage collector looks again."""
-
-
-KEEP_SECONDS = 75.0
-"""Idle connections to Azure outlive the pause between two regular passes: else each pass over many regions would begin
-with a TLS handshake for every request that is under way at a time."""
 
 
 class StartError(RuntimeError):

@@ -22,6 +22,9 @@ from jobq.cloud import CLOUD_VARIABLE, DEFAULT_CLOUD
 from workforce_operator.api.spec import INSTALLATION_ID
 
 PREFIX = "WORKFORCE_"
+KEEP_SECONDS = 75.0
+"""Idle connections to Azure outlive the pause between two regular passes: else each pass over many regions would begin
+with a TLS handshake for every request that is under way at a time."""
 _LABEL = re.compile(r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")
 
 

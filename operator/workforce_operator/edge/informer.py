@@ -13,10 +13,8 @@ import asyncio
 import threading
 from collections.abc import Callable, Coroutine, Sequence
 
-import kopf
 import structlog
 
-from workforce_operator.edge.kopf_edge import build_registry, build_settings
 from workforce_operator.ports.kubernetes import Key
 
 log = structlog.stdlib.get_logger(__name__)
@@ -31,21 +29,6 @@ STOP_SECONDS = 10.0
 
 Run = Callable[[Callable[[Key], None], asyncio.Event], Coroutine[None, None, None]]
 """One run of the informer: calls back with keys until the event is set."""
-
-
-def kopf_run(namespaces: Sequence[str]) -> Run:
-    """A run of kopf over these namespaces, or over all if there are none."""
-
-    async def run(wake: Callable[[Key], None], stop: asyncio.Event) -> None:
-        await kopf.operator(
-            registry=build_registry(wake),
-            settings=build_settings(),
-            namespaces=list(namespaces),
-            clusterwide=not namespaces,
-            stop_flag=stop,
-        )
-
-    return run
 
 
 class Informer:

@@ -9,8 +9,9 @@ Invariant: a handler cannot fail and never waits; kopf drops what an event handl
 
 from __future__ import annotations
 
+import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,26 @@ import kopf
 from typing_extensions import override
 
 from workforce_operator.api.base import DRAIN_ANNOTATION, GROUP, PLURAL, VERSION
+from workforce_operator.edge.informer import Run
 from workforce_operator.ports.kubernetes import Key
 
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 """Where a Pod finds its service account's token and the cluster's certificate authority."""
+
+
+def kopf_run(namespaces: Sequence[str]) -> Run:
+    """A run of kopf over these namespaces, or over all if there are none."""
+
+    async def run(wake: Callable[[Key], None], stop: asyncio.Event) -> None:
+        await kopf.operator(
+            registry=build_registry(wake),
+            settings=build_settings(),
+            namespaces=list(namespaces),
+            clusterwide=not namespaces,
+            stop_flag=stop,
+        )
+
+    return run
 
 
 def build_registry(wake: Callable[[Key], None]) -> kopf.OperatorRegistry:

@@ -4,7 +4,6 @@ import asyncio
 import threading
 
 from workforce_operator.edge.informer import Informer
-from workforce_operator.edge.kopf_edge import build_registry, build_settings
 from workforce_operator.ports.kubernetes import Key
 
 KEY = Key("chem", "md")
@@ -64,17 +63,3 @@ async def test_stopping_asks_the_running_informer_to_end():
     await until(started.is_set)
     await stop(task)
     assert ended.is_set()
-
-
-def test_kopf_is_told_to_write_nothing():
-    settings = build_settings()
-    assert settings.posting.enabled is False
-    assert settings.peering.standalone is True
-    assert settings.scanning.disabled is True
-    assert settings.persistence.finalizer != "workforce.dev/workers"
-    assert settings.process.ultimate_exiting_timeout is None
-    registry = build_registry(lambda _: None)
-    assert registry._changing.get_all_handlers() == []
-    assert registry._spawning.get_all_handlers() == []
-    assert len(registry._watching.get_all_handlers()) == 1
-    assert len(registry._activities.get_all_handlers()) == 1

@@ -20,22 +20,20 @@ def families(metrics):
     return {family.name: family for family in text_string_to_metric_families(metrics.render().decode())}
 
 
-def value(metrics, family, sample, **labels):
-    (found,) = [s for s in families(metrics)[family].samples if s.name == sample and s.labels == labels]
-    return found.value
+def value(found, family, sample, **labels):
+    """One sample of ``families``."""
+    (only,) = [s for s in found[family].samples if s.name == sample and s.labels == labels]
+    return only.value
 
 
 def test_passes_and_their_errors_are_counted():
     metrics = Metrics()
     metrics.pass_ended(PassResult.OK, 0.2)
     metrics.pass_ended(PassResult.TIMEOUT, 9.0)
-    assert (
-        value(
-            metrics, "workforce_reconcile_duration_seconds", "workforce_reconcile_duration_seconds_count", result="ok"
-        )
-        == 1
-    )
-    assert value(metrics, "workforce_reconcile_errors", "workforce_reconcile_errors_total", result="timeout") == 1
+    found = families(metrics)
+    name = "workforce_reconcile_duration_seconds"
+    assert value(found, name, f"{name}_count", result="ok") == 1
+    assert value(found, "workforce_reconcile_errors", "workforce_reconcile_errors_total", result="timeout") == 1
 
 
 def test_actions_are_counted_by_kind_and_result():
@@ -43,32 +41,32 @@ def test_actions_are_counted_by_kind_and_result():
     metrics.acted(ActionKind.HIRE, ActionResult.DONE)
     metrics.acted(ActionKind.HIRE, ActionResult.DONE)
     metrics.acted(ActionKind.CANCEL, ActionResult.FAILED)
-    name, sample = "workforce_actions", "workforce_actions_total"
-    assert value(metrics, name, sample, kind="hire", result="done") == 2
-    assert value(metrics, name, sample, kind="cancel", result="failed") == 1
+    found, name, sample = families(metrics), "workforce_actions", "workforce_actions_total"
+    assert value(found, name, sample, kind="hire", result="done") == 2
+    assert value(found, name, sample, kind="cancel", result="failed") == 1
 
 
 def test_lost_task_time_is_counted_by_its_cause():
     metrics = Metrics()
     name, sample = "workforce_lost_task_seconds", "workforce_lost_task_seconds_total"
-    assert value(metrics, name, sample, cause="cancelled") == 0
+    assert value(families(metrics), name, sample, cause="cancelled") == 0
     metrics.lost(LossCause.RETURNED, 12.5)
     metrics.lost(LossCause.RETURNED, 1.0)
-    assert value(metrics, name, sample, cause="returned") == 13.5
+    assert value(families(metrics), name, sample, cause="returned") == 13.5
 
 
 def test_every_series_exists_before_its_first_event():
-    metrics = Metrics()
-    assert value(metrics, "workforce_actions", "workforce_actions_total", kind="order", result="done") == 0
-    assert value(metrics, "workforce_reconcile_errors", "workforce_reconcile_errors_total", result="bug") == 0
+    found = families(Metrics())
+    assert value(found, "workforce_actions", "workforce_actions_total", kind="order", result="done") == 0
+    assert value(found, "workforce_reconcile_errors", "workforce_reconcile_errors_total", result="bug") == 0
 
 
 def test_a_watched_gauge_reads_the_live_value():
     metrics, depth = Metrics(), [3]
     metrics.watch("workforce_workqueue_depth", "Keys that wait.", lambda: depth[0])
-    assert value(metrics, "workforce_workqueue_depth", "workforce_workqueue_depth") == 3
+    assert value(families(metrics), "workforce_workqueue_depth", "workforce_workqueue_depth") == 3
     depth[0] = 5
-    assert value(metrics, "workforce_workqueue_depth", "workforce_workqueue_depth") == 5
+    assert value(families(metrics), "workforce_workqueue_depth", "workforce_workqueue_depth") == 5
 
 
 def told(metrics, name="md", **fields):
@@ -82,11 +80,11 @@ def test_each_workforce_has_its_numbers_and_its_conditions():
         type="Ready", status="True", observed_generation=1, last_transition_time=NOW, reason="AsDesired", message=""
     )
     told(metrics, queue_length=40, conditions=[ready])
-    about = {"namespace": "chem", "workforce": "md"}
-    assert value(metrics, "workforce_replicas", "workforce_replicas", **about, state="running") == 3
-    assert value(metrics, "workforce_desired_replicas", "workforce_desired_replicas", **about) == 5
-    assert value(metrics, "workforce_queue_tasks", "workforce_queue_tasks", **about) == 40
-    assert value(metrics, "workforce_condition", "workforce_condition", **about, type="Ready") == 1
+    found, about = families(metrics), {"namespace": "chem", "workforce": "md"}
+    assert value(found, "workforce_replicas", "workforce_replicas", **about, state="running") == 3
+    assert value(found, "workforce_desired_replicas", "workforce_desired_replicas", **about) == 5
+    assert value(found, "workforce_queue_tasks", "workforce_queue_tasks", **about) == 40
+    assert value(found, "workforce_condition", "workforce_condition", **about, type="Ready") == 1
 
 
 def test_a_queue_that_cannot_be_read_has_no_sample_instead_of_a_zero():

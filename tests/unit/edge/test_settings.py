@@ -1,12 +1,14 @@
 """Settings come from the environment, and a wrong one is told in one line."""
 
+import sys
+from types import SimpleNamespace
+
 import pytest
 
 from jobq.version import __version__
 from workforce_operator.__main__ import main
-from workforce_operator.compose import KEEP_SECONDS
 from workforce_operator.reconcile.loop import SPREAD
-from workforce_operator.settings import Settings, SettingsError, load_settings
+from workforce_operator.settings import KEEP_SECONDS, Settings, SettingsError, load_settings
 
 
 @pytest.fixture(autouse=True)
@@ -14,6 +16,13 @@ def clean(monkeypatch):
     for name in Settings.model_fields:
         monkeypatch.delenv(f"WORKFORCE_{name.upper()}", raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
+
+
+@pytest.fixture
+def nothing_starts(monkeypatch):
+    """Whoever starts the operator fails; in the place of the real one, which is large, it need not be loaded."""
+    compose = SimpleNamespace(run=lambda: pytest.fail("it was started"))
+    monkeypatch.setitem(sys.modules, "workforce_operator.compose", compose)
 
 
 def test_without_any_variable_the_defaults_hold():
@@ -74,10 +83,10 @@ def test_a_wrong_value_is_told_in_one_line_that_names_the_variable(monkeypatch, 
     assert "\n" not in text
 
 
+@pytest.mark.usefixtures("nothing_starts")
 @pytest.mark.parametrize("asked", ["-h", "--help"])
 def test_whoever_asks_for_help_is_told_every_variable_and_nothing_is_started(monkeypatch, capsys, asked):
     monkeypatch.setattr("sys.argv", ["workforce-operator", asked])
-    monkeypatch.setattr("workforce_operator.compose.run", lambda: pytest.fail("it was started"))
     with pytest.raises(SystemExit) as ended:
         main()
     said = capsys.readouterr().out
@@ -89,10 +98,10 @@ def test_whoever_asks_for_help_is_told_every_variable_and_nothing_is_started(mon
     assert "WORKFORCE_POLL_SECONDS [5.0]" in said
 
 
+@pytest.mark.usefixtures("nothing_starts")
 @pytest.mark.parametrize(("words", "code"), [(["--version"], 0), (["--namespace", "chem"], 2)])
 def test_with_arguments_nothing_is_started(monkeypatch, capsys, words, code):
     monkeypatch.setattr("sys.argv", ["workforce-operator", *words])
-    monkeypatch.setattr("workforce_operator.compose.run", lambda: pytest.fail("it was started"))
     with pytest.raises(SystemExit) as ended:
         main()
     said = capsys.readouterr()

@@ -12,15 +12,17 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from workforce_operator.adapters.kubernetes.api import KubernetesApi
 from workforce_operator.api.base import FINALIZER, GROUP, KIND, PLURAL, VERSION, requested_drains
 from workforce_operator.api.status import WorkforceStatus, lenient_status
 from workforce_operator.domain.errors import Conflict, Missing, OperatorError
 from workforce_operator.ports.kubernetes import Key, StoredWorkforce
+
+if TYPE_CHECKING:
+    from workforce_operator.adapters.kubernetes.api import KubernetesApi  # large, and nothing is called in it here
 
 PAGE = "500"
 _API = f"/apis/{GROUP}/{VERSION}"

@@ -1,5 +1,7 @@
-"""The watch handler wakes a key when something that people wrote changed, and never at our own status writes."""
+"""What we register with the real kopf: a watch that wakes a key when something that people wrote changed, and never at
+our own status writes, and nothing that writes."""
 
+import kopf
 import pytest
 
 from workforce_operator.edge import kopf_edge
@@ -13,8 +15,6 @@ def woken():
 
 @pytest.fixture
 def see(woken):
-    import kopf
-
     (handler,) = kopf_edge.build_registry(woken.append)._watching.get_all_handlers()
     memo = kopf.Memo()
 
@@ -71,3 +71,17 @@ async def test_a_wish_to_drain_a_worker_wakes_the_key(see, woken):
     await see("MODIFIED", generation=1, annotations={"workforce.dev/drain": "md-0"})
     await see("MODIFIED", generation=1, annotations={"workforce.dev/drain": "md-0", "other": "x"})
     assert len(woken) == 2
+
+
+def test_kopf_is_told_to_write_nothing():
+    settings = kopf_edge.build_settings()
+    assert settings.posting.enabled is False
+    assert settings.peering.standalone is True
+    assert settings.scanning.disabled is True
+    assert settings.persistence.finalizer != "workforce.dev/workers"
+    assert settings.process.ultimate_exiting_timeout is None
+    registry = kopf_edge.build_registry(lambda _: None)
+    assert registry._changing.get_all_handlers() == []
+    assert registry._spawning.get_all_handlers() == []
+    assert len(registry._watching.get_all_handlers()) == 1
+    assert len(registry._activities.get_all_handlers()) == 1
