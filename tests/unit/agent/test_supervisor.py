@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
+from structlog.testing import capture_logs
 
 from jobq.backends.memory import MemoryQueue
 from jobq.control import Mode as DrainMode
@@ -347,7 +348,9 @@ async def test_an_error_of_ours_is_a_failure_of_the_task_and_hides_its_message_f
     worker._around = replace(worker._around, processor=processor)
     backend = worker._around.backend
     await backend.send(Task.new({"cmd": "x"}, num_retries=0).encode())
-    assert await worker.run() == 0
+    with capture_logs() as lines:  # printing the traceback, with colours and frames, takes as long as all tests here
+        assert await worker.run() == 0
+    assert any(line["log_level"] == "error" and line.get("exc_info") for line in lines)
     assert (await backend.size()).total == 0
     (letter,) = [decode_dead_letter(message.body) for message in backend.failed._messages.values()]
     assert letter.failure.error == "the worker could not run it: RuntimeError: not foreseen"

@@ -6,13 +6,14 @@ import os
 import re
 import subprocess
 import tomllib
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
 from tools import check_locks
 
+from tests.support.tables import table
 from workforce_operator import extras
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -23,25 +24,37 @@ def project() -> dict[str, object]:
     return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 
-def files() -> Iterator[Path]:
+@cache
+def files() -> tuple[Path, ...]:
     """What git has or would add."""
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    return (path for name in listed.split("\0") if name and (path := ROOT / name).is_file())
+    return tuple(path for name in listed.split("\0") if name and (path := ROOT / name).is_file())
+
+
+@cache
+def modules() -> dict[str, str]:
+    """The text of each Python module, by its path from the root."""
+    return {str(path.relative_to(ROOT)): path.read_text(encoding="utf-8") for path in files() if path.suffix == ".py"}
+
+
+def first_bytes(path: Path) -> bytes:
+    with path.open("rb") as handle:
+        return handle.read(2)
 
 
 def test_every_script_is_executable() -> None:
-    scripts = [path for path in files() if path.read_bytes()[:2] == b"#!"]
+    scripts = [path for path in files() if first_bytes(path) == b"#!"]
     assert ROOT / ".ci" / "run" in scripts
     assert [str(path) for path in scripts if not os.access(path, os.X_OK)] == []
 
 
-@pytest.mark.parametrize("lock", LOCKS, ids=lambda path: path.name)
+@table("lock", LOCKS)
 def test_no_lock_file_holds_a_download_address(lock: Path) -> None:
     assert "://" not in lock.read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("lock", LOCKS, ids=lambda path: path.name)
+@table("lock", LOCKS)
 def test_every_locked_package_has_a_hash(lock: Path) -> None:
     text = lock.read_text(encoding="utf-8")
     assert check_locks.pins(text)
@@ -94,7 +107,7 @@ def test_every_console_script_names_something_that_exists_or_its_extra() -> None
     assert scripts["workforce"] == scripts["kubectl-workforce"]
 
 
-@pytest.mark.parametrize("extra", list(extras.MARKERS))
+@table("extra", list(extras.MARKERS))
 def test_what_marks_an_extra_as_installed_is_brought_by_that_extra_only(extra: str) -> None:
     """The names of modules and distributions differ in a few cases."""
     modules = {"pyyaml": "yaml", "azure-ai-ml": "azure.ai.ml"}
@@ -136,13 +149,12 @@ def test_the_ci_script_calls_what_people_call() -> None:
 
 def test_a_docstring_cites_nothing_that_its_reader_does_not_have() -> None:
     """Facts are cited by their public source: neither a section without a document nor a page that is not here."""
-    listed = list(files())
-    pages = {path.name for path in listed if path.suffix == ".md"}
+    pages = {path.name for path in files() if path.suffix == ".md"}
     wrong = [
-        f"{path.relative_to(ROOT)}: {text}"
-        for path in listed
-        if path.suffix == ".py"
-        for text in re.findall(r'"""(.*?)"""', path.read_text(encoding="utf-8"), re.DOTALL)
+        f"{name}: {text}"
+        for name, source in modules().items()
+        if "§" in source or ".md" in source
+        for text in re.findall(r'"""(.*?)"""', source, re.DOTALL)
         if re.search(r"§ ?\d", text) or not set(re.findall(r"[\w-]+\.md\b", text)) <= pages
     ]
     assert wrong == []
@@ -150,6 +162,6 @@ def test_a_docstring_cites_nothing_that_its_reader_does_not_have() -> None:
 
 def test_no_module_is_longer_than_600_lines() -> None:
     """Most have below 400; what grows beyond that is two things."""
-    found = {str(path): path.read_bytes().count(b"\n") for path in files() if path.suffix == ".py"}
+    found = {name: source.count("\n") for name, source in modules().items()}
     assert len(found) > 300
     assert {name: lines for name, lines in found.items() if lines > 600} == {}
