@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 
-import pytest
 from azure.core.utils import case_insensitive_dict
 
+from tests.support.tables import table
 from workforce_operator.adapters.arm.errors import Absent, Refused, error_of, retry_after
 from workforce_operator.domain.errors import Conflict, Denied, Missing, SpecError, Throttled, Unavailable
 
@@ -26,7 +26,7 @@ def error(status: int, body: str = "", **headers: str):
     return error_of(status, case_insensitive_dict(named), body, what="hire job x", scope="/subscriptions/s")
 
 
-@pytest.mark.parametrize(
+@table(
     ("status", "body", "expected"),
     [
         (400, document("UserError"), Refused),
@@ -75,7 +75,7 @@ def test_denied_says_for_what():
     assert error(403, document("AuthorizationFailed")).scope == "/subscriptions/s"
 
 
-@pytest.mark.parametrize(
+@table(
     ("headers", "seconds"),
     [
         ({"Retry-After": "7"}, 7),

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.tables import table
 from workforce_operator.adapters.azureml.capacity import capacity_of
 from workforce_operator.domain.capacity import ClusterCapacity
 from workforce_operator.domain.errors import Unavailable
@@ -54,14 +55,14 @@ def test_a_refused_quota_is_seen_by_its_code(errors: list[Any]):
     assert found.quota
 
 
-@pytest.mark.parametrize("errors", [[], [{"error": {"code": "AllocationFailed"}}], ["text"], "text", {}])
+@table("errors", [[], [{"error": {"code": "AllocationFailed"}}], ["text"], "text", {}])
 def test_other_errors_are_no_quota(errors: Any):
     found = capacity_of(changed(errors=errors), "x")
     assert found is not None
     assert not found.quota
 
 
-@pytest.mark.parametrize(
+@table(
     "inner",
     [
         {"scaleSettings": None},
@@ -78,7 +79,7 @@ def test_counts_that_are_missing_or_strange_are_not_taken_for_nothing(inner: dic
         capacity_of(changed(**inner), "x")
 
 
-@pytest.mark.parametrize("document", [None, [], {}, {"properties": None}])
+@table("document", [None, [], {}, {"properties": None}])
 def test_an_answer_that_is_no_compute_is_not_taken_for_one(document: Any):
     with pytest.raises(Unavailable):
         capacity_of(document, "x")

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import pytest
-
+from tests.support.tables import table
 from workforce_operator.adapters.kubernetes.election import (
     DURATION,
     RENEW_DEADLINE,
@@ -29,7 +28,7 @@ def test_a_lease_that_was_given_back_is_taken_at_once():
     assert decide("a", Sighting(Record("", "1"), 0), 0) is Decision.TAKE
 
 
-@pytest.mark.parametrize(("now", "decision"), [(0, Decision.WAIT), (14.9, Decision.WAIT), (15, Decision.TAKE)])
+@table(("now", "decision"), [(0, Decision.WAIT), (14.9, Decision.WAIT), (15, Decision.TAKE)])
 def test_another_s_lease_is_taken_once_it_has_not_changed_for_as_long_as_it_lasts(now, decision):
     assert decide("a", Sighting(Record("b", "1"), 0), now) is decision
 

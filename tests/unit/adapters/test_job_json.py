@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-import pytest
-
+from tests.support.tables import table
 from workforce_operator.adapters.azureml.job_json import MOST_CODES, body_of, job_of, parse_time, spread_time_limit
 from workforce_operator.api.status import RegionCoordinates
 from workforce_operator.domain.observed import Phase
@@ -49,7 +48,7 @@ def test_an_error_is_read_with_all_its_codes_from_the_outermost_to_the_innermost
     assert (job.error, job.error_codes) == ("no image", ("UserError", "BadArgument", "ImagePull"))
 
 
-@pytest.mark.parametrize("error", [None, "text", [], {"code": 7}, {"details": "none"}, {"additionalInfo": [None, 3]}])
+@table("error", [None, "text", [], {"code": 7}, {"details": "none"}, {"additionalInfo": [None, 3]}])
 def test_an_error_without_codes_is_no_error_of_ours(error):
     job = job_of(document(error=error), PLACE)
     assert job is not None
@@ -65,7 +64,7 @@ def test_an_endless_error_is_read_up_to_a_bound():
     assert len(job.error_codes) == MOST_CODES
 
 
-@pytest.mark.parametrize(
+@table(
     "foreign",
     [
         document(owner="inst1234/chem/other"),
@@ -90,7 +89,7 @@ def test_a_job_without_a_status_counts_as_running():
     assert job.phase is Phase.RUNNING
 
 
-@pytest.mark.parametrize("text", [None, "", "soon", 7, {}])
+@table("text", [None, "", "soon", 7, {}])
 def test_a_time_that_cannot_be_read_is_not_told(text):
     assert parse_time(text) is None
 

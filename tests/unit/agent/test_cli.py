@@ -1,8 +1,8 @@
 """The command line where it needs no service."""
 
-import pytest
 from click.testing import CliRunner
 
+from tests.support.tables import table
 from workforce_agent.cli import main
 from workforce_agent.cli.push import line_kwargs
 
@@ -13,14 +13,14 @@ def invoke(*arguments, **environment):
     return CliRunner().invoke(main, list(arguments), env={**CLEAN, **environment})
 
 
-@pytest.mark.parametrize("verb", ["run", "push", "size", "peek", "clear", "failed"])
+@table("verb", ["run", "push", "size", "peek", "clear", "failed"])
 def test_every_verb_has_help(verb):
     result = invoke(verb, "--help")
     assert result.exit_code == 0
     assert "Usage" in result.output
 
 
-@pytest.mark.parametrize(
+@table(
     ("arguments", "words"),
     [
         (["run"], "name the queue: ACCOUNT/QUEUE"),
@@ -62,7 +62,7 @@ def test_settings_of_the_environment_are_checked_like_flags():
     assert "'never' is not a duration" in result.output
 
 
-@pytest.mark.parametrize(
+@table(
     ("line", "expected"),
     [
         ("echo a", {"cmd": "echo a", "bg_dirsync_to": None, "env": {"K": "V"}}),

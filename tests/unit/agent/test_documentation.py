@@ -4,9 +4,9 @@ import re
 from pathlib import Path
 
 import click
-import pytest
 
 from jobq import names
+from tests.support.tables import table
 from workforce_agent.cli import main
 from workforce_agent.cli.run import run
 from workforce_agent.lifecycle import Trigger
@@ -22,7 +22,7 @@ def words(page):
     return set(re.findall(r"`([^`]+)`", re.sub(r"```.*?```", "", page, flags=re.DOTALL)))
 
 
-@pytest.mark.parametrize("option", [found for found in run.params if isinstance(found, click.Option)])
+@table("option", [found for found in run.params if isinstance(found, click.Option)])
 def test_every_flag_has_a_row_with_its_variable_and_its_default(option):
     rows = [line for line in RUNNING.splitlines() if line.startswith("|") and f"`{option.opts[-1]}" in line]
     assert rows, option.opts

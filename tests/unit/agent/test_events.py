@@ -1,7 +1,6 @@
 """The names of what happens to a worker."""
 
-import pytest
-
+from tests.support.tables import table
 from workforce_agent.events import leaving_event, trace_field, trigger_event
 from workforce_agent.lifecycle import Mode, State, Trigger, step
 
@@ -28,7 +27,7 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("trigger", "before", "name"), CASES)
+@table(("trigger", "before", "name"), CASES)
 def test_what_happens_has_the_ancestors_name_where_it_has_one(trigger, before, name):
     assert trigger_event(trigger, before, step(before, trigger)) == name
 
@@ -42,7 +41,7 @@ def test_a_person_who_presses_ctrl_c_stops_it_hard():
     assert leaving_event(State(mode=Mode.FINISHING)) == "processor_not_accepting_tasks"
 
 
-@pytest.mark.parametrize("carried", [None, 7, "", "x" * 129, {"a": 1}])
+@table("carried", [None, 7, "", "x" * 129, {"a": 1}])
 def test_what_can_be_no_trace_is_in_no_log_line(carried):
     assert trace_field(carried) == {}
 

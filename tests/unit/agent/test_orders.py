@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 
+from tests.support.tables import table
 from workforce_agent.orders import Act, holds_receiver, judge_targeted, judge_untargeted
 
 DRAIN = b'{"operation": "graceful-downscale"}'
@@ -50,7 +51,7 @@ def test_a_node_that_accepts_nothing_leaves_that_order_to_another():
     assert untargeted(DRAIN, accepting=False).act is Act.APPLY
 
 
-@pytest.mark.parametrize(
+@table(
     ("body", "reason"),
     [
         (b"drain!", "not JSON"),

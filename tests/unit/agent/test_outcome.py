@@ -1,13 +1,12 @@
 """How deliveries are settled."""
 
-import pytest
-
+from tests.support.tables import table
 from workforce_agent.outcome import Ended, Settlement, describe, judge, retry_delay
 
 FAILED = Ended(exit_code=3)
 
 
-@pytest.mark.parametrize(
+@table(
     ("ended", "retries", "settlement"),
     [
         (Ended(exit_code=0), 0, Settlement.COMPLETE),

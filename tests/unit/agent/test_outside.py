@@ -6,6 +6,7 @@ import json
 import pytest
 import structlog
 
+from tests.support.tables import table
 from workforce_agent import logs
 from workforce_agent.display import Display
 from workforce_agent.prometheus import PrometheusMetrics
@@ -38,7 +39,7 @@ def test_progress_says_running_done_failed_rate_queue_and_the_next_renewal():
     assert line.cell_len <= 80
 
 
-@pytest.mark.parametrize(
+@table(
     ("changes", "words"),
     [
         ({"next_renewal": None}, "2/4 running · 38 done · 1 failed · 0.0/min · queue 120"),

@@ -2,8 +2,7 @@
 
 import json
 
-import pytest
-
+from tests.support.tables import table
 from workforce_agent.lifecycle import Trigger
 from workforce_agent.preemption import (
     EVENTS_PATH,
@@ -33,7 +32,7 @@ def ids(*names):
     return Notices(frozenset(names))
 
 
-@pytest.mark.parametrize(
+@table(
     ("body", "found"),
     [
         (document(), ids()),
@@ -59,7 +58,7 @@ def test_what_an_answer_says(body, found):
     assert read_notices(body, "vm_0") == found
 
 
-@pytest.mark.parametrize(
+@table(
     ("watched", "notices", "after", "trigger"),
     [
         (Watched(), ids(), Watched(), None),
@@ -80,7 +79,7 @@ def test_what_follows_from_an_answer(watched, notices, after, trigger):
     assert observe(watched, notices) == (after, trigger)
 
 
-@pytest.mark.parametrize(
+@table(
     ("environ", "on"),
     [
         ({}, False),
@@ -95,7 +94,7 @@ def test_events_are_watched_on_nodes_of_azureml_unless_switched_off(environ, on)
     assert enabled(environ) is on
 
 
-@pytest.mark.parametrize("body", [b"", b"[]", b'{"compute": 1}', b'{"compute": {"name": ""}}', b'{"compute": {}}'])
+@table("body", [b"", b"[]", b'{"compute": 1}', b'{"compute": {"name": ""}}', b'{"compute": {}}'])
 def test_a_machine_without_a_name_is_unknown(body):
     assert read_machine(body) is None
 

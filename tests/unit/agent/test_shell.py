@@ -4,6 +4,7 @@ import pytest
 
 from jobq.errors import TaskError
 from jobq.task import Task, shell_kwargs
+from tests.support.tables import table
 from workforce_agent.shell import shell_command
 
 
@@ -24,7 +25,7 @@ def test_what_the_ancestors_workers_add_on_the_way_is_tolerated():
     assert read(cmd="true", _job_id="x", env=None, cwd="/").cwd == "/"
 
 
-@pytest.mark.parametrize(
+@table(
     ("kwargs", "reason"),
     [
         ({}, "needs cmd"),

@@ -10,6 +10,7 @@ import pytest
 import yaml
 from pydantic import Field
 
+from tests.support.tables import table
 from workforce_operator.api.base import Model
 from workforce_operator.api.crd import COLUMNS, definition, definition_text, main, page_text, schema
 from workforce_operator.api.schema import structural
@@ -66,7 +67,7 @@ def test_names_and_subresources():
     }
 
 
-@pytest.mark.parametrize("column", COLUMNS, ids=lambda column: column["name"])
+@table("column", COLUMNS)
 def test_every_printer_column_names_a_field_of_its_type(column: dict[str, Any]):
     node = {"properties": PROPERTIES | {"metadata": {"properties": {"creationTimestamp": {"type": "date"}}}}}
     for part in re.findall(r"[A-Za-z]+(?=[.\[]|$)", column["jsonPath"].split("[?")[0]):

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from tests.support.tables import table
 from workforce_local.chaos.answers import CHAOS_HEADER, answer
 from workforce_local.chaos.classify import Classifier
 from workforce_local.chaos.lists import Snapshots, truncated
@@ -47,7 +48,7 @@ def test_a_gateway_answers_with_a_page_of_html():
         assert b"nginx" in found.body
 
 
-@pytest.mark.parametrize(
+@table(
     ("service", "status", "word"),
     [
         ("arm", 401, "InvalidAuthenticationToken"),
@@ -63,7 +64,7 @@ def test_each_service_refuses_revoked_credentials_in_its_own_words(service, stat
     assert word in found.body.decode()
 
 
-@pytest.mark.parametrize("service", ["arm", "index", "identity", "imds"])
+@table("service", ["arm", "index", "identity", "imds"])
 def test_errors_are_json_where_the_service_speaks_json(service):
     assert "error" in json.loads(made(service, kind="error", status=500).body)
 
@@ -90,7 +91,7 @@ def test_a_snapshot_is_given_again_until_it_is_too_old():
     assert snapshots.find("b", 5) is None
 
 
-@pytest.mark.parametrize(
+@table(
     ("path", "service", "region"),
     [
         (f"{WORKSPACE}/jobs/a-1", "arm", "westeurope"),
@@ -110,6 +111,6 @@ def test_a_request_belongs_to_a_service_and_a_region(path, service, region):
     assert (found.service, found.region) == (service, region)
 
 
-@pytest.mark.parametrize("path", ["/_local/chaos", "/metadata/endpoints", "/discovery"])
+@table("path", ["/_local/chaos", "/metadata/endpoints", "/discovery"])
 def test_the_clouds_own_interface_is_never_struck(path):
     assert Classifier(LocalConfig()).https("GET", path) is None

@@ -6,6 +6,7 @@ from typing import get_args
 
 import pytest
 
+from tests.support.tables import table
 from workforce_local.chaos import faults
 from workforce_local.chaos.places import Places
 from workforce_local.chaos.scenario import ScenarioError, dump, kinds, load, read
@@ -51,7 +52,7 @@ def test_a_wrong_field_is_named_with_its_place():
     assert "faults[1].retries: " in text
 
 
-@pytest.mark.parametrize(
+@table(
     ("kind", "service"),
     [("staleList", "queue"), ("truncatedList", "identity"), ("staleList", "serviceBus")],
 )
@@ -59,7 +60,7 @@ def test_a_fault_that_a_service_cannot_have_is_refused(kind, service):
     assert f"{kind} does not exist for {service}" in said({"kind": kind, "where": {"service": service}})
 
 
-@pytest.mark.parametrize(("kind", "method"), [("throttle", "IN"), ("latency", "SEND"), ("revoked", "GET")])
+@table(("kind", "method"), [("throttle", "IN"), ("latency", "SEND"), ("revoked", "GET")])
 def test_a_fault_that_would_never_strike_service_bus_is_refused(kind, method):
     assert "where.method" in said({"kind": kind, "where": {"service": "serviceBus", "method": method}})
 

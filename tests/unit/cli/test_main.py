@@ -7,6 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from jobq.version import __version__
+from tests.support.tables import table
 from workforce_operator import extras
 from workforce_operator.cli.main import VERBS, workforce
 
@@ -23,7 +24,7 @@ def test_an_unknown_verb_is_refused() -> None:
     assert "No such command 'no-such-verb'" in shown.output
 
 
-@pytest.mark.parametrize("verb", list(VERBS))
+@table("verb", list(VERBS))
 def test_every_verb_can_be_loaded_and_has_help(verb: str) -> None:
     assert isinstance(VERBS[verb].load(), click.Command)
     assert CliRunner().invoke(workforce, [verb, "--help"]).exit_code == 0

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.support.tables import table
 from workforce_local.demo.verdict import busy_at, judge, parse_record
 
 RECORD = """\
@@ -46,7 +47,7 @@ def test_a_job_cancelled_after_its_start_is_a_fault_and_a_pending_one_is_not():
     assert never_ran.faults(least_mid_task=2) == []
 
 
-@pytest.mark.parametrize("state", ["Running", "Queued", "Starting", "CancelRequested", "Finalizing", "Whatever"])
+@table("state", ["Running", "Queued", "Starting", "CancelRequested", "Finalizing", "Whatever"])
 def test_a_job_that_has_not_ended_is_left_behind(state):
     assert "1 jobs left behind" in verdict(jobs=[job("Completed"), job(state)]).faults(least_mid_task=2)
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import pytest
-
 from tests.support.planning import coordinates
+from tests.support.tables import table
 from workforce_operator.domain.capacity import ClusterCapacity, free_by_region
 
 
@@ -39,7 +38,7 @@ def test_idle_nodes_are_free_for_whom_they_are_not_waited_for():
     assert cluster(target=40, running=30, idle=10).free(4) == 6
 
 
-@pytest.mark.parametrize(("idle", "pending", "free"), [(0, 0, 0), (3, 1, 2), (1, 5, 0)])
+@table(("idle", "pending", "free"), [(0, 0, 0), (3, 1, 2), (1, 5, 0)])
 def test_beyond_a_refused_quota_only_idle_nodes_are_free(idle: int, pending: int, free: int):
     assert cluster(target=30, running=10, idle=idle, quota=True).free(pending) == free
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-import pytest
-
 from tests.support.planning import NOW, entry, ledger
+from tests.support.tables import table
 from workforce_operator.api.status import WorkforceStatus
 from workforce_operator.domain.circuit import Circuit, after_pass
 from workforce_operator.domain.errors import Denied, Throttled, Unavailable
@@ -90,7 +89,7 @@ def test_it_tells_since_when_hiring_has_stopped():
     assert failing(2, circuit=opened, now=NOW + 9 * SECOND).changed == NOW + SECOND
 
 
-@pytest.mark.parametrize("circuit", [None, failing(1), failing(4, Failure("Denied", "x" * 5000))])
+@table("circuit", [None, failing(1), failing(4, Failure("Denied", "x" * 5000))])
 def test_it_survives_the_way_through_the_api_server_bounded(circuit: Circuit | None):
     status = write_ledger(WorkforceStatus(), ledger(one=entry(2, circuit=circuit)))
     read = read_ledger(WorkforceStatus.model_validate(status.model_dump(mode="json", by_alias=True)))

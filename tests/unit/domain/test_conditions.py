@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-import pytest
-
 from jobq.control import Exit
 from tests.support.planning import (
     MINUTE,
@@ -21,6 +19,7 @@ from tests.support.planning import (
     wave,
     with_tasks,
 )
+from tests.support.tables import table
 from tests.support.workforces import region
 from workforce_operator.api.status import WorkforceStatus
 from workforce_operator.domain.conditions import TYPES
@@ -144,7 +143,7 @@ def test_too_many_running_without_control_is_not_progress():
     assert verdict(status, "ControlChannelReady") == ("False", "NotConfigured")
 
 
-@pytest.mark.parametrize(
+@table(
     ("suspend", "ready", "progressing"),
     [
         ("Hold", ("False", "Suspended"), ("False", "Suspended")),

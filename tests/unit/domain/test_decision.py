@@ -2,8 +2,6 @@
 
 from datetime import timedelta
 
-import pytest
-
 from tests.support.planning import (
     NOW,
     desired,
@@ -18,6 +16,7 @@ from tests.support.planning import (
     wave,
     with_tasks,
 )
+from tests.support.tables import table
 from workforce_operator.domain.decision import MOST_JOBS, Deed, grouped, record, refusal
 from workforce_operator.domain.explain import Entry, age, in_words
 from workforce_operator.domain.outcomes import Failure
@@ -201,7 +200,7 @@ def test_paused_ones_that_are_resumed_are_told():
     assert [fact.text for fact in made.facts if fact.about == "one"] == ["1 running, 2 paused"]
 
 
-@pytest.mark.parametrize(
+@table(
     ("here", "visible", "spec", "rule"),
     [
         (jobs(job(0, "Completed", started=50, ended=1)), False, {}, 11),

@@ -25,6 +25,7 @@ from tests.support.planning import (
     running,
     wave,
 )
+from tests.support.tables import table
 from workforce_operator.domain.ledger import Ledger
 from workforce_operator.domain.observed import Known, Unknown
 from workforce_operator.domain.plan import plan
@@ -185,7 +186,7 @@ def test_a_region_of_the_spec_whose_workspace_does_not_exist_is_unreadable_and_s
     assert not decided.regions["one"].readable
 
 
-@pytest.mark.parametrize("suspend", ["Hold", "ScaleUpOnly", "Drain"])
+@table("suspend", ["Hold", "ScaleUpOnly", "Drain"])
 def test_deletion_overrides_suspension(suspend):
     assert orders(plan(deleted(suspend=suspend), observed(one=jobs(*running(1))), KNOWN))
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-import pytest
-
 from tests.support.planning import NOW, coordinates, desired, entry, ledger
+from tests.support.tables import table
 from tests.support.workforces import REGION, region
 from workforce_operator.domain.desired import moved_regions, region_places
 from workforce_operator.domain.ledger import Ledger
@@ -39,7 +38,7 @@ def test_coordinates_are_taken_from_the_spec():
     assert wanted.coordinates(wanted.spec.regions[0]).model_dump(by_alias=True) == given
 
 
-@pytest.mark.parametrize(
+@table(
     ("spec", "going", "policy"),
     [
         ({}, False, "Drain"),

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import pytest
-
 from jobq.control import Exit
 from tests.support.planning import NOW, job, name_of
+from tests.support.tables import table
 from workforce_operator.domain.failures import FailureClass, classify, describe, last_description
 
 
@@ -13,7 +12,7 @@ def words(why="crashed", exit_code=1, *error, sequence=0):
     return Exit(job=name_of(sequence), time=NOW, why=why, exit_code=exit_code, error=list(error))
 
 
-@pytest.mark.parametrize(
+@table(
     ("codes", "kind"),
     [
         (("UserError",), FailureClass.USER),
@@ -32,7 +31,7 @@ def test_azureml_s_codes_tell_the_class_the_most_particular_first(codes, kind):
     assert classify(job(0, "Failed", codes=codes), None) is kind
 
 
-@pytest.mark.parametrize(
+@table(
     ("why", "exit_code", "kind"),
     [
         ("crashed", 1, FailureClass.USER),

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
-import pytest
-
 from tests.support.planning import (
     NOW,
     desired,
@@ -23,13 +21,14 @@ from tests.support.planning import (
     running,
     wave,
 )
+from tests.support.tables import table
 from tests.support.workforces import region
 from workforce_operator.domain.actions import Hire
 from workforce_operator.domain.ledger import Ledger
 from workforce_operator.domain.plan import plan
 
 
-@pytest.mark.parametrize("known", [Ledger(), ledger(one=entry(None)), ledger(one=entry(0))])
+@table("known", [Ledger(), ledger(one=entry(None)), ledger(one=entry(0))])
 def test_where_no_name_is_in_use_the_first_names_are_reserved_and_hired_under(known):
     first = plan(desired(replicas=3), observed(one=jobs()), known)
     assert first.actions == tuple(Hire("one", name_of(sequence), sequence) for sequence in range(3))

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import pytest
-
 from jobq.address import QueueAddress
 from jobq.cloud import PUBLIC_CLOUDS
 from tests.support.planning import coordinates, desired
+from tests.support.tables import table
 from tests.support.workforces import CONTROL, IDENTITY, template
 from workforce_operator.api.spec import Queue
 from workforce_operator.api.template import Template
@@ -100,7 +99,7 @@ def test_own_variables_and_secrets_are_passed_on():
     assert (found["A"], found["B"]) == ("", "hush")
 
 
-@pytest.mark.parametrize(
+@table(
     ("timeout", "kill", "seconds"),
     [(1800, None, 600), (7200, "20m", 5400), (7200, "soon", 6000), (1800, "1h", 60)],
 )
@@ -148,7 +147,7 @@ def test_defaults_and_tags_do_not_change_the_hash():
     assert digest(slots=1, command="workforce-agent run", tags={"a": "b"}) == digest()
 
 
-@pytest.mark.parametrize(
+@table(
     "changes",
     [
         {"slots": 2},

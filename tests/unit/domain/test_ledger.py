@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
-
 from tests.support.planning import NOW, entry, ledger, wave
+from tests.support.tables import table
 from workforce_operator.api.status import WorkforceStatus
 from workforce_operator.domain.ledger import Ledger, read_ledger, to_ranges, write_ledger
 
 
-@pytest.mark.parametrize(
+@table(
     ("numbers", "ranges"),
     [([], []), ([3], [(3, 3)]), ([3, 1, 2, 2], [(1, 3)]), ([1, 3, 4, 9], [(1, 1), (3, 4), (9, 9)])],
 )

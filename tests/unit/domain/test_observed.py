@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import pytest
-
 from tests.support.planning import job
+from tests.support.tables import table
 from workforce_operator.domain import errors
 from workforce_operator.domain.observed import Outcome, Phase, Unknown, phase_of
 from workforce_operator.domain.outcomes import Failure
 
 
-@pytest.mark.parametrize(
+@table(
     ("states", "phase"),
     [
         ("NotStarted Provisioning Preparing Queued Waiting Starting Scheduled Validating queued", Phase.PENDING),
@@ -34,7 +33,7 @@ def test_how_a_job_ended():
     assert job(0, "Running").outcome is None
 
 
-@pytest.mark.parametrize(
+@table(
     ("error", "reason", "lasting"),
     [
         (errors.SpecError("x", reason="InvalidTemplate"), "InvalidTemplate", True),

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 
-import pytest
-
+from tests.support.tables import table
 from workforce_operator.domain.errors import (
     Conflict,
     Denied,
@@ -21,19 +20,19 @@ from workforce_operator.domain.observed import Unknown
 from workforce_operator.domain.outcomes import Failure, why_unknown
 
 ERRORS = [
-    pytest.param(SpecError("no such compute", reason="ComputeNotFound"), "ComputeNotFound", True, id="spec"),
-    pytest.param(SpecError("wrong"), "Invalid", True, id="spec-without-a-reason"),
-    pytest.param(Denied("no role", scope="/s"), "AccessDenied", True, id="denied"),
-    pytest.param(Missing("no workspace"), "NotFound", True, id="missing"),
-    pytest.param(Throttled("too many", retry_after=3), "Throttled", False, id="throttled"),
-    pytest.param(Unavailable("no answer"), "Unavailable", False, id="unavailable"),
-    pytest.param(Conflict("written meanwhile"), "Conflict", False, id="conflict"),
-    pytest.param(Fenced("no lease"), "NotLeading", False, id="fenced"),
-    pytest.param(OperatorError("else"), "Unavailable", False, id="anything-else"),
+    (SpecError("no such compute", reason="ComputeNotFound"), "ComputeNotFound", True),
+    (SpecError("wrong"), "Invalid", True),
+    (Denied("no role", scope="/s"), "AccessDenied", True),
+    (Missing("no workspace"), "NotFound", True),
+    (Throttled("too many", retry_after=3), "Throttled", False),
+    (Unavailable("no answer"), "Unavailable", False),
+    (Conflict("written meanwhile"), "Conflict", False),
+    (Fenced("no lease"), "NotLeading", False),
+    (OperatorError("else"), "Unavailable", False),
 ]
 
 
-@pytest.mark.parametrize(("error", "reason", "lasting"), ERRORS)
+@table(("error", "reason", "lasting"), ERRORS)
 def test_an_error_says_its_reason_and_whether_time_alone_can_help(error, reason, lasting):
     failure = Failure.of(error)
     assert (failure.reason, failure.message, failure.lasting) == (reason, str(error), lasting)
@@ -46,7 +45,7 @@ def test_the_same_failure_reads_the_same_each_time():
     assert str(one) == str(other) == "<Connection object> refused"
 
 
-@pytest.mark.parametrize(
+@table(
     ("reading", "reason", "message"),
     [
         (None, "NotRead", "it was not read"),

@@ -6,10 +6,9 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
-import pytest
-
 from jobq.control import State
 from tests.support.planning import NOW, job
+from tests.support.tables import table
 from workforce_operator.api.spec import Strategy
 from workforce_operator.domain.counting import Count
 from workforce_operator.domain.observed import Job
@@ -60,7 +59,7 @@ def workers(region: str, *sequences: int, state: str = "Running", age: float = 6
     return tuple(job(number, state, region=region, created=age) for number in sequences)
 
 
-@pytest.mark.parametrize(
+@table(
     ("replicas", "bounds", "expected"),
     [
         (0, [(0, 5), (0, 5)], [0, 0]),
@@ -177,7 +176,7 @@ def test_without_any_knowledge_capacity_aware_is_even():
     assert shares(7, site("a", 3), site("b", 0), strategy="CapacityAware") == [4, 3]
 
 
-@pytest.mark.parametrize("strategy", list(Strategy))
+@table("strategy", list(Strategy))
 def test_no_strategy_hires_into_a_cluster_that_is_known_to_be_full(strategy):
     full = site("a", 2, free=0, priority=9, weight=9, hourly_cost=Decimal("0.1"))
     assert shares(6, full, site("b", 2, free=9), strategy=strategy) == [2, 4]
@@ -306,7 +305,7 @@ def test_of_running_workers_those_go_that_take_no_tasks_then_idle_ones_then_the_
     assert shares(1, *sites, reports=heard) == [1, 0, 0]
 
 
-@pytest.mark.parametrize(("regions", "leaving"), [(2, 1), (2, 5), (3, 1), (3, 7), (5, 4)])
+@table(("regions", "leaving"), [(2, 1), (2, 5), (3, 1), (3, 7), (5, 4)])
 def test_o6_exactly_so_many_leave_as_are_too_many_over_any_number_of_regions(regions: int, leaving: int):
     for count in (here(pending=3), here(running=3)):
         sites = [site(str(number), 3, count=count) for number in range(regions)]
@@ -346,7 +345,7 @@ def test_of_workers_that_are_equally_busy_those_of_the_dearest_region_go_first_b
     assert shares(2, *sites, reports=equal | {fresh.job: fresh}) == [1, 1, 0]
 
 
-@pytest.mark.parametrize(
+@table(
     ("fields", "share", "room"),
     [
         ({}, 3, 7),
@@ -369,7 +368,7 @@ def test_room_is_what_the_maximum_the_free_nodes_and_the_trials_leave_beyond_job
     assert site("one", 3, most=10, **fields).room(share) == room
 
 
-@pytest.mark.parametrize(
+@table(
     ("fields", "full"),
     [
         ({"free": 0}, True),
@@ -432,7 +431,7 @@ def test_rule_7_a_job_queued_for_too_long_moves_to_where_nodes_are_free():
     assert answer.moved == {"a"}
 
 
-@pytest.mark.parametrize(
+@table(
     "other",
     [
         {"free": None},

@@ -26,6 +26,7 @@ from tests.support.planning import (
     running,
     wave,
 )
+from tests.support.tables import table
 from tests.support.workforces import region
 from workforce_operator.api.status import RegionStatus, WorkforceStatus
 from workforce_operator.domain.actions import Plan
@@ -99,7 +100,7 @@ def test_a_share_is_remembered_and_a_restart_moves_nothing():
     assert again.actions == ()
 
 
-@pytest.mark.parametrize("edit", [{"strategy": "Weighted"}, {"strategy": "Priority"}, {"strategy": "Cheapest"}])
+@table("edit", [{"strategy": "Weighted"}, {"strategy": "Priority"}, {"strategy": "Cheapest"}])
 def test_an_edit_of_the_strategy_touches_no_worker(edit: dict[str, Any]):
     known = ledger(a=entry(4, "a", share=4, filled=4), b=entry(2, "b", share=2, filled=2))
     wanted = desired(replicas=6, regions=[region("a"), region("b", weight=9, priority=9)], placement=edit)
@@ -396,7 +397,7 @@ def test_what_is_not_known_holds_nobody_back():
     assert [each.capacity for each in status.regions] == [0, None]
 
 
-@pytest.mark.parametrize(
+@table(
     ("clusters", "reason"),
     [((FULL, FULL), "ClusterFull"), ((FULL, NO_QUOTA), "ClusterFull"), ((NO_QUOTA, NO_QUOTA), "QuotaExceeded")],
 )

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-import pytest
-
 from jobq.control import State
 from tests.support.planning import job, report, wave
+from tests.support.tables import table
 from workforce_operator.domain.counting import Count
 from workforce_operator.domain.observed import Job
 from workforce_operator.domain.ranking import Loss, Ranking, by_loss, lay_off_order, take_back_order
@@ -38,7 +37,7 @@ def back(jobs: list[Job], waves: list, *reports: State) -> list[int]:
     return [each.sequence for each in take_back_order(jobs, waves, said(*reports))]
 
 
-@pytest.mark.parametrize(
+@table(
     ("state", "reported", "loss"),
     [
         ("Queued", None, Loss.NEVER_RAN),
@@ -114,7 +113,7 @@ def test_a_busy_worker_that_does_not_say_since_when_leaves_last():
     assert order(here, said(report(0, task_minutes=600), report(1), report(2, task_minutes=1))) == [2, 0, 1]
 
 
-@pytest.mark.parametrize(
+@table(
     "reports",
     [{}, said(*(report(number, busy=0) for number in range(3))), said(*(report(n, accepting=False) for n in range(3)))],
     ids=["silent", "idle", "taking no tasks"],

@@ -25,6 +25,7 @@ from tests.support.planning import (
     running,
     wave,
 )
+from tests.support.tables import table
 from workforce_operator.api.status import DrainState
 from workforce_operator.domain.actions import Plan
 from workforce_operator.domain.ledger import Wave
@@ -93,7 +94,7 @@ def test_workers_of_one_wave_are_in_one_wave_again_whenever_they_report():
     assert found.jobs == {1, 3}
 
 
-@pytest.mark.parametrize(
+@table(
     "said",
     [
         leaving(2, accepting=True),
@@ -109,7 +110,7 @@ def test_only_a_drain_that_we_must_have_ordered_is_taken_for_one(said: State):
     assert chosen(decided(5, 5, said)) == frozenset()
 
 
-@pytest.mark.parametrize(("ahead", "taken"), [(-1, {2}), (0, frozenset()), (1, frozenset())])
+@table(("ahead", "taken"), [(-1, {2}), (0, frozenset()), (1, frozenset())])
 def test_only_revisions_below_the_one_of_this_pass_can_have_been_given_out(ahead: int, taken: frozenset[int]):
     revision = next_revision(ledger(one=entry(5)), NOW) + ahead
     assert known_to_leave(decided(5, 5, leaving(2, revision=revision))) == taken

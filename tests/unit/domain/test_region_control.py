@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import pytest
-
 from jobq.cloud import PUBLIC_CLOUDS
 from tests.support.planning import (
     MINUTE,
@@ -23,6 +21,7 @@ from tests.support.planning import (
     running,
     wave,
 )
+from tests.support.tables import table
 from tests.support.workforces import CONTROL, REGION, region
 from workforce_operator.api.spec import RegionControl
 from workforce_operator.api.status import DrainState, WorkforceStatus
@@ -85,9 +84,7 @@ def test_workers_listen_in_their_own_regions_namespace():
     assert {each["WORKFORCE_NODE_QUEUE_NAME"] for each in heard.values()} == {"workforce-inst1234-nodes"}
 
 
-@pytest.mark.parametrize(
-    ("own", "control", "held"), [(None, True, "two"), (True, None, "one"), (True, True, None)], ids=str
-)
+@table(("own", "control", "held"), [(None, True, "two"), (True, None, "one"), (True, True, None)])
 def test_a_namespace_that_cannot_be_reached_holds_the_drains_of_its_regions_only(own, control, held):
     decided = plan(desired(replicas=0, regions=BOTH), world(own=own, control=control), known())
     told = {name for name in ("one", "two") if decided.ledger.regions[name].waves}

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-import pytest
-
 from tests.support.planning import NOW, TEMPLATE, job
+from tests.support.tables import table
 from workforce_operator.api.spec import FailurePolicy
 from workforce_operator.domain.observed import Known, QueueDepth, Unknown
 from workforce_operator.domain.replace import evidence, gate
@@ -58,7 +57,7 @@ def test_a_drained_jobs_end_says_nothing():
     assert decide(1, ended, queue=NO_WORK, drained={0}).allowed == 1
 
 
-@pytest.mark.parametrize(("failures", "seconds"), [(1, 10), (2, 20), (3, 40), (6, 320), (7, 600), (40, 600)])
+@table(("failures", "seconds"), [(1, 10), (2, 20), (3, 40), (6, 320), (7, 600), (40, 600)])
 def test_failures_in_a_row_double_the_wait_up_to_ten_minutes(failures, seconds):
     ended = [job(number, "Failed", started=number + 2, ended=number + 1) for number in range(failures)]
     retry_at = NOW - timedelta(minutes=1) + timedelta(seconds=seconds)
@@ -137,7 +136,7 @@ def test_a_crash_loop_is_told_until_workers_last():
     assert not decide(0, ended[:1]).crash_loop
 
 
-@pytest.mark.parametrize(("rounds", "seconds"), [(1, 30), (2, 60), (5, 480), (8, 3600), (30, 3600)])
+@table(("rounds", "seconds"), [(1, 30), (2, 60), (5, 480), (8, 3600), (30, 3600)])
 def test_workers_that_complete_fast_double_the_wait_up_to_an_hour(rounds, seconds):
     ended = [job(number, "Completed", started=number + 2, ended=number + 1) for number in range(rounds)]
     retry_at = NOW - timedelta(minutes=1) + timedelta(seconds=seconds)

@@ -25,6 +25,7 @@ from tests.support.planning import (
     running,
     wave,
 )
+from tests.support.tables import table
 from tests.support.workforces import region
 from workforce_operator.api.spec import DrainMode
 from workforce_operator.api.status import DrainState
@@ -369,7 +370,7 @@ def test_a_recalled_worker_is_drained_again_under_a_higher_revision():
     assert sent.revision > 50
 
 
-@pytest.mark.parametrize(("on_deadline", "taken"), [("Wait", True), ("Checkpoint", False), ("Cancel", False)])
+@table(("on_deadline", "taken"), [("Wait", True), ("Checkpoint", False), ("Cancel", False)])
 def test_a_drain_past_a_deadline_that_ends_tasks_is_not_taken_back(on_deadline, taken):
     known = ledger(one=entry(1, waves=(wave(0, deadline=NOW),)))
     wanted = desired(replicas=1, drain={"onDeadline": on_deadline})
@@ -409,7 +410,7 @@ def test_a_region_that_left_the_spec_is_forgotten_when_it_is_empty():
     assert decided.retry_at == NOW
 
 
-@pytest.mark.parametrize("left", [None, jobs(unread=[1]), jobs(job(0, "CancelRequested"))])
+@table("left", [None, jobs(unread=[1]), jobs(job(0, "CancelRequested"))])
 def test_a_region_that_left_the_spec_is_kept_until_it_is_surely_empty(left):
     known = ledger(one=entry(0), gone=entry(2, "gone"))
     decided = plan(desired(replicas=0), observed(one=jobs(), gone=left), known)

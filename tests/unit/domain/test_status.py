@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-import pytest
-
 from tests.support.planning import (
     MINUTE,
     NOW,
@@ -21,6 +19,7 @@ from tests.support.planning import (
     wave,
     with_tasks,
 )
+from tests.support.tables import table
 from workforce_operator.api.status import RegionStatus, WorkforceStatus
 from workforce_operator.domain.ledger import Ledger, read_ledger
 from workforce_operator.domain.outcomes import Outcomes
@@ -170,7 +169,7 @@ def test_numbers_within_a_region_or_a_message_are_numbers_too():
         assert not worth_writing(base(), new, NOW, NOW)
 
 
-@pytest.mark.parametrize(
+@table(
     ("before", "after", "seconds"), [(40, 39, 300), (1, 2, 300), (1, 0, 30), (0, 1, 30), (3, None, 30), (None, 3, 30)]
 )
 def test_free_nodes_alone_are_written_every_five_minutes_and_sooner_if_none_is_left_or_known(before, after, seconds):

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import pytest
-
 from jobq.cloud import PUBLIC_CLOUDS
 from tests.support.planning import coordinates, desired, entry, job, jobs, ledger, observed
+from tests.support.tables import table
 from tests.support.workforces import IDENTITY, region, template
 from workforce_operator.domain.job_environment import job_environment, secret_refs
 from workforce_operator.domain.plan import plan
@@ -76,7 +75,7 @@ def test_a_region_that_the_spec_has_no_more_has_the_common_template():
     assert of("gone") == wanted().spec.template
 
 
-@pytest.mark.parametrize("field", OVERRIDES)
+@table("field", OVERRIDES)
 def test_every_override_changes_the_hash_of_its_region_only(field):
     plain = wanted(environmentVariables=[])
     changed = wanted(**{field: OVERRIDES[field]})

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
-import pytest
-
 from jobq.control import Exit
 from tests.support.planning import NOW, TEMPLATE, desired, entry, hires, job, jobs, ledger, name_of, observed, regions
+from tests.support.tables import table
 from workforce_operator.api.spec import FailurePolicy
 from workforce_operator.api.template import Overrides
 from workforce_operator.domain.plan import plan
@@ -38,7 +37,7 @@ def test_fewer_failures_than_the_policy_s_leave_the_template_alone():
     assert decide(run(2), policy=FailurePolicy(max_consecutive_failures=2)) is not None
 
 
-@pytest.mark.parametrize(("count", "minutes"), [(5, 1), (6, 2), (7, 4), (9, 10), (40, 10)])
+@table(("count", "minutes"), [(5, 1), (6, 2), (7, 4), (9, 10), (40, 10)])
 def test_each_further_failure_doubles_the_wait_for_the_next_trial(count, minutes):
     ended = run(count, ago=0)
     due = NOW + timedelta(minutes=minutes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.support.tables import table
 from tests.support.workforces import CONTROL, region, spec, template
 from workforce_operator.api.spec import DeletionPolicy, Suspend
 from workforce_operator.api.template import RESERVED_VARIABLES
@@ -148,14 +149,14 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("raw", "reason", "message"), CASES)
+@table(("raw", "reason", "message"), CASES)
 def test_a_spec_that_cannot_be_worked_with_is_refused_by_its_field(raw, reason, message):
     said = refusal(raw)
     assert said[0] == reason
     assert message in said[1]
 
 
-@pytest.mark.parametrize("name", RESERVED_VARIABLES)
+@table("name", RESERVED_VARIABLES)
 def test_variables_that_the_operator_sets_are_refused(name):
     reason, message = refusal(variable(name=name, value="mine"))
     assert reason == "ReservedVariable"

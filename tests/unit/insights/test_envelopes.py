@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from tests.support.tables import table
 from workforce_local.insights.envelopes import BodyError, read, select
 
 KEY = "00000000-0000-4000-8000-0000000000ee"
@@ -31,7 +32,7 @@ def test_an_array_and_lines_mean_the_same():
     assert [item.type for item in read(lines, KEY).items] == ["traces", "customEvents"]
 
 
-@pytest.mark.parametrize(
+@table(
     ("base", "content", "table", "name"),
     [
         ("RequestData", {"name": "task"}, "requests", "task"),
@@ -62,7 +63,7 @@ def test_a_body_that_is_good_in_part_is_answered_206_with_the_index_of_what_is_n
     assert [(error["index"], error["statusCode"]) for error in answer["errors"]] == [(1, 400)]
 
 
-@pytest.mark.parametrize(
+@table(
     ("change", "word"),
     [
         ({"iKey": "another"}, "Invalid instrumentation key"),
@@ -83,7 +84,7 @@ def test_an_envelope_that_is_no_object_is_refused_alone():
     assert read(array(envelope(), 7), KEY).status == 206
 
 
-@pytest.mark.parametrize("body", [b"", b"   ", b"{", b"[1", b"hello"])
+@table("body", [b"", b"   ", b"{", b"[1", b"hello"])
 def test_a_body_that_is_not_json_is_refused_as_a_whole(body):
     with pytest.raises(BodyError):
         read(body, KEY)

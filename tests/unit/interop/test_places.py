@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.support.tables import table
 from workforce_local.config import LocalConfig, WorkspaceConfig
 from workforce_local.interop.places import IMDS_ADDRESS, Endpoint, Place, hosts_file, places
 
@@ -24,7 +25,7 @@ def at(name: str, port: int) -> Endpoint:
     return found.target
 
 
-@pytest.mark.parametrize(
+@table(
     ("name", "port", "target"),
     [
         ("management.azure.com", 443, 4001),

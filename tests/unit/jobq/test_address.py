@@ -3,12 +3,13 @@
 import pytest
 
 from jobq.address import AddressError, QueueAddress
+from tests.support.tables import table
 
 STORAGE = "DefaultEndpointsProtocol=http;AccountName=a;AccountKey=a2V5;QueueEndpoint=http://127.0.0.1:1/a"
 BUS = "Endpoint=sb://ns.servicebus.windows.net/;SharedAccessKeyName=n;SharedAccessKey=k"
 
 
-@pytest.mark.parametrize(
+@table(
     ("text", "environ", "wanted"),
     [
         ("acct/q", {}, QueueAddress("acct", "q")),
@@ -26,19 +27,19 @@ def test_a_queue_is_named_by_an_argument_or_by_the_environment(text, environ, wa
     assert QueueAddress.resolve(text, environ) == wanted
 
 
-@pytest.mark.parametrize("text", ["q", "/q", "acct/", "a/b/q", "http://acct/q", None])
+@table("text", ["q", "/q", "acct/", "a/b/q", "http://acct/q", None])
 def test_what_names_no_queue_is_refused_with_how_to_write_one(text):
     with pytest.raises(AddressError, match=r"ACCOUNT/QUEUE|not the name of a storage account"):
         QueueAddress.resolve(text, {})
 
 
-@pytest.mark.parametrize("name", ["ab", "Tasks", "a_b", "a--b", "-ab", "ab-", "a" * 57, "a.b", "a" * 57 + "-failed"])
+@table("name", ["ab", "Tasks", "a_b", "a--b", "-ab", "ab-", "a" * 57, "a.b", "a" * 57 + "-failed"])
 def test_a_storage_queue_that_cannot_be_is_refused_before_anything_is_sent(name):
     with pytest.raises(AddressError, match="cannot be a storage queue: write 3 to 56 lower-case letters"):
         QueueAddress("acct", name).check()
 
 
-@pytest.mark.parametrize("name", ["abc", "a-b-3", "a" * 56, "a" * 56 + "-failed"])
+@table("name", ["abc", "a-b-3", "a" * 56, "a" * 56 + "-failed"])
 def test_a_queue_has_room_for_the_name_of_its_dead_letters(name):
     QueueAddress("acct", name).check()
     assert len(name.removesuffix("-failed") + "-failed") <= 63

@@ -11,6 +11,7 @@ from jobq.backends.memory import MemoryQueue
 from jobq.errors import NotStored
 from jobq.progress import Progress
 from jobq.task import Task
+from tests.support.tables import table
 
 
 class Flaky(MemoryQueue):
@@ -204,9 +205,7 @@ class Screen(io.StringIO):
         return self.terminal
 
 
-@pytest.mark.parametrize(
-    ("terminal", "wanted", "drawn"), [(True, True, True), (True, False, False), (False, True, False)]
-)
+@table(("terminal", "wanted", "drawn"), [(True, True, True), (True, False, False), (False, True, False)])
 def test_progress_is_drawn_on_a_terminal_only(terminal, wanted, drawn):
     screen = Screen(terminal=terminal)
     with Progress(screen, wanted=wanted) as progress:

@@ -2,10 +2,9 @@
 
 import json
 
-import pytest
-
 from jobq.dead_letter import Failure, decode_dead_letter, encode_dead_letter, encode_malformed
 from jobq.task import MESSAGE_LIMIT, Task, decode_task, message_size, shell_kwargs
+from tests.support.tables import table
 
 FAILURE = Failure(error="exit code 3", exit_code=3, last_lines=["a", "b"], attempts=2, worker="w1")
 
@@ -64,7 +63,7 @@ def test_a_malformed_message_that_fills_the_limit_is_kept_without_a_reason():
     assert encode_malformed(text, FAILURE) == text
 
 
-@pytest.mark.parametrize("failure", [None, 3, {"error": 5}, {"attempts": "many"}])
+@table("failure", [None, 3, {"error": 5}, {"attempts": "many"}])
 def test_a_dead_letter_of_somebody_else_is_read_without_a_reason(failure):
     body = json.loads(a_task().encode()) | {"failure": failure}
     letter = decode_dead_letter(json.dumps(body))

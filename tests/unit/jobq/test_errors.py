@@ -1,9 +1,8 @@
 """Errors of the SDKs in one line."""
 
-import pytest
-
 from jobq.errors import first_line
 from jobq.names import CONNECTION_STRING_VARIABLE as VARIABLE
+from tests.support.tables import table
 
 NOBODY = """DefaultAzureCredential failed to retrieve a token from the included credentials.
 Attempted credentials:
@@ -20,7 +19,7 @@ Content: {}"""
 LAST = "no credential works, the last one tried is "
 
 
-@pytest.mark.parametrize(
+@table(
     ("text", "line"),
     [
         (NOBODY, f"{LAST}AzureCliCredential: Azure CLI not found on path; log in with `az login`, or set {VARIABLE}"),

@@ -8,6 +8,7 @@ from azure.core.credentials import AccessToken
 
 from jobq.backends.storage_rest import Request, SharedKeyIdentity, TokenIdentity, read_connection_string
 from jobq.opening import as_asynchronous
+from tests.support.tables import table
 
 
 class Synchronous:
@@ -62,7 +63,7 @@ async def test_a_token_that_the_service_does_not_believe_is_asked_for_again():
     assert (await identity.sign(REQUEST))[0] == {"Authorization": "Bearer token-2"}
 
 
-@pytest.mark.parametrize(
+@table(
     ("text", "url"),
     [
         ("AccountName=a;AccountKey=a2V5", "https://a.queue.core.windows.net"),
@@ -81,7 +82,7 @@ async def test_a_shared_access_signature_goes_into_the_query_as_it_is():
     assert await account.identity.sign(REQUEST) == ({}, "sv=1&sig=x%2B")
 
 
-@pytest.mark.parametrize(
+@table(
     ("text", "words"),
     [
         ("", "neither QueueEndpoint nor AccountName"),

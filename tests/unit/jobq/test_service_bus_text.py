@@ -2,11 +2,10 @@
 
 from datetime import UTC, datetime
 
-import pytest
-
 from jobq.backends.service_bus_text import NATIVE_LIMIT, from_native, to_native
 from jobq.dead_letter import Failure, decode_dead_letter, encode_dead_letter
 from jobq.task import Task, shell_kwargs
+from tests.support.tables import table
 
 TASK = Task.new(shell_kwargs("exit 3"))
 FAILURE = Failure(
@@ -40,7 +39,7 @@ def test_the_oldest_output_lines_give_way_to_the_services_limit():
     assert len(letter.failure.last_lines) < 10
 
 
-@pytest.mark.parametrize(
+@table(
     ("reason", "description", "error"),
     [
         (

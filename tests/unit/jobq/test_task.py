@@ -8,16 +8,17 @@ import pytest
 
 from jobq.errors import TaskError, TaskTooLarge
 from jobq.task import MESSAGE_LIMIT, Task, check_size, decode_task, message_size, shell_kwargs
+from tests.support.tables import table
 
 GOLDEN = (Path(__file__).parent / "golden" / "tasks_v1.jsonl").read_text().splitlines()
 
 
-@pytest.mark.parametrize("line", GOLDEN)
+@table("line", GOLDEN)
 def test_a_message_of_an_existing_producer_is_written_back_byte_for_byte(line):
     assert decode_task(line).encode() == line
 
 
-@pytest.mark.parametrize("line", GOLDEN)
+@table("line", GOLDEN)
 def test_the_id_is_the_hash_that_existing_producers_make(line):
     body = json.loads(line)
     task = Task.new(json.loads(body["kwargs"]), num_retries=body["num_retries"], deterministic=True)
@@ -71,7 +72,7 @@ def test_fields_that_this_version_does_not_know_survive_a_retry():
     assert decode_task(line).retried().encode().endswith('"timeout": 5}')
 
 
-@pytest.mark.parametrize(
+@table(
     ("text", "reason"),
     [
         ("echo hi", "not JSON"),

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from tests.support.tables import table
 from workforce_local.azureml.cluster import Cluster, to_start
 from workforce_local.azureml.pace import Pace
 from workforce_local.config import ComputeConfig, TimingConfig
@@ -36,7 +37,7 @@ def make(**settings):
     return Cluster(ComputeConfig(name="c", **settings), Pace(TIMING), factory), made
 
 
-@pytest.mark.parametrize(
+@table(
     ("waiting", "idle", "preparing", "present", "expected"),
     [(1, 0, 0, 0, 1), (3, 1, 1, 2, 1), (9, 0, 0, 1, 3), (0, 0, 0, 0, 0), (2, 2, 0, 2, 0)],
 )

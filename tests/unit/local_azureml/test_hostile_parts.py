@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from tests.support.tables import table
 from workforce_local.azureml.entities import MAX_RESULTS, Question, answer, studio_status
 from workforce_local.azureml.errors import ArmError, authorization_failed, nginx_unavailable
 from workforce_local.azureml.pace import Pace
@@ -70,7 +71,7 @@ def test_the_index_gives_nothing_past_its_limit():
     assert (len(found["value"]), found["continuationToken"]) == (100, None)
 
 
-@pytest.mark.parametrize(
+@table(
     "body",
     [
         {"pageSize": 101}, {"pageSize": "many"}, {"continuationToken": "?"}, {"filters": [{"field": "x"}]},
@@ -89,7 +90,7 @@ def test_the_studio_has_words_of_its_own():
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize(
+@table(
     ("method", "path", "action", "scope"),
     [
         ("PUT", "/jobs/j", "workspaces/jobs/write", "/jobs/j"),

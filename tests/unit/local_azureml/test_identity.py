@@ -7,6 +7,7 @@ import pytest
 from cryptography import x509
 
 from tests.support.keys import rsa_key
+from tests.support.tables import table
 from workforce_local.identity import Issuer, TokenError, audience_of
 from workforce_local.identity.certificates import CertificateAuthority
 from workforce_local.identity.grants import ASSERTION_TYPE, EXCHANGE_AUDIENCE, Granted, Refused, grant
@@ -147,7 +148,7 @@ def test_a_version_1_resource_is_an_audience():
     assert ask(scope=None, resource=f"{ARM}/") == Granted(CLIENT, ARM)
 
 
-@pytest.mark.parametrize(
+@table(
     ("changes", "number"),
     [
         ({"grant_type": "password"}, 70003),

@@ -3,6 +3,7 @@
 import pytest
 
 from tests.support.job_records import Record, newest
+from tests.support.tables import table
 from workforce_local.azureml.errors import ArmError
 from workforce_local.azureml.listing import Filter, page
 
@@ -45,7 +46,7 @@ def test_the_job_type_filters_without_regard_to_case():
     assert listed({"jobType": "command"}, {}, {"jobType": "Sweep"}) == [0]
 
 
-@pytest.mark.parametrize("query", [{"scheduled": "true"}, {"scheduleId": "s"}, {"assetName": "a"}])
+@table("query", [{"scheduled": "true"}, {"scheduleId": "s"}, {"assetName": "a"}])
 def test_no_job_belongs_to_a_schedule_or_an_asset(query):
     assert listed(query, {}) == []
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.tables import table
 from workforce_local.azureml.bindings import expand, folders, names_used, resolve
 from workforce_local.azureml.durations import format_duration, parse_duration
 from workforce_local.azureml.errors import ArmError, throttled, unauthorized, user_error
@@ -31,7 +32,7 @@ def test_an_id_of_another_kind_has_no_such_names():
     assert child.named("computes", "versions") is None
 
 
-@pytest.mark.parametrize("text", ["", "cluster", "/subscriptions/s", f"x{WORKSPACE}"])
+@table("text", ["", "cluster", "/subscriptions/s", f"x{WORKSPACE}"])
 def test_what_is_no_id_is_none(text):
     assert parse(text) is None
 
@@ -43,7 +44,7 @@ def test_a_route_matches_in_any_case_and_keeps_the_names_as_written():
     assert pattern("/a/{b}").match("/a/b/c") is None
 
 
-@pytest.mark.parametrize(
+@table(
     ("text", "expected"),
     [
         ("PT1H", timedelta(hours=1)),
@@ -56,7 +57,7 @@ def test_durations_are_read(text, expected):
     assert parse_duration(text) == expected
 
 
-@pytest.mark.parametrize("text", ["", "P", "PT", "1h", "PT1.5S", "PT1", "P1W"])
+@table("text", ["", "P", "PT", "1h", "PT1.5S", "PT1", "P1W"])
 def test_other_texts_are_no_durations(text):
     with pytest.raises(ValueError, match="ISO 8601"):
         parse_duration(text)

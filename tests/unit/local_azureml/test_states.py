@@ -4,6 +4,7 @@ import itertools
 
 import pytest
 
+from tests.support.tables import table
 from workforce_local.azureml.states import FOLLOWS, TERMINAL, IllegalTransitionError, Status, advance, outcome
 
 
@@ -13,14 +14,14 @@ def test_a_job_that_runs_goes_through_all_steps_in_order():
         assert advance(current, target) is target
 
 
-@pytest.mark.parametrize("terminal", sorted(TERMINAL))
+@table("terminal", sorted(TERMINAL))
 def test_a_terminal_status_is_never_left(terminal):
     for target in Status:
         with pytest.raises(IllegalTransitionError, match=str(terminal)):
             advance(terminal, target)
 
 
-@pytest.mark.parametrize("current", [Status.STARTING, Status.PREPARING, Status.QUEUED, Status.RUNNING])
+@table("current", [Status.STARTING, Status.PREPARING, Status.QUEUED, Status.RUNNING])
 def test_every_step_before_the_end_can_be_cancelled(current):
     assert advance(advance(current, Status.CANCEL_REQUESTED), Status.CANCELED) is Status.CANCELED
 
@@ -37,6 +38,6 @@ def test_every_status_has_its_followers():
     assert set(FOLLOWS) == set(Status)
 
 
-@pytest.mark.parametrize(("code", "status"), [(0, Status.COMPLETED), (1, Status.FAILED), (137, Status.FAILED)])
+@table(("code", "status"), [(0, Status.COMPLETED), (1, Status.FAILED), (137, Status.FAILED)])
 def test_the_exit_code_decides_between_completed_and_failed(code, status):
     assert outcome(code) is status

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.support.tables import table
 from workforce_local.azureml.errors import ArmError
 from workforce_local.azureml.submission import Create, Existing, Immutable, Update, check, decide
 
@@ -82,18 +83,18 @@ def test_the_refusal_is_worded_as_the_service_words_it():
     assert "A job with this name already exists." in str(error)
 
 
-@pytest.mark.parametrize("name", ["a", "A-1_b", "x" * 255])
+@table("name", ["a", "A-1_b", "x" * 255])
 def test_good_names_are_taken(name):
     check(name, BODY)
 
 
-@pytest.mark.parametrize("name", ["-a", "_a", "a b", "a.b", "ä", "x" * 256, "a/b"])
+@table("name", ["-a", "_a", "a b", "a.b", "ä", "x" * 256, "a/b"])
 def test_bad_names_are_refused(name):
     with pytest.raises(ArmError, match="not valid"):
         check(name, BODY)
 
 
-@pytest.mark.parametrize(
+@table(
     ("change", "words"),
     [
         ({"jobType": "Sweep"}, "only Command"),

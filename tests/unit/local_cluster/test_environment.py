@@ -4,6 +4,7 @@ import base64
 
 import pytest
 
+from tests.support.tables import table
 from workforce_local.cluster.pods.environment import (
     ConfigurationError,
     Objects,
@@ -40,7 +41,7 @@ def env_of(*entries, env_from=(), base=None):
     return variables({"env": list(entries), "envFrom": list(env_from)}, POD, FACTS, OBJECTS, base or {})
 
 
-@pytest.mark.parametrize(
+@table(
     ("text", "expected"),
     [
         ("plain", "plain"),
@@ -86,7 +87,7 @@ def test_keys_of_config_maps_and_secrets_become_values():
     assert (env["M"], env["P"]) == ("fast", "s3cret")
 
 
-@pytest.mark.parametrize(
+@table(
     ("entry", "message"),
     [
         ({"configMapKeyRef": {"name": "absent", "key": "k"}}, 'configmap "absent" not found'),
@@ -110,7 +111,7 @@ def test_an_optional_source_that_is_missing_is_nothing():
     assert env_of(env_from=[{"configMapRef": {"name": "absent", "optional": True}}]) == {}
 
 
-@pytest.mark.parametrize(
+@table(
     ("path", "expected"),
     [
         ("metadata.name", "web-1"),
@@ -140,7 +141,7 @@ def test_a_container_without_a_command_says_that_images_are_not_known_here():
         command_line({"name": "c", "image": "nginx:1", "args": ["x"]}, {})
 
 
-@pytest.mark.parametrize(
+@table(
     ("text", "expected"),
     [
         ("/etc/app", "/d/conf"),

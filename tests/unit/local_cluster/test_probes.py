@@ -1,7 +1,6 @@
 from __future__ import annotations
 
-import pytest
-
+from tests.support.tables import table
 from workforce_local.cluster.pods.probes import Settings, Tally, port_number
 
 
@@ -41,6 +40,6 @@ def test_every_success_starts_the_count_of_failures_anew():
     assert verdicts(tally(failure_threshold=2), "-+-+-+--") == [None, True, True, True, True, True, True, False]
 
 
-@pytest.mark.parametrize(("port", "expected"), [(80, 80), ("80", 80), ("http", 8080), ("unnamed", None)])
+@table(("port", "expected"), [(80, 80), ("80", 80), ("http", 8080), ("unnamed", None)])
 def test_a_port_is_a_number_or_a_name_of_the_container(port, expected):
     assert port_number(port, {"ports": [{"containerPort": 1}, {"name": "http", "containerPort": 8080}]}) == expected

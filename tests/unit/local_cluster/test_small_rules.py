@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.tables import table
 from workforce_local.cluster.download import DownloadError, architecture, published_checksum, release_of
 from workforce_local.cluster.pods import container_guard
 from workforce_local.cluster.pods.addresses import AddressPool
@@ -43,7 +44,7 @@ def test_a_pod_gets_back_the_address_that_it_had_under_an_earlier_runner():
     assert pool.take("another") != earlier
 
 
-@pytest.mark.parametrize("wanted", ["127.0.0.1", "10.0.0.7", "nonsense", ""])
+@table("wanted", ["127.0.0.1", "10.0.0.7", "nonsense", ""])
 def test_an_address_that_is_not_ours_is_not_taken(wanted):
     assert AddressPool("a").take("pod", wanted) not in {wanted}
 
@@ -65,7 +66,7 @@ def test_a_long_run_is_forgiven():
     assert backoff.after(1.0) == 10
 
 
-@pytest.mark.parametrize(
+@table(
     ("policy", "exit_code", "expected"),
     [("Always", 0, True), ("Always", 1, True), ("OnFailure", 0, False), ("OnFailure", 1, True), ("Never", 1, False)],
 )
@@ -81,7 +82,7 @@ def test_a_pending_pod_wants_a_node():
     assert wants_node(pod())
 
 
-@pytest.mark.parametrize(
+@table(
     "other",
     [
         pod({"nodeName": "local"}),

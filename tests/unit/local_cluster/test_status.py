@@ -2,8 +2,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-import pytest
-
+from tests.support.tables import table
 from tests.unit.local_cluster.test_environment import FACTS
 from workforce_local.cluster.pods.status import (
     ContainerState,
@@ -44,7 +43,7 @@ def condition(content, kind):
     return next(c for c in content["conditions"] if c["type"] == kind)
 
 
-@pytest.mark.parametrize(
+@table(
     ("containers", "expected"),
     [
         ([ContainerState("a")], "Pending"),

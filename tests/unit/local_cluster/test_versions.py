@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.tables import table
 from workforce_local.cluster.build import MODULES
 from workforce_local.cluster.versions import ALL, ETCD_VERSION, HELM_VERSION, KUBERNETES_VERSION, TOOLS, Version
 
 
-@pytest.mark.parametrize(
+@table(
     ("text", "expected"),
     [
         ("Kubernetes v1.36.3", (1, 36, 3)),
@@ -31,7 +32,7 @@ def test_the_control_plane_must_have_the_same_minor_version(name, version, accep
     assert TOOLS[name].accepts(Version.parse(version)) is accepted
 
 
-@pytest.mark.parametrize(
+@table(
     ("version", "accepted"),
     [("1.35.0", True), ("1.36.9", True), ("1.37.2", True), ("1.34.4", False), ("1.32.4", False)],
 )
@@ -39,16 +40,12 @@ def test_kubectl_may_be_one_minor_version_away(version, accepted):
     assert TOOLS["kubectl"].accepts(Version.parse(version)) is accepted
 
 
-@pytest.mark.parametrize(
-    ("version", "accepted"), [("3.12.0", True), ("3.22.0", True), ("2.17.0", False), ("4.0.0", False)]
-)
+@table(("version", "accepted"), [("3.12.0", True), ("3.22.0", True), ("2.17.0", False), ("4.0.0", False)])
 def test_any_helm_3_will_do(version, accepted):
     assert TOOLS["helm"].accepts(Version.parse(version)) is accepted
 
 
-@pytest.mark.parametrize(
-    ("version", "accepted"), [("3.5.21", True), ("3.6.16", True), ("3.4.30", False), ("3.7.0", False)]
-)
+@table(("version", "accepted"), [("3.5.21", True), ("3.6.16", True), ("3.4.30", False), ("3.7.0", False)])
 def test_etcd_must_be_3_5_or_3_6(version, accepted):
     assert TOOLS["etcd"].accepts(Version.parse(version)) is accepted
 
@@ -57,7 +54,7 @@ def test_an_unknown_version_is_never_accepted():
     assert not any(TOOLS[name].accepts(None) for name in ALL)
 
 
-@pytest.mark.parametrize(
+@table(
     ("module", "requirement", "version"),
     [
         ("kubernetes", "k8s.io/kubernetes", KUBERNETES_VERSION),

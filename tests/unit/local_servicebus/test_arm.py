@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.support.tables import table
 from workforce_local.azureml.errors import ArmError
 from workforce_local.servicebus import durations
 from workforce_local.servicebus.arm import ServiceBusResources
@@ -221,7 +222,7 @@ def test_an_api_version_is_required(arm: Arm):
     assert refused.value.code == "MissingApiVersionParameter"
 
 
-@pytest.mark.parametrize(
+@table(
     ("text", "seconds", "written"),
     [
         ("PT30S", 30.0, "PT30S"),
@@ -238,7 +239,7 @@ def test_durations_are_read_and_written_in_their_shortest_form(text: str, second
     assert durations.write(seconds) == written
 
 
-@pytest.mark.parametrize("text", ["", "P", "PT", "30", "PT-5S", "P1Y"])
+@table("text", ["", "P", "PT", "30", "PT-5S", "P1Y"])
 def test_other_texts_are_no_durations(text: str):
     with pytest.raises(ValueError, match="ISO 8601"):
         durations.parse(text)

@@ -6,6 +6,7 @@ import uuid
 
 import pytest
 
+from tests.support.tables import table
 from workforce_local.servicebus import amqp_types as t
 from workforce_local.servicebus import framing
 from workforce_local.servicebus.decoding import MAX_DEPTH, decode
@@ -28,7 +29,7 @@ def test_an_array_of_lists_or_of_nothing_is_carried_unread(raw):
     assert encode(value) == raw
 
 
-@pytest.mark.parametrize(
+@table(
     "data",
     [
         b"\xd0\x00\x00\x00\x08\xff\xff\xff\xff",  # more elements than bytes
@@ -98,7 +99,7 @@ def test_a_batch_is_several_messages_and_a_broken_one_is_refused_as_a_whole():
         unbatch(batch + section(DATA, b"\xff"), 0x80013700)
 
 
-@pytest.mark.parametrize(
+@table(
     "raw",
     [
         encode("no section"),

@@ -5,9 +5,8 @@ from __future__ import annotations
 import dataclasses
 import uuid
 
-import pytest
-
 from tests.support.amqp_client import RECEIVER, SENDER, Client
+from tests.support.tables import table
 from workforce_local.servicebus import framing as f
 from workforce_local.servicebus.amqp_types import Symbol, UInt
 from workforce_local.servicebus.link import MAX_MESSAGE_SIZE
@@ -34,7 +33,7 @@ def test_another_protocol_is_answered_with_ours_and_the_end():
     assert client.ended
 
 
-@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "", "BUS.servicebus.windows.net", "bus.somewhere.else"])
+@table("host", ["localhost", "127.0.0.1", "", "BUS.servicebus.windows.net", "bus.somewhere.else"])
 def test_local_addresses_mean_the_first_namespace_and_names_the_named_one(host):
     client = Client(host=host).open()
     assert client.connection.namespace.name == "bus"
@@ -165,7 +164,7 @@ def request(client: Client, number: int, operation: str, body: object) -> tuple[
     return reply.application_properties["statusCode"], reply
 
 
-@pytest.mark.parametrize(
+@table(
     ("operation", "body", "status", "condition"),
     [
         ("peek-message", {"from-sequence-number": 0, "message-count": 5}, 204, None),
@@ -221,7 +220,7 @@ def test_frames_for_a_session_that_has_ended_are_ignored():
     assert not client.ended
 
 
-@pytest.mark.parametrize(
+@table(
     ("code", "fields"),
     [
         (f.ATTACH, ["x", "handle"]),

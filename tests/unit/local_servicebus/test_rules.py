@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.support.tables import table
 from tests.unit.local_servicebus.support import message
 from workforce_local.servicebus.rules import CorrelationFilter, FalseFilter, SqlFilter, TrueFilter
 from workforce_local.servicebus.sql_filter import SqlFilterError
@@ -15,7 +16,7 @@ MESSAGE = message(
 )
 
 
-@pytest.mark.parametrize(
+@table(
     ("expression", "matches"),
     [
         ("1=1", True),
@@ -62,7 +63,7 @@ def test_sql_is_evaluated_with_three_values(expression, matches):
     assert SqlFilter(expression).matches(MESSAGE) is matches
 
 
-@pytest.mark.parametrize(
+@table(
     ("expression", "complaint"),
     [
         ("job =", "cannot be read"),

@@ -3,19 +3,19 @@
 import re
 from pathlib import Path
 
-import pytest
+from tests.support.tables import table
 
 ROOT = Path(__file__).parents[3]
 PAGES = {"docs/worker/defects.md": {"L": 16, "H": 14, "M": 7}, "docs/defects.md": {"O": 14}}
 
 
-@pytest.mark.parametrize("page", PAGES)
+@table("page", PAGES)
 def test_every_known_defect_has_a_row(page: str):
     rows = re.findall(r"^\| ([A-Z]\d+) \|", (ROOT / page).read_text(), re.MULTILINE)
     assert rows == [f"{letter}{number}" for letter, last in PAGES[page].items() for number in range(1, last + 1)]
 
 
-@pytest.mark.parametrize("page", PAGES)
+@table("page", PAGES)
 def test_every_row_names_a_test_or_says_that_it_needs_none(page: str):
     rows = re.findall(r"^\| [A-Z]\d+ \|.*\| (.*) \|$", (ROOT / page).read_text(), re.MULTILINE)
     assert [row for row in rows if row != "-" and not re.fullmatch(r"`test_\w+`", row)] == []

@@ -5,9 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import pytest
-
 from tests.support import workforces
+from tests.support.tables import table
 from workforce_operator.api.autoscaling import Autoscaling
 from workforce_operator.api.spec import WorkforceSpec
 from workforce_operator.domain.observed import Known, QueueDepth, ScalingHistory
@@ -96,7 +95,7 @@ def test_what_changed_within_the_period_counts_against_a_policy():
     assert [scaler.at(time, 100) for time in (0, 30, 59, 60, 61, 120)] == [10, 10, 10, 20, 20, 30]
 
 
-@pytest.mark.parametrize(("select", "reached"), [("Max", 40), ("Min", 14), ("Disabled", 10)])
+@table(("select", "reached"), [("Max", 40), ("Min", 14), ("Disabled", 10)])
 def test_of_several_policies_the_selected_one_counts(select, reached):
     policies = [policy("Replicas", 4, 60), policy("Percent", 300, 60)]
     scaler = Autoscaler(scaleUp={"selectPolicy": "Max", "policies": [policy("Replicas", 10, 60)]})
@@ -107,7 +106,7 @@ def test_of_several_policies_the_selected_one_counts(select, reached):
     assert changed.clamps == ["scaleUp.selectPolicy" if select == "Disabled" else "scaleUp.policies"]
 
 
-@pytest.mark.parametrize(("select", "left"), [("Max", 10), ("Min", 15), ("Disabled", 20)])
+@table(("select", "left"), [("Max", 10), ("Min", 15), ("Disabled", 20)])
 def test_of_several_policies_for_fewer_the_selected_one_counts(select, left):
     policies = [policy("Replicas", 5, 60), policy("Percent", 50, 60)]
     scaler = Autoscaler(

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.tables import table
 from workforce_operator.api.autoscaling import Schedule
 from workforce_operator.domain.scaling.schedules import ScheduleError, begins_after, check, highest, is_active
 
@@ -94,7 +95,7 @@ def test_the_schedule_that_keeps_most_replicas_counts():
     assert highest([few, many], at("2026-01-12T19:00Z")) is None
 
 
-@pytest.mark.parametrize(
+@table(
     ("given", "said"),
     [
         (schedule("0 25 * * *"), "hour"),

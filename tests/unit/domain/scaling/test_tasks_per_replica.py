@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import pytest
-
+from tests.support.tables import table
 from workforce_operator.domain.observed import QueueDepth
 from workforce_operator.domain.scaling.backlog import Fleet
 from workforce_operator.domain.scaling.tasks_per_replica import propose
@@ -11,14 +10,12 @@ from workforce_operator.domain.scaling.tasks_per_replica import propose
 NOBODY = Fleet(0, 0, 0)
 
 
-@pytest.mark.parametrize(("tasks", "each", "wanted"), [(0, 4, 0), (1, 4, 1), (4, 4, 1), (5, 4, 2), (1600, 4, 400)])
+@table(("tasks", "each", "wanted"), [(0, 4, 0), (1, 4, 1), (4, 4, 1), (5, 4, 2), (1600, 4, 400)])
 def test_as_many_replicas_are_wanted_as_the_tasks_fill(tasks, each, wanted):
     assert propose(QueueDepth(tasks, tasks > 0), NOBODY, tasks_per_replica=each, current=0).number == wanted
 
 
-@pytest.mark.parametrize(
-    ("tasks", "wanted"), [(90, 100), (110, 100), (100, 100), (89, 89), (111, 111), (0, 0), (1000, 1000)]
-)
+@table(("tasks", "wanted"), [(90, 100), (110, 100), (100, 100), (89, 89), (111, 111), (0, 0), (1000, 1000)])
 def test_a_backlog_off_the_target_by_a_tenth_changes_nothing(tasks, wanted):
     fleet = Fleet(100, 100, 100)
     assert propose(QueueDepth(tasks, tasks > 0), fleet, tasks_per_replica=1, current=100).number == wanted
