@@ -22,17 +22,29 @@ NOT_FOUND = "NotFound"
 OF_REGION = frozenset({"ComputeNotFound", "NameTaken"})
 """Reasons of a ``SpecError`` that is about one region and says nothing about the template."""
 
-_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
+_CHANGING = re.compile(
+    r"""
+    \ at\ 0x[0-9a-f]+                                          # where an object lies in memory
+    | [\s,;]*\b(?:                                             # which request it was, as each service says it
+        (?:client[ -]?)?(?:request|correlation|activity|operation|trace|tracking)[ -]?id
+        | systemtracker | reference[ ]code
+      )\ *[:=]\ *[^\s,;'"<>()]+
+    | [\s,;]*\b(?:timestamp|time)\ *:\ *\d{4}-\d\d-\d\d[T\ ][\d:.]+(?:Z|[+-]\d\d:\d\d)?   # and when
+    """,
+    re.IGNORECASE | re.VERBOSE,
+)
+"""What differs from one answer to the next although they say the same."""
 
 
 class OperatorError(Exception):
     """Base of all expected failures. The message is one steady line: the same failure reads the same each time.
 
-    Conditions and logs tell a failure once per change; a memory address in what a library says would be a change.
+    Conditions, Events and logs tell a failure once per change. An address in memory in what a library says, or the id
+    of the request in what a service says, would be a change, and a write of the status at every pass.
     """
 
     def __init__(self, message: str) -> None:
-        super().__init__(" ".join(_ADDRESS.sub("", message).split()))
+        super().__init__(" ".join(_CHANGING.sub("", message).split()))
 
 
 class SpecError(OperatorError):

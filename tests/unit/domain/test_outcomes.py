@@ -46,6 +46,39 @@ def test_the_same_failure_reads_the_same_each_time():
 
 
 @table(
+    ("said", "told"),
+    [
+        (
+            "AuthorizationFailure. RequestId:d3d999db-0580-4ed3-85c0-79328d0c394b\nTime:2026-03-01T12:00:00.1234567Z",
+            "AuthorizationFailure.",
+        ),
+        (
+            (
+                "('AADSTS7000112: Application 'a' is disabled. Trace ID: 52ce91cc-9550 Correlation ID: 9b-1 "
+                "Timestamp: 2026-03-01 12:00:00Z')"
+            ),
+            "('AADSTS7000112: Application 'a' is disabled.')",
+        ),
+        (
+            (
+                "entity 'q' not found. TrackingId:9f8-b_G12, SystemTracker:ns:Queue:q, Timestamp:2026-03-01T12:00:00 "
+                "Error condition: amqp:not-found"
+            ),
+            "entity 'q' not found. Error condition: amqp:not-found",
+        ),
+    ],
+    ids=["Storage", "Entra ID", "Service Bus"],
+)
+def test_which_request_failed_and_when_is_no_part_of_what_is_told(said, told):
+    assert str(Unavailable(said)) == told
+
+
+def test_words_that_only_look_like_a_request_s_id_stay():
+    text = "the time: now; Timestamp of none; set requestId, or a trace id"
+    assert str(Unavailable(text)) == text
+
+
+@table(
     ("reading", "reason", "message"),
     [
         (None, "NotRead", "it was not read"),
