@@ -72,8 +72,12 @@ def describe(job: Job, last_words: Exit | None) -> str | None:
 
 
 def last_description(failed: Iterable[Job], last_words: Mapping[str, Exit]) -> str | None:
-    """What is known of the first of these failures of which anything is."""
-    return next((text for job in failed if (text := describe(job, last_words.get(job.name)))), None)
+    """What is known of the first of these failures of which anything is; else whose logs to look at."""
+    jobs = tuple(failed)
+    told = next((text for job in jobs if (text := describe(job, last_words.get(job.name)))), None)
+    if told is None and jobs:
+        return f"not told; the logs of {jobs[0].name} in the studio may say it"
+    return told
 
 
 def _by_codes(codes: Iterable[str]) -> FailureClass:

@@ -83,5 +83,11 @@ def test_the_last_failure_that_somebody_explains_is_told():
     )
 
 
+def test_where_nobody_explains_anything_people_are_told_whose_logs_to_look_at():
+    failed = [job(1, "Failed"), job(0, "Failed")]
+    assert last_description(failed, {}) == f"not told; the logs of {name_of(1)} in the studio may say it"
+    assert last_description([], {}) is None
+
+
 def test_an_endless_error_line_is_cut():
     assert len(describe(job(0, "Failed"), words("crashed", 1, "x" * 5000)) or "") == 1000
