@@ -145,10 +145,10 @@ def _idling(
     if completed == 0:
         return Gate(allowed=0)
     if isinstance(queue, Unknown):
-        text = "workers completed and the queue cannot be read: not replaced until it can"
+        text = "who has left is not replaced until the queue can be read"
         return Gate(0, completed, waiting=text, blind=completed)
     if not queue.value.has_visible:
-        return Gate(0, completed, waiting="workers completed and no task waits in the queue", idle=True)
+        return Gate(0, completed, waiting="who has left is not replaced while no task waits in the queue", idle=True)
     run = _fast_run(recent, Outcome.COMPLETED)
     retry_at = ended_at(run[0]) + _delay(_rounds(run, desired), COMPLETED_BASE, COMPLETED_MOST) if run else now
     if now >= retry_at:

@@ -30,7 +30,7 @@ def test_a_worker_that_completed_after_long_work_is_replaced_at_once_when_work_i
 def test_a_worker_that_completed_is_not_replaced_while_no_work_is_visible():
     answer = decide(1, [job(0, "Completed", started=60, ended=30)], queue=NO_WORK)
     assert (answer.allowed, answer.held, answer.idle) == (0, 1, True)
-    assert answer.waiting == "workers completed and no task waits in the queue"
+    assert answer.waiting == "who has left is not replaced while no task waits in the queue"
 
 
 def test_a_worker_that_completed_is_not_replaced_while_the_queue_is_unknown():
