@@ -76,3 +76,15 @@ def free_by_region(
 def cluster_key(place: RegionCoordinates) -> tuple[str, ...]:
     """What tells clusters apart; ARM's names ignore case."""
     return tuple(part.lower() for part in (place.subscription_id, place.resource_group, place.workspace, place.compute))
+
+
+def no_room(full: Mapping[str, bool]) -> str:
+    """For people: which clusters have no node free.
+
+    Args:
+        full: Regions without a free node, and whether a quota is why.
+    """
+    nodes = ", ".join(name for name, quota in full.items() if not quota)
+    quotas = ", ".join(name for name, quota in full.items() if quota)
+    texts = ((nodes, "no node is free in"), (quotas, "the quota is used up in"))
+    return "; ".join(f"{text} {names}" for names, text in texts if names)

@@ -13,9 +13,11 @@ from typing import Literal
 
 from workforce_operator.api.spec import Suspend
 from workforce_operator.api.status import Condition
+from workforce_operator.domain.capacity import no_room
 from workforce_operator.domain.observed import Known, Unknown
 from workforce_operator.domain.outcomes import Failure, why_unknown
 from workforce_operator.domain.replace import clock
+from workforce_operator.domain.sizing import arithmetic
 from workforce_operator.domain.template_backoff import TemplateBackoff
 from workforce_operator.domain.view import View
 
@@ -188,11 +190,8 @@ def _available(region: str, view: View) -> Verdict:
 def _capacity_available(view: View) -> Verdict:
     """Whether a hire is held back: by full clusters, then by quotas, then because Azure asks to wait."""
     full = [name for name, quota in view.full.items() if not quota]
-    over = [name for name, quota in view.full.items() if quota]
-    if view.unplaced and (full or over):
-        texts = [f"no node is free in {', '.join(full)}"] if full else []
-        texts += [f"the quota is used up in {', '.join(over)}"] if over else []
-        return Verdict("False", "ClusterFull" if full else "QuotaExceeded", "; ".join(texts) + _unplaced(view))
+    if view.unplaced and view.full:
+        return Verdict("False", "ClusterFull" if full else "QuotaExceeded", no_room(view.full) + _unplaced(view))
     throttled = {name: failure for name, failure in view.failures.items() if failure.reason == "Throttled"}
     if throttled:
         return Verdict("False", "Throttled", _by_name(throttled))
@@ -321,7 +320,8 @@ def _satisfied(view: View) -> Verdict:
     if view.desired.spec.suspend is Suspend.DRAIN:
         return Verdict("True", "Suspended", "suspend is Drain: no replica is left")
     if view.desired.spec.autoscaling is not None and view.wanted == 0:
-        return Verdict("True", "Idle", "no replica is wanted" + (f": {view.decision.message}" if view.decision else ""))
+        why = arithmetic(view.decision) if view.decision else ""
+        return Verdict("True", "Idle", "no replica is wanted" + (f": {why}" if why else ""))
     return Verdict("True", "AsDesired", f"{view.running} of {view.wanted} run{clamped}")
 
 

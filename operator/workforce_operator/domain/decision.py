@@ -8,17 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 
 from pydantic import Field
 
 from workforce_operator.api.base import Model
 from workforce_operator.api.spec import Suspend
 from workforce_operator.domain.actions import Plan, RegionPlan
+from workforce_operator.domain.capacity import no_room
 from workforce_operator.domain.channels import channels
 from workforce_operator.domain.desired import Desired
 from workforce_operator.domain.observed import Known, Observed, Unknown
 from workforce_operator.domain.outcomes import Failure
 from workforce_operator.domain.placement.sites import Why
+from workforce_operator.domain.sizing import arithmetic
 
 MOST_JOBS = 10
 """Jobs named per group of acts; the others are only counted."""
@@ -192,14 +195,21 @@ def _wanted(desired: Desired, plan: Plan) -> Iterable[Step]:
     if plan.channels_awaited:
         where = ", ".join(sorted(plan.channels_awaited))
         yield Step(about="workforce", text=f"{where}: nobody is hired before the control channel is ready once")
+    yield from _unplaced(plan)
+
+
+def _unplaced(plan: Plan) -> Iterable[Step]:
+    """How many have no place although clusters that could be read may hold more jobs."""
+    missing = plan.desired - sum(numbers.desired for numbers in plan.regions.values())
+    if missing > 0 and plan.full:
+        yield Step(about="workforce", text=f"{missing} of them have no place yet: {no_room(plan.full)}")
 
 
 def _why(desired: Desired, plan: Plan) -> str:
     """How the number wanted came about, where it is not simply the one asked for."""
     decision = plan.ledger.decision
     if desired.spec.autoscaling is not None and decision is not None:
-        clamps = (f", {clamp.name}: {clamp.before} → {clamp.to}" for clamp in decision.clamps)
-        return f": {decision.message}" + "".join(clamps)
+        return f": {arithmetic(decision)}"
     asked = desired.spec.replicas
     if asked == plan.desired or desired.spec.suspend is Suspend.DRAIN:
         return ""
@@ -249,11 +259,17 @@ def _regions(desired: Desired, observed: Observed, plan: Plan) -> Iterable[Step]
             text = f"{numbers.desired} wanted here; it could not be read, so it is left as it is"
             yield Step(about=name, rule=1, text=text)
             continue
-        steps = [] if hold else list(_region(name, numbers))
+        steps = [] if hold else list(_region(name, numbers, _stopped(plan, name, observed.now)))
         yield from steps or [Step(about=name, text=f"{numbers.desired} wanted, as there are", idle=True)]
 
 
-def _region(name: str, numbers: RegionPlan) -> Iterable[Step]:
+def _stopped(plan: Plan, name: str, now: datetime) -> str | None:
+    """Why hiring has stopped in a region, if its circuit is open."""
+    circuit = plan.ledger.regions[name].circuit if name in plan.ledger.regions else None
+    return circuit.text(now) if circuit is not None and circuit.is_open else None
+
+
+def _region(name: str, numbers: RegionPlan, stopped: str | None) -> Iterable[Step]:
     # The numbers are those after the decision: whoever was laid off is no supply any more.
     compared = f"{numbers.desired} wanted, {numbers.supply + numbers.lay_offs} there"
     if numbers.lay_offs:
@@ -264,8 +280,18 @@ def _region(name: str, numbers: RegionPlan) -> Iterable[Step]:
         yield Step(about=name, rule=4, text=f"{compared}: {numbers.hires} hired")
     if numbers.waiting:
         yield Step(about=name, rule=_waiting_rule(numbers), text=f"{compared}: {numbers.waiting}")
-    elif not (numbers.lay_offs or numbers.resumes or numbers.hires) and numbers.supply != numbers.desired:
-        yield Step(about=name, text=compared)
+    elif stopped is not None:
+        yield Step(about=name, rule=7, text=f"{compared}: {stopped}")
+    elif not (numbers.lay_offs or numbers.resumes or numbers.hires):
+        under_way = _under_way(numbers)
+        if under_way or numbers.supply != numbers.desired:
+            yield Step(about=name, text=f"{compared}: {under_way}" if under_way else compared)
+
+
+def _under_way(numbers: RegionPlan) -> str:
+    """What has been done already and has not come to its end."""
+    counts = ((numbers.pending, "pending"), (numbers.draining, "leaving"))
+    return ", ".join(f"{count} {word}" for count, word in counts if count)
 
 
 def _waiting_rule(numbers: RegionPlan) -> int | None:

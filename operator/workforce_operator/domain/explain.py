@@ -21,6 +21,8 @@ _RESULTS = {
     "failed": "failed",
     "put_off": "left for the next pass",
 }
+_TOLD = ("order", "recall")
+_TOLD_BEFORE = "told before"
 _MANY_JOBS = 3
 
 
@@ -103,7 +105,14 @@ def _acts(acts: Iterable[Act]) -> list[str]:
 
 def _act(act: Act) -> str:
     names = ", ".join(act.jobs[:_MANY_JOBS]) + (", …" if act.count > _MANY_JOBS else "")
-    result = "" if act.result == "done" else f" – {_RESULTS.get(act.result, act.result)}"
+    result = "" if act.result == "done" else f" – {_result(act)}"
     error = f": {act.error}" if act.error else ""
     why = f" ({act.why})" if act.why else ""
     return f"{act.region}: {act.count} {_WORDS.get(act.kind, act.kind)}{why}: {names}{result}{error}"
+
+
+def _result(act: Act) -> str:
+    """What came of an act; an order that needs no sending is one that was sent, and still holds."""
+    if act.kind in _TOLD and act.result == "not_needed":
+        return _TOLD_BEFORE
+    return _RESULTS.get(act.result, act.result)

@@ -44,3 +44,8 @@ def size(desired: Desired, observed: Observed, ledger: Ledger, counts: Mapping[s
     )
     scaled = decide(desired.spec, given)
     return Size(scaled.decision.desired, scaled.decision, scaled.history)
+
+
+def arithmetic(decision: ScaleDecision) -> str:
+    """How autoscaling came to its number, for people: the policy's arithmetic, then all that changed it, in order."""
+    return decision.message + "".join(f", {clamp.name}: {clamp.before} → {clamp.to}" for clamp in decision.clamps)

@@ -289,7 +289,7 @@ def test_workers_that_completed_are_not_hired_for_ever_while_the_queue_cannot_be
     status = status_of(desired(), observed(visible=None, one=jobs(*ended)), FULL)
     assert verdict(status, "Progressing") == ("False", "QueueUnreadable")
     assert verdict(status, "Ready") == ("False", "Degraded")
-    assert "the queue cannot be read: not replaced until it can" in said(status, "Ready").message
+    assert "not replaced until the queue can be read" in said(status, "Ready").message
 
 
 def test_a_short_outage_of_the_queue_leaves_ready():
@@ -347,6 +347,16 @@ def test_an_autoscaled_workforce_without_work_is_ready_and_idle():
     status = status_of(wanted, with_tasks(observed(one=jobs()), 0), ledger(one=entry(0)))
     assert verdict(status, "Ready") == ("True", "Idle")
     assert said(status, "Ready").message == "no replica is wanted: no tasks"
+
+
+def test_an_autoscaled_workforce_that_waits_for_more_tasks_says_so_and_not_only_what_they_would_call_for():
+    scaling = {"policy": "TasksPerReplica", "tasksPerReplica": 2, "maxReplicas": 9, "activationTasks": 3}
+    wanted = desired(autoscaling=scaling, replicas=None)
+    status = status_of(wanted, with_tasks(observed(one=jobs()), 3), ledger(one=entry(0)))
+    assert verdict(status, "Ready") == ("True", "Idle")
+    assert said(status, "Ready").message == (
+        "no replica is wanted: 3 tasks / 2 per replica = 2, autoscaling.activationTasks: 2 → 0"
+    )
 
 
 def test_what_autoscaling_was_clamped_by_is_told_in_its_decision_and_not_in_ready():

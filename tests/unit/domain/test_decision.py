@@ -1,5 +1,6 @@
 """Decision records: what a pass saw, decided and did, and the plain words that are made of it."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 from tests.support.planning import (
@@ -17,8 +18,11 @@ from tests.support.planning import (
     with_tasks,
 )
 from tests.support.tables import table
+from workforce_operator.domain.capacity import ClusterCapacity
+from workforce_operator.domain.circuit import Circuit
 from workforce_operator.domain.decision import MOST_JOBS, Deed, grouped, record, refusal
 from workforce_operator.domain.explain import Entry, age, in_words
+from workforce_operator.domain.observed import Known
 from workforce_operator.domain.outcomes import Failure
 from workforce_operator.domain.plan import plan
 from workforce_operator.domain.workers import workers
@@ -222,3 +226,37 @@ def test_a_channel_that_is_awaited_and_one_that_is_not_configured_are_told():
     assert "one: nobody is hired before the control channel is ready once" in about(awaited, "workforce")
     without = of(desired(replicas=1, control=None), observed(one=jobs()), ledger(one=entry(0)))
     assert [fact.text for fact in without.facts if fact.about == "control"] == ["not configured"]
+
+
+def test_what_has_no_place_is_told_with_the_clusters_that_are_full():
+    want = desired(replicas=5, regions=regions(one=9))
+    full = {"one": Known(ClusterCapacity(most=2, target=2, running=2, idle=0), NOW)}
+    world = replace(observed(one=jobs(*running(2))), capacity=full)
+    made = of(want, world, ledger(one=entry(2, filled=2, share=2)))
+    assert "3 of them have no place yet: no node is free in one" in about(made, "workforce")
+
+
+def test_jobs_that_wait_for_a_node_or_are_still_leaving_are_not_as_they_should_be():
+    before = ledger(one=entry(3, filled=2, waves=(wave(2),)))
+    made = of(desired(replicas=2), observed(one=jobs(job(0, "Queued"), *running(2, first=1))), before)
+    assert about(made, "one") == ["2 wanted, 2 there: 1 pending, 1 leaving"]
+    assert "  one      1 running, 1 pending, 1 leaving" in words(made)
+
+
+def test_a_region_where_hiring_has_stopped_says_why_also_if_nobody_is_missing_there():
+    stopped = Circuit(5, NOW, NOW + timedelta(seconds=30), "Unavailable", "no answer")
+    before = ledger(one=entry(1, filled=1, share=1, circuit=stopped))
+    made = of(desired(replicas=1), observed(one=jobs(*running(1))), before)
+    assert about(made, "one") == ["1 wanted, 1 there: no answer (one hire is tried at 12:00:30Z)"]
+
+
+def test_an_order_that_was_sent_before_is_not_told_as_one_that_nobody_needs():
+    deeds = [
+        Deed("order", "one", "wf-1", "not_needed", why="ScaleDown"),
+        Deed("cancel_pending", "one", "wf-2", "not_needed"),
+    ]
+    made = of(desired(replicas=1), observed(one=jobs(*running(1))), ledger(one=entry(1, filled=1)), deeds)
+    assert words(made)[-2:] == [
+        "  one: 1 told to leave (ScaleDown): wf-1 – told before",
+        "  one: 1 cancelled before they ran: wf-2 – not needed any more",
+    ]
