@@ -6,6 +6,7 @@ It tells where the time of a slow stretch went, which the stretch's own seconds 
 from __future__ import annotations
 
 import re
+import time
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -54,7 +55,7 @@ def costs(on: Stage) -> Costs:
 
 
 def _cpu(on: Stage) -> dict[str, float]:
-    found: defaultdict[str, float] = defaultdict(float)
+    found = defaultdict[str, float](float, {"this program": time.process_time()})
     of_operator = _family(on.operator.pid) if on.operator is not None else []
     for each in of_operator:
         found["operator" if each.pid == of_operator[0].pid else "its children"] += _seconds(each)
