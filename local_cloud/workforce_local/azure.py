@@ -244,6 +244,8 @@ class LocalAzure:
         app.add_routes([web.get("/metadata/endpoints", self._endpoints), web.get("/discovery", self._discovery)])
         app.add_routes(identity.routes())
         app.add_routes(atom.routes(self.namespaces, self._manages_service_bus))
+        # Both to the same: most requests are found under the first, without being compared with every other route.
+        app.router.add_route("*", "/subscriptions/{path:.*}", self.arm.handle)
         app.router.add_route("*", "/{path:.*}", self.arm.handle)
         return app
 

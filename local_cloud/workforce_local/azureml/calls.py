@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from workforce_local.azureml.errors import user_error
-from workforce_local.azureml.ids import WorkspaceId
+from workforce_local.azureml.ids import WorkspaceId, workspace_id
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Call:
     @property
     def workspace_id(self) -> WorkspaceId:
         """The workspace in the path."""
-        return WorkspaceId(self.names["subscription"], self.names["group"], self.names["workspace"])
+        return workspace_id(self.names["subscription"], self.names["group"], self.names["workspace"])
 
     @property
     def url(self) -> str:

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 
 from typing_extensions import override
 
 PROVIDER = "Microsoft.MachineLearningServices"
+_REMEMBERED = 1024
+"""How many ids are kept as they were read: thousands of requests name the same few."""
 _WORKSPACE = re.compile(
     r"^/subscriptions/(?P<subscription>[^/]+)/resourceGroups/(?P<group>[^/]+)"
     rf"/providers/{re.escape(PROVIDER)}/workspaces/(?P<workspace>[^/]+)(?P<rest>/.*)?$",
@@ -33,7 +36,7 @@ class WorkspaceId:
             f"/providers/{PROVIDER}/workspaces/{self.workspace}"
         )
 
-    @property
+    @cached_property
     def key(self) -> str:
         """The same for every spelling of this id."""
         return str(self).lower()
@@ -55,6 +58,13 @@ class ChildId:
         return self.segments[1::2]
 
 
+@lru_cache(_REMEMBERED)
+def workspace_id(subscription: str, group: str, workspace: str) -> WorkspaceId:
+    """The address of a workspace, from the names in a path."""
+    return WorkspaceId(subscription, group, workspace)
+
+
+@lru_cache(_REMEMBERED)
 def parse(resource_id: str) -> ChildId | None:
     """Read an ARM id of a workspace or of something in one; None if it is neither."""
     match = _WORKSPACE.match(resource_id)

@@ -66,7 +66,8 @@ class Job:
     properties: dict[str, Any]
     created: datetime
     created_by: str
-    folder: Path
+    home: Path
+    """Where its folder is, which it has only if a process runs."""
     history: list[Step] = field(default_factory=list)
     pid: int | None = None
     node: str | None = None
@@ -101,6 +102,11 @@ class Job:
         """Names of its compute's workspace (empty for a virtual cluster) and of its compute."""
         virtual = self.properties["properties"].get("_azureml.ComputeTargetType") == "singularity"
         return ("" if virtual else self.workspace.workspace, self.cluster)
+
+    @property
+    def folder(self) -> Path:
+        """Its own, with what it prints."""
+        return self.home / self.name
 
     @property
     def launch(self) -> Launch:

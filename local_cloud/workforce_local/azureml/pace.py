@@ -39,6 +39,23 @@ class Pace:
     timing: TimingConfig = field(default_factory=TimingConfig)
     spans: dict[Step, tuple[float, float]] = field(default_factory=dict)
     seed: str = "0"
+    _usual: dict[Step, tuple[float, float]] = field(init=False, repr=False)
+    """The spans of steps that the compute has no times of its own for."""
+
+    def __post_init__(self) -> None:
+        timing = self.timing
+        usual: dict[Step, float] = {
+            "not_started": 0.0,
+            "starting": timing.starting_seconds,
+            "provisioning": 0.0,
+            "preparing": timing.preparing_seconds,
+            "allocation": timing.node_start_seconds,
+            "running": 0.0,
+            "finalizing": timing.finalizing_seconds,
+            "canceling": timing.canceling_seconds,
+            "not_responding": timing.not_responding_seconds,
+        }
+        self._usual = {step: (seconds, seconds) for step, seconds in usual.items()}
 
     @classmethod
     def of(cls, config: LocalConfig, workspace: str, compute: str) -> Pace:
@@ -55,7 +72,7 @@ class Pace:
 
     def seconds(self, step: Step, key: str = "") -> float:
         """How long a step takes; `key` names the job, or whatever takes it."""
-        low, high = self.spans.get(step) or (self._usual(step),) * 2
+        low, high = self.spans.get(step) or self._usual[step]
         if low == high:
             return low
         # It makes tests repeatable and decides nothing secret.
@@ -69,20 +86,3 @@ class Pace:
         """The states of a job before it is queued, and how long it is in each."""
         steps = [(status, self.seconds(step, job)) for status, step in _OPENING]
         return [(status, seconds) for status, seconds in steps if seconds or status in _USUAL]
-
-    def _usual(self, step: Step) -> float:
-        match step:
-            case "starting":
-                return self.timing.starting_seconds
-            case "preparing":
-                return self.timing.preparing_seconds
-            case "allocation":
-                return self.timing.node_start_seconds
-            case "finalizing":
-                return self.timing.finalizing_seconds
-            case "canceling":
-                return self.timing.canceling_seconds
-            case "not_responding":
-                return self.timing.not_responding_seconds
-            case "not_started" | "provisioning" | "running":
-                return 0.0

@@ -7,20 +7,18 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from workforce_local.azureml.jobs import utc_now
 
 _KEPT = 20_000
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """One answered request."""
 
-    at: str
+    at: datetime
     method: str
     route: str
     path: str
@@ -37,7 +35,7 @@ class RequestLog:
 
     def add(self, method: str, route: str, path: str, status: int) -> None:
         """Note one answer."""
-        self._entries.append(Entry(self._clock().isoformat(), method, route, path, status))
+        self._entries.append(Entry(self._clock(), method, route, path, status))
         self._counts[method, route, status] += 1
 
     def count(self, method: str, route: str, status: int | None = None) -> int:
@@ -54,4 +52,7 @@ class RequestLog:
             {"method": method, "route": route, "status": status, "count": number}
             for (method, route, status), number in sorted(self._counts.items())
         ]
-        return {"counts": counts, "requests": [asdict(entry) for entry in self._entries]}
+        return {
+            "counts": counts,
+            "requests": [{**entry._asdict(), "at": entry.at.isoformat()} for entry in self._entries],
+        }

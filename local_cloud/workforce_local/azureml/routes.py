@@ -7,6 +7,7 @@ api-version is accepted. It decides nothing that `service` or a pure module coul
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlencode
 
@@ -171,7 +172,7 @@ class MachineLearningRoutes:
         job, new = self._service.put_job(self._workspace(call), call.names["name"], call.properties(), call.principal)
         if not new:
             return Reply(200, job.encoded())
-        return Reply(201, job.encoded(), {"Location": f"{call.url}?{urlencode(dict(call.query))}"})
+        return Reply(201, job.encoded(), {"Location": f"{call.url}?{_query(tuple(call.query.items()))}"})
 
     def get_job(self, call: Call) -> Reply:
         """One job."""
@@ -244,6 +245,12 @@ class MachineLearningRoutes:
             "tags": job.properties["tags"], "properties": job.properties["properties"],
         }  # fmt: skip
         return Reply(body=document)
+
+
+@lru_cache
+def _query(pairs: tuple[tuple[str, str], ...]) -> str:
+    """A query of a URL: the same few again and again."""
+    return urlencode(pairs)
 
 
 def _compute(workspace: Workspace, name: str) -> Compute:

@@ -15,6 +15,8 @@ import time
 import uuid
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from aiohttp import web
@@ -30,7 +32,6 @@ from workforce_local.azureml.errors import (
     unauthorized,
 )
 from workforce_local.azureml.ids import pattern
-from workforce_local.azureml.jobs import utc_now
 from workforce_local.azureml.paths import JOB, STUDIO
 from workforce_local.azureml.permissions import Denial, deed
 from workforce_local.azureml.request_log import RequestLog
@@ -197,14 +198,22 @@ class ArmServer:
     @staticmethod
     def _stamp(request: web.Request, response: web.StreamResponse, seconds: float, region: str) -> None:
         correlation = str(uuid.uuid4())
-        response.headers["x-ms-request-id"] = correlation
-        response.headers["x-ms-correlation-request-id"] = correlation
-        routed = f"{(region or 'global').upper()}:{utc_now():%Y%m%dT%H%M%SZ}:{correlation}"
-        response.headers["x-ms-routing-request-id"] = routed
-        response.headers["x-request-time"] = f"{seconds:.3f}"
-        response.headers["Cache-Control"] = "no-cache"
+        headers = {
+            "x-ms-request-id": correlation,
+            "x-ms-correlation-request-id": correlation,
+            "x-ms-routing-request-id": f"{(region or 'global').upper()}:{_second(int(time.time()))}:{correlation}",
+            "x-request-time": f"{seconds:.3f}",
+            "Cache-Control": "no-cache",
+        }
         if client := request.headers.get("x-ms-client-request-id"):
-            response.headers["x-ms-client-request-id"] = client
+            headers["x-ms-client-request-id"] = client
+        response.headers.update(headers)
+
+
+@lru_cache(1)
+def _second(since_epoch: int) -> str:
+    """A time as the front door writes it; formatted once for all the requests of a second."""
+    return f"{datetime.fromtimestamp(since_epoch, UTC):%Y%m%dT%H%M%SZ}"
 
 
 def admin_routes(token: str, documents: Mapping[str, Callable[[], Any]]) -> list[web.RouteDef]:

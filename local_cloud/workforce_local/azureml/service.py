@@ -28,7 +28,7 @@ from workforce_local.azureml.errors import (
     workspace_not_found,
 )
 from workforce_local.azureml.fleet import Compute, Fleet
-from workforce_local.azureml.ids import WorkspaceId, parse
+from workforce_local.azureml.ids import WorkspaceId, parse, workspace_id
 from workforce_local.azureml.jobs import Clock, Job, JobView, utc_now
 from workforce_local.azureml.life import JobLife
 from workforce_local.azureml.listing import Filter, Page, page
@@ -139,7 +139,7 @@ class MachineLearning:
             return names["location"]
         if "workspace" not in names:
             return ""
-        found = self._workspaces.get(WorkspaceId(names["subscription"], names["group"], names["workspace"]).key)
+        found = self._workspaces.get(workspace_id(names["subscription"], names["group"], names["workspace"]).key)
         return found.config.location if found else ""
 
     # -- environments
@@ -253,7 +253,7 @@ class MachineLearning:
         job = Job(
             workspace=workspace.id, name=name, cluster=compute.config.name, sequence=self._sequence,
             submitted=dict(properties), properties=document, created=now, created_by=by,
-            folder=workspace.folder / name,
+            home=workspace.folder,
         )  # fmt: skip
         job.go(first, now)
         workspace.jobs[name] = job

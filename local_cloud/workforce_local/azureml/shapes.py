@@ -21,7 +21,7 @@ CORES_PER_NODE = 2
 
 def timestamp(time: datetime) -> str:
     """A time as in `systemData`: seven digits and an offset."""
-    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f") + "0+00:00"
+    return time.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "0+00:00"
 
 
 def run_time(time: datetime) -> str:

@@ -8,7 +8,7 @@ less the shared ones; a terminal job holds no node.
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -47,6 +47,8 @@ class SimulatedCluster:
         self._wanted = 0
         """Nodes that the waiting jobs want."""
         self._preempted = 0
+        self._idle_until: deque[float] = deque()
+        """When nodes that became idle have been so for long enough, on the loop's clock; it is as long for all."""
         self._closed = False
 
     # -- what it looks like
@@ -175,10 +177,20 @@ class SimulatedCluster:
         self._preparing -= 1
         self._present += 1
         self.balance()
-        self._later(self.pace.timing.node_idle_seconds, self._expire)
+        self._idle()
+
+    def _idle(self) -> None:
+        """A node has come or was released: each starts a wait of its own, so that none is forgotten."""
+        seconds = self.pace.timing.node_idle_seconds
+        self._idle_until.append(asyncio.get_running_loop().time() + seconds)
+        if len(self._idle_until) == 1:
+            self._later(seconds, self._expire)
 
     def _expire(self) -> None:
-        """Give an idle node up. Each release starts a wait of its own, so that none is forgotten."""
+        """Give an idle node up, then wait for the next: one timer for thousands of nodes."""
+        self._idle_until.popleft()
+        if self._idle_until:
+            self._later(self._idle_until[0] - asyncio.get_running_loop().time(), self._expire)
         if self._present > max(self._busy, self.capacity.least):
             self._present -= 1
             self.capacity.freed()
@@ -209,7 +221,7 @@ class SimulatedCluster:
         if run.holds:
             run.holds = False
             self._busy -= run.count
-            self._later(self.pace.timing.node_idle_seconds, self._expire)
+            self._idle()
             if balance:
                 self.balance()
 

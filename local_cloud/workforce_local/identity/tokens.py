@@ -12,6 +12,7 @@ import time
 import uuid
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,7 @@ class Principal:
     expires_on: int
 
 
+@lru_cache
 def audience_of(scope: str) -> str:
     """The audience that a scope asks for: ``<audience>/.default``; a version 1 resource is its own audience.
 

@@ -178,6 +178,20 @@ async def test_idle_nodes_go_after_a_while():
     assert stage.cluster.counts().current == 0
 
 
+async def test_each_idle_node_waits_for_itself():
+    stage = Stage(nodes=2)
+    first, second = stage.hire("first"), stage.hire("second")
+    await asyncio.sleep(80)
+    first.life.cancel()
+    await asyncio.sleep(20)
+    second.life.cancel()
+    seen = []
+    for _ in range(5):
+        seen.append(stage.cluster.counts().current)
+        await asyncio.sleep(15)
+    assert seen == [2, 2, 2, 1, 0]
+
+
 async def test_a_job_of_several_nodes_takes_them_all():
     stage = Stage(nodes=3)
     stage.hire("wide", resources={"instanceCount": 3})
