@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from typing_extensions import override
 
 from workforce_operator.api.base import GROUP, KIND, PLURAL, SHORT_NAME, SINGULAR, VERSION, rule, rules
 from workforce_operator.api.reference import reference_page
@@ -139,13 +140,18 @@ def schema() -> Schema:
     }
 
 
+class _Dumper(yaml.CSafeDumper):
+    """Writes no aliases: they would be correct YAML, and unreadable."""
+
+    @override
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
 @cache
 def definition_text() -> str:
     """The definition as YAML."""
-    # Aliases would be correct YAML, and unreadable.
-    dumper = yaml.SafeDumper
-    dumper.ignore_aliases = lambda *_: True  # type: ignore[method-assign] # the documented way to switch them off
-    return HEADER + yaml.dump(definition(), Dumper=dumper, sort_keys=False, width=120, allow_unicode=True)
+    return HEADER + yaml.dump(definition(), Dumper=_Dumper, sort_keys=False, width=120, allow_unicode=True)
 
 
 @cache

@@ -1,8 +1,6 @@
 """How a cloud is reached."""
 
-import asyncio
 import ssl
-from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -61,27 +59,6 @@ async def test_all_requests_share_one_tls_context_that_trusts_the_clouds_authori
         context = transport.session.connector._ssl
     assert isinstance(context, ssl.SSLContext)
     assert [one["subject"] for one in context.get_ca_certs()]
-
-
-@pytest.mark.parametrize(("keep_seconds", "expected"), [(60.0, 1), (0.0, 2)])
-async def test_an_idle_connection_is_kept_for_the_next_request_as_long_as_was_asked(keep_seconds, expected):
-    opened = 0
-
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        nonlocal opened
-        opened += 1
-        with suppress(asyncio.IncompleteReadError):
-            while await reader.readuntil(b"\r\n\r\n"):
-                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
-        writer.close()
-
-    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
-        port = server.sockets[0].getsockname()[1]
-        async with open_transport(PUBLIC, keep_seconds=keep_seconds) as transport:
-            for _ in range(2):
-                async with transport.session.get(f"http://127.0.0.1:{port}/") as received:
-                    assert received.status == 200
-    assert opened == expected
 
 
 async def test_a_custom_service_bus_endpoint_keeps_its_port_and_its_trust(private):
