@@ -257,7 +257,7 @@ def status(folder: StateFolder) -> None:
 @state_dir
 def env(folder: StateFolder) -> None:
     """Print what a shell needs to use it: eval "$(workforce local env)"."""
-    click.echo("\n".join(export_lines(_running(folder))))
+    click.echo("\n".join(export_lines(folder, _running(folder))))
 
 
 def _running(folder: StateFolder) -> Record:

@@ -24,9 +24,9 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
-from pydantic.alias_generators import to_camel
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
+from workforce_local.model import Model
 from workforce_local.storage import DEFAULT_ACCOUNTS
 
 FILE_NAME = "config.json"
@@ -54,14 +54,7 @@ class ConfigError(ValueError):
     """The configuration file cannot be used. The message names the file and the field."""
 
 
-class _Model(BaseModel):
-    # Built as a whole when it is read, not part by part when this module is imported.
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True, defer_build=True
-    )
-
-
-class ComputeConfig(_Model):
+class ComputeConfig(Model):
     """One AmlCompute cluster."""
 
     name: str
@@ -81,7 +74,7 @@ class ComputeConfig(_Model):
         return self
 
 
-class EnvironmentConfig(_Model):
+class EnvironmentConfig(Model):
     """A registered environment version that exists from the start."""
 
     name: str
@@ -89,7 +82,7 @@ class EnvironmentConfig(_Model):
     image: str = "local/worker:1"
 
 
-class WorkspaceConfig(_Model):
+class WorkspaceConfig(Model):
     """One AzureML workspace."""
 
     name: str
@@ -99,7 +92,7 @@ class WorkspaceConfig(_Model):
     environments: tuple[EnvironmentConfig, ...] = ()
 
 
-class VirtualClusterConfig(_Model):
+class VirtualClusterConfig(Model):
     """One Singularity virtual cluster; any workspace of the subscription may send jobs to it."""
 
     name: str
@@ -112,7 +105,7 @@ class VirtualClusterConfig(_Model):
     ] = 313
 
 
-class ServiceBusConfig(_Model):
+class ServiceBusConfig(Model):
     """One Service Bus namespace."""
 
     name: str
@@ -120,7 +113,7 @@ class ServiceBusConfig(_Model):
     location: str = "uksouth"
 
 
-class TimingConfig(_Model):
+class TimingConfig(Model):
     """How long the steps of a job's life take. Real ones take minutes; nobody wants to wait for those here."""
 
     starting_seconds: Seconds = 0.1
@@ -134,7 +127,7 @@ class TimingConfig(_Model):
     put_latency_seconds: Annotated[float, Field(ge=0, description="Added to each job PUT; real ones take 2 to 4.")] = 0
 
 
-class _ForComputes(_Model):
+class _ForComputes(Model):
     """Something for all computes whose names match; `*` and `?` are wildcards."""
 
     workspace: Annotated[str, Field(description="Of virtual clusters: empty or *.")] = "*"
@@ -183,7 +176,7 @@ class SharedLoad(_ForComputes):
     nodes: Annotated[int, Field(ge=0)]
 
 
-class ScenarioConfig(_Model):
+class ScenarioConfig(Model):
     """What is different from place to place, and what goes wrong when; the same for the same seed."""
 
     seed: int = 0
@@ -197,7 +190,7 @@ class ScenarioConfig(_Model):
     list_lag_seconds: Annotated[Seconds, Field(description="How old lists of jobs of the resource manager are.")] = 0
 
 
-class FederationConfig(_Model):
+class FederationConfig(Model):
     """A federated identity credential: whose tokens an application may be used with instead of a secret."""
 
     issuer: Annotated[str, Field(description="The tokens' `iss`, for instance of a cluster's API server.")]
@@ -207,14 +200,14 @@ class FederationConfig(_Model):
     audience: str = "api://AzureADTokenExchange"
 
 
-class IdentityConfig(_Model):
+class IdentityConfig(Model):
     """How tokens are given. Without any federation, client assertions are accepted without a look at who signed."""
 
     token_lifetime_seconds: Annotated[int, Field(ge=1)] = 3600
     federation: tuple[FederationConfig, ...] = ()
 
 
-class ArmConfig(_Model):
+class ArmConfig(Model):
     """How the resource manager behaves."""
 
     page_size: Annotated[int, Field(ge=1)] = 50
@@ -222,7 +215,7 @@ class ArmConfig(_Model):
     throttle: Annotated[bool, Field(description="Answer 429 when a token bucket is empty.")] = False
 
 
-class PortsConfig(_Model):
+class PortsConfig(Model):
     """Fixed ports; 0 takes the remembered one, or a free one at the first start."""
 
     https: Port = 0
@@ -239,7 +232,7 @@ def _default_workspaces() -> tuple[WorkspaceConfig, ...]:
     )
 
 
-class LocalConfig(_Model):
+class LocalConfig(Model):
     """All of the local Azure. The default is two regions of four nodes, one namespace and one storage account."""
 
     subscription_id: str = "00000000-0000-4000-8000-000000000001"

@@ -37,12 +37,13 @@ def table(rows: Iterable[tuple[str, ...]]) -> list[str]:
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
-def export_lines(record: Record) -> list[str]:
-    """What a shell evaluates to use this cloud.
+def export_lines(folder: StateFolder, record: Record) -> list[str]:
+    """What a shell evaluates to use this cloud, from whatever folder it goes to.
 
     The tag of our processes is not among it: a shell that carried it would be ended as one of ours.
     """
-    lines = [f"export {name}={shlex.quote(value)}" for name, value in record.exports.items()]
+    exports = {HOME_VARIABLE: str(folder.root), **record.exports}
+    lines = [f"export {name}={shlex.quote(value)}" for name, value in exports.items()]
     # Our own programs come last: they are found, and the shell keeps its own python.
     path = [*map(str, record.path_folders), "$PATH", str(Path(sys.executable).parent)]
     return [*lines, f'export PATH="{":".join(path)}"']

@@ -34,8 +34,7 @@ from dataclasses import asdict
 from typing import Annotated, Any, TypeVar
 
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic.alias_generators import to_camel
+from pydantic import Field, ValidationError
 
 from workforce_local.admin import PREFIX, guarded, refusal
 from workforce_local.azureml.control import Control
@@ -43,22 +42,16 @@ from workforce_local.azureml.maintenance import Notice
 from workforce_local.azureml.permissions import Denial
 from workforce_local.config import ComputeTimes, Seconds
 from workforce_local.imds import NOTICE_SECONDS, EventType
+from workforce_local.model import Model
 
 
-class _Order(BaseModel):
-    # Built when the first of its kind comes.
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True, defer_build=True
-    )
-
-
-class _Preempt(_Order):
+class _Preempt(Model):
     target: str
     notice_seconds: Seconds = 30.0
     withdraw_after: Seconds | None = None
 
 
-class _Schedule(_Order):
+class _Schedule(Model):
     target: str
     event_type: EventType
     notice_seconds: Seconds | None = None
@@ -72,71 +65,71 @@ class _Schedule(_Order):
         return Notice(self.event_type, seconds, self.withdraw_after, self.duration_seconds)
 
 
-class _EventOrder(_Order):
+class _EventOrder(Model):
     event: str
 
 
-class _Target(_Order):
+class _Target(Model):
     target: str
 
 
-class _JobOrder(_Order):
+class _JobOrder(Model):
     job: str
 
 
-class _Report(_Order):
+class _Report(Model):
     job: str
     status: str | None = None
 
 
-class _Quota(_Order):
+class _Quota(Model):
     location: str
     cores: Annotated[int, Field(ge=0)] | None = None
 
 
-class _Shared(_Order):
+class _Shared(Model):
     workspace: str = ""
     compute: str
     nodes: Annotated[int, Field(ge=0)]
 
 
-class _Lag(_Order):
+class _Lag(Model):
     seconds: Seconds
 
 
-class _Switch(_Order):
+class _Switch(Model):
     on: bool
 
 
-class _Outage(_Order):
+class _Outage(Model):
     location: str = "*"
     on: bool = True
 
 
-class _Deny(_Order):
+class _Deny(Model):
     action: str
     scope: str = "/"
     principal: str = "*"
 
 
-class _Nothing(_Order):
+class _Nothing(Model):
     pass
 
 
-class _Revoke(_Order):
+class _Revoke(Model):
     client_id: str | None = None
     disable: bool = False
 
 
-class _Restore(_Order):
+class _Restore(Model):
     client_id: str | None = None
 
 
-class _Lifetime(_Order):
+class _Lifetime(Model):
     seconds: Annotated[int, Field(ge=1)]
 
 
-M = TypeVar("M", bound=BaseModel)
+M = TypeVar("M", bound=Model)
 _Answer = dict[str, Any] | None
 
 

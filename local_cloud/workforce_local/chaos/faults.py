@@ -12,8 +12,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
-from pydantic.alias_generators import to_camel
+from pydantic import Field, model_validator
+
+from workforce_local.model import Model
 
 Service = Literal["arm", "index", "identity", "imds", "insights", "queue", "blob", "serviceBusManagement", "serviceBus"]
 """`serviceBus` is the connections over AMQP, `serviceBusManagement` the endpoint over HTTPS that counts messages."""
@@ -26,14 +27,7 @@ Share = Annotated[float, Field(gt=0, le=1)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
 
 
-class _Model(BaseModel):
-    # Built when the first one is read: most starts see none, and building all of them takes a part of each.
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True, defer_build=True
-    )
-
-
-class Where(_Model):
+class Where(Model):
     """Which requests are meant. What is left out restricts nothing."""
 
     service: tuple[Service, ...] = ()
@@ -49,7 +43,7 @@ class Where(_Model):
         return given
 
 
-class _Fault(_Model):
+class _Fault(Model):
     name: Annotated[Name | None, Field(description="Unique; by default made from the kind and its number.")] = None
     after_seconds: Annotated[Seconds, Field(description="Nothing happens before.")] = 0
     lasting_seconds: Annotated[Seconds | None, Field(description="Nothing happens later; for ever if missing.")] = None

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import socket
 import subprocess
+import sys
 import urllib.request
 from dataclasses import replace
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 
-from tests.integration.local.conftest import PATIENCE, FakeCloud, wait_until
+from tests.integration.local.conftest import PATIENCE, PROGRAM, FakeCloud, wait_until
 from workforce_local.processes import STATE_VARIABLE, Identity
-from workforce_local.state import Phase
+from workforce_local.state import HOME_VARIABLE, Phase
 
 
 def listens(address: str) -> bool:
@@ -206,6 +209,19 @@ def test_env_is_what_a_shell_needs_and_does_not_mark_the_shell_as_ours(cloud: Fa
     assert (address, text) == (web.address, "it's a text")
     assert path.startswith("/fake/bin:")
     assert STATE_VARIABLE not in lines
+
+
+def test_a_shell_with_our_env_finds_the_cloud_from_any_folder(cloud: FakeCloud, tmp_path: Path) -> None:
+    cloud.up()
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    status = shlex.join([sys.executable, str(PROGRAM), "status"])
+    script = f"cd {shlex.quote(str(elsewhere))}\n{status} >before || true\n{cloud.run('env').stdout}\n{status}"
+    environment = {name: value for name, value in os.environ.items() if name != HOME_VARIABLE}
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, env=environment, check=False)
+    assert (elsewhere / "before").read_text() == ""
+    assert done.returncode == 0, done.stderr
+    assert f"ready in {cloud.folder.root}" in done.stdout
 
 
 def test_env_where_nothing_runs_fails_and_exports_nothing(cloud: FakeCloud) -> None:

@@ -95,9 +95,9 @@ def test_a_folder_reached_by_a_link_is_the_same_folder(tmp_path: Path) -> None:
     assert StateFolder.at(tmp_path / "link") == StateFolder.at(tmp_path / "state")
 
 
-def test_exports_survive_any_character() -> None:
+def test_exports_survive_any_character(folder: StateFolder) -> None:
     value = """a 'b' "c" $HOME `id` ; d"""
-    lines = export_lines(a_record(exports={"TEXT": value}, path_folders=(Path("/k8s"),)))
+    lines = export_lines(folder, a_record(exports={"TEXT": value}, path_folders=(Path("/k8s"),)))
     script = "\n".join([*lines, 'printf "%s" "$TEXT"'])
     shown = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True).stdout
     assert shown == value
