@@ -59,4 +59,4 @@ def _row(worker: Worker, now: datetime, *, wide: bool) -> tuple[str, ...]:
 
 
 def _busy(worker: Worker) -> str:
-    return f"?/{worker.slots}" if worker.busy_slots is None else f"{worker.busy_slots}/{worker.slots}"
+    return "/".join("?" if number is None else str(number) for number in (worker.busy_slots, worker.slots))

@@ -9,6 +9,7 @@ from workforce_operator.api.status import DrainState, RegionCoordinates
 from workforce_operator.domain.desired import Desired
 from workforce_operator.domain.ledger import Ledger, RegionLedger
 from workforce_operator.domain.observed import Job, Known, Observed, Phase
+from workforce_operator.domain.template import region_hashes
 
 
 class WorkerDrain(Model):
@@ -39,8 +40,8 @@ class Worker(Model):
     """When it was submitted."""
     started_time: datetime | None = None
     """When it began to run."""
-    slots: int
-    """Tasks that it runs at once."""
+    slots: int | None = None
+    """Tasks that it runs at once; absent = not known, because it was hired with another template than today's."""
     busy_slots: int | None = None
     """Slots that have a task, by its last report; absent = it has not reported."""
     accepting: bool | None = None
@@ -73,6 +74,8 @@ def workers(desired: Desired, observed: Observed, ledger: Ledger, *, studio: str
         ledger: The ledger that the last pass wrote.
         studio: Base URL of the AzureML studio.
     """
+    templates = region_hashes(desired.spec, observed.regions)
+    slots = desired.spec.template.slots
     found: list[Worker] = []
     unreadable: list[str] = []
     for name, reading in observed.regions.items():
@@ -82,7 +85,14 @@ def workers(desired: Desired, observed: Observed, ledger: Ledger, *, studio: str
         elif entry is not None:
             jobs = sorted(reading.value.jobs, key=lambda job: job.sequence)
             found += [
-                _worker(desired, observed, name, entry, job, studio=studio)
+                _worker(
+                    observed,
+                    name,
+                    entry,
+                    job,
+                    slots=slots if job.template_hash == templates[name] else None,
+                    studio=studio,
+                )
                 for job in jobs
                 if job.phase is not Phase.ENDED
             ]
@@ -90,7 +100,7 @@ def workers(desired: Desired, observed: Observed, ledger: Ledger, *, studio: str
 
 
 def _worker(
-    desired: Desired, observed: Observed, region: str, ledger: RegionLedger, job: Job, *, studio: str
+    observed: Observed, region: str, ledger: RegionLedger, job: Job, *, slots: int | None, studio: str
 ) -> Worker:
     report = observed.reports.get(job.name)
     return Worker(
@@ -100,7 +110,7 @@ def _worker(
         phase=job.phase.value,
         created_time=job.created,
         started_time=job.started,
-        slots=desired.spec.template.slots,
+        slots=slots,
         busy_slots=report.busy_slots if report else None,
         accepting=report.accepting if report else None,
         reported_time=report.time if report else None,

@@ -260,3 +260,9 @@ def test_an_order_that_was_sent_before_is_not_told_as_one_that_nobody_needs():
         "  one: 1 told to leave (ScaleDown): wf-1 – told before",
         "  one: 1 cancelled before they ran: wf-2 – not needed any more",
     ]
+
+
+def test_how_many_slots_a_worker_of_another_template_has_is_not_known():
+    here = jobs(job(0, started=50), job(1, started=50, template="v1:other"))
+    listed = workers(desired(), observed(one=here), ledger(one=entry(2)), studio="https://studio")
+    assert [each.slots for each in listed.workers] == [desired().spec.template.slots, None]
