@@ -306,6 +306,8 @@ def _unsettled(view: View) -> Verdict | None:
         return Verdict("False", "Suspended" if held else "Draining", _sentence(text, view.waiting()))
     if view.unplaced:
         return Verdict("False", "Scaling", of + _unplaced(view))
+    if view.held is not None:
+        return Verdict("False", "Degraded", f"{of}; how many are needed is not known: {why_unknown(view.held).message}")
     return None
 
 
@@ -338,7 +340,7 @@ def _was_ready(view: View, previous: Condition) -> bool:
 def _is_recent(view: View, current: Mapping[str, Condition]) -> bool:
     """Whether what unsettles the numbers began not long ago."""
     unsettling = [(PROGRESSING, "True"), (REGIONS_HEALTHY, "False")]
-    if view.blind:
+    if view.blind or view.held is not None:
         unsettling.append((QUEUE_REACHABLE, "False"))
     since = [current[kind].last_transition_time for kind, bad in unsettling if current[kind].status == bad]
     return view.observed.now - min(since, default=view.observed.now) < TOLERANCE

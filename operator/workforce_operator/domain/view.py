@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from workforce_operator.api.spec import Suspend
 from workforce_operator.api.status import ScaleDecision, WorkforceStatus
 from workforce_operator.domain.actions import Hire, Plan, RegionPlan
 from workforce_operator.domain.channels import Channel, channels
 from workforce_operator.domain.circuit import Circuit, after_pass
 from workforce_operator.domain.desired import Desired, moved_regions
-from workforce_operator.domain.observed import Observed
+from workforce_operator.domain.observed import Observed, Unknown
 from workforce_operator.domain.outcomes import Failure, Outcomes, why_unknown
 
 
@@ -91,6 +92,15 @@ class View:
     def blind(self) -> bool:
         """Whether all that are missing wait only until the queue can be read."""
         return 0 < self.missing <= sum(region.blind for region in self.regions.values())
+
+    @property
+    def held(self) -> Unknown | None:
+        """Why the number wanted is only held: autoscaling does not know the queue."""
+        asks = self.desired.spec.autoscaling is not None and self.desired.spec.suspend in (
+            Suspend.NONE,
+            Suspend.SCALE_UP_ONLY,
+        )
+        return self.observed.queue if asks and isinstance(self.observed.queue, Unknown) else None
 
     @property
     def short(self) -> tuple[str, ...]:

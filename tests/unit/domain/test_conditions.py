@@ -349,6 +349,28 @@ def test_an_autoscaled_workforce_without_work_is_ready_and_idle():
     assert said(status, "Ready").message == "no replica is wanted: no tasks"
 
 
+@table(
+    ("suspend", "ready"), [("None", "Degraded"), ("ScaleUpOnly", "Degraded"), ("Hold", "Idle"), ("Drain", "Suspended")]
+)
+def test_an_autoscaled_workforce_that_never_knew_its_queue_is_not_ready_unless_nobody_asks(suspend, ready):
+    wanted = desired(autoscaling={"policy": "JobQ", "maxReplicas": 9}, replicas=None, suspend=suspend)
+    status = status_of(wanted, observed(visible=None, one=jobs()), ledger(one=entry(0)))
+    assert verdict(status, "Ready") == ("False" if ready == "Degraded" else "True", ready)
+    if ready == "Degraded":
+        assert said(status, "Ready").message == "0 of 0 run; how many are needed is not known: no answer"
+
+
+@table(("later", "ready"), [(timedelta(minutes=9), "True"), (timedelta(minutes=11), "False")])
+def test_an_autoscaled_workforce_stays_ready_through_a_short_outage_of_its_queue_only(later, ready):
+    wanted = desired(autoscaling={"policy": "JobQ", "maxReplicas": 9}, replicas=None)
+    known = ledger(one=entry(0))
+    good = status_of(wanted, with_tasks(observed(one=jobs()), 0), known)
+    away = status_of(wanted, observed(visible=None, one=jobs()), known, previous=good)
+    assert said(away, "Ready").status == "True"
+    still = observed(now=NOW + later, visible=None, one=jobs())
+    assert said(status_of(wanted, still, known, previous=away), "Ready").status == ready
+
+
 def test_an_autoscaled_workforce_that_waits_for_more_tasks_says_so_and_not_only_what_they_would_call_for():
     scaling = {"policy": "TasksPerReplica", "tasksPerReplica": 2, "maxReplicas": 9, "activationTasks": 3}
     wanted = desired(autoscaling=scaling, replicas=None)
