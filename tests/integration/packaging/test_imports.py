@@ -15,6 +15,16 @@ def test_help_loads_no_verb() -> None:
     assert shown.splitlines()[-1] == "[]"
 
 
+def test_help_of_the_verbs_that_ask_kubernetes_loads_no_client_of_it() -> None:
+    code = (
+        "import sys; from workforce_operator.cli.main import workforce\n"
+        "for verb in ('drain', 'explain', 'workers'): workforce([verb, '--help'], standalone_mode=False)\n"
+        "print([name for name in ('workforce_operator.cli.reach', 'kubernetes') if name in sys.modules])"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert shown.splitlines()[-1] == "['workforce_operator.cli.reach']"
+
+
 def test_asking_for_the_version_imports_no_azure_sdk():
     code = (
         "import sys; from workforce_agent.cli import main\n"

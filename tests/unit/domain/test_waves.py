@@ -33,11 +33,14 @@ def test_a_forgotten_wave_is_not_undercut_after_quick_scaling_over_many_regions(
     Whole seconds fell behind: 84 regions used up 84 of them in one pass, and nodes ignored the drain that followed.
     """
     now, known, highest = NOW, Ledger(), 0
+    entries = {f"r{index}": entry(1, f"r{index}") for index in range(84)}
     for _ in range(10):
         first = next_revision(known, now)
-        names = [f"r{index}" for index in range(84)]
         known = ledger(
-            **{name: entry(1, name, waves=(wave(0, revision=first + index),)) for index, name in enumerate(names)}
+            **{
+                name: replace(each, waves=(wave(0, revision=first + index),))
+                for index, (name, each) in enumerate(entries.items())
+            }
         )
         highest, now = first + 83, now + timedelta(milliseconds=10)
     assert next_revision(Ledger(), now) > highest
