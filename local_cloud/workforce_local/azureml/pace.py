@@ -82,6 +82,10 @@ class Pace:
         """How long a simulated job runs; None is until somebody ends it."""
         return self.seconds("running", key) if "running" in self.spans else None
 
+    def first(self, job: str) -> Status:
+        """The state that a job begins in: the first of its opening."""
+        return Status.NOT_STARTED if self.seconds("not_started", job) else Status.STARTING
+
     def opening(self, job: str) -> list[tuple[Status, float]]:
         """The states of a job before it is queued, and how long it is in each."""
         steps = [(status, self.seconds(step, job)) for status, step in _OPENING]

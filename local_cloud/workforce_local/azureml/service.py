@@ -247,7 +247,7 @@ class MachineLearning:
             raise user_error(f"instanceCount {count} is more than the {compute.config.max_nodes} nodes of the compute.")
         self._sequence += 1
         now = self._clock()
-        first = compute.cluster.pace.opening(name)[0][0]
+        first = compute.cluster.pace.first(name)
         document = shapes.job_properties(workspace.id, workspace.config.location, name, properties, str(first))
         document["properties"] |= shapes.target_properties(compute.config.name, compute.type_name, properties)
         job = Job(

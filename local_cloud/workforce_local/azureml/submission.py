@@ -7,7 +7,7 @@ Invariant: two PUTs of one name never mean two jobs.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, assert_never
 
@@ -120,8 +120,7 @@ def check(name: str, properties: Mapping[str, Any]) -> None:
             raise user_error(f"The {required} field is required.", "BadArgument", "ArgumentBlankOrEmpty")
     for pairs in ("tags", "properties", "environmentVariables"):
         _check_pairs(pairs, properties.get(pairs) or {})
-    for field in _OBJECTS:
-        _check_object(field, properties)
+    _check_objects(_OBJECTS, properties)
     _check_text("clientId", properties.get("identity") or {}, "identity.")
     _check_resources(properties.get("resources") or {})
     _check_limits(properties.get("limits") or {})
@@ -142,10 +141,11 @@ def _check_pairs(field: str, pairs: Any) -> None:
             )
 
 
-def _check_object(field: str, given: Mapping[str, Any], prefix: str = "") -> None:
-    # What JSON calls an object is a dict here: to ask for any mapping takes many times as long.
-    if (found := given.get(field)) is not None and not isinstance(found, dict):
-        raise user_error(f"{prefix}{field} must be an object.")
+def _check_objects(fields: Iterable[str], given: Mapping[str, Any], prefix: str = "") -> None:
+    for field in fields:
+        # What JSON calls an object is a dict here: to ask for any mapping takes many times as long.
+        if (found := given.get(field)) is not None and not isinstance(found, dict):
+            raise user_error(f"{prefix}{field} must be an object.")
 
 
 def _check_text(field: str, given: Mapping[str, Any], prefix: str) -> None:
@@ -154,7 +154,7 @@ def _check_text(field: str, given: Mapping[str, Any], prefix: str) -> None:
 
 
 def _check_resources(resources: Mapping[str, Any]) -> None:
-    _check_object("properties", resources, "resources.")
+    _check_objects(("properties",), resources, "resources.")
     count = resources.get("instanceCount")
     if count is not None and type(count) is not int:
         raise user_error("resources.instanceCount must be a whole number.")

@@ -39,8 +39,7 @@ class Stage:
         submitted = {"computeId": "/c", "command": "x", **properties}
         document = job_properties(WORKSPACE, "uksouth", name, submitted, "Starting")
         job = Job(WORKSPACE, name, "c", len(self.jobs), submitted, document, START, "me", Path("/nowhere"))
-        first = self.cluster.pace.opening(name)[0][0]
-        job.go(first, clock())
+        job.go(self.cluster.pace.first(name), clock())
         job.life = self.cluster.submit(job)
         self.jobs.append(job)
         return job
@@ -167,6 +166,15 @@ async def test_a_quota_keeps_nodes_from_starting():
     stage.cluster.balance()
     await asyncio.sleep(11)
     assert job.status is Status.RUNNING
+
+
+@pytest.mark.parametrize(
+    ("spans", "first"),
+    [({}, Status.STARTING), ({"not_started": (3, 3)}, Status.NOT_STARTED), ({"not_started": (0, 0)}, Status.STARTING)],
+)
+async def test_a_job_begins_in_the_first_state_of_its_opening(spans, first):
+    pace = Pace(TIMING, spans)
+    assert (pace.first("j"), pace.opening("j")[0][0]) == (first, first)
 
 
 async def test_idle_nodes_go_after_a_while():
