@@ -220,6 +220,12 @@ def test_growth_goes_first_to_where_workers_can_be_taken_back():
     assert reasons(answer) == [("a", 4, "TakenBack")]
 
 
+def test_no_more_are_taken_back_over_all_regions_than_are_missing():
+    answer = placed(7, site("a", 2, back=4, hourly_cost=Decimal("2")), site("b", 2, back=2, hourly_cost=Decimal("1")))
+    assert reasons(answer) == [("b", 2, "TakenBack"), ("a", 1, "TakenBack")]
+    assert answer.shares == {"a": 3, "b": 4}
+
+
 def test_nobody_is_placed_where_nothing_can_be_read():
     assert shares(9, site("a", 2, count=None, priority=9), site("b", 2), strategy="Priority") == [2, 7]
 
