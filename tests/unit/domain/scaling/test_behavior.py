@@ -157,11 +157,11 @@ def test_a_clock_that_was_set_back_is_a_restart():
 
 def test_the_history_stays_short():
     scaler = Autoscaler(scaleUp=FREE)
-    for second in range(400):
+    for second in range(700):
         scaler.at(second, second % 7)
     assert scaler.history is not None
     assert len(scaler.history.proposals) <= 301
-    for second in range(400, 1100):
+    for second in range(700, 1400):
         scaler.at(second, 3)
     assert len(scaler.history.proposals) == 1
     assert scaler.history.changes == ()

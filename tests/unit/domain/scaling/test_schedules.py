@@ -70,12 +70,12 @@ def test_a_beginning_in_the_repeated_hour_comes_once():
 def test_every_moment_around_both_changes_of_the_clocks_is_in_the_schedule_or_not_as_its_beginnings_say():
     for cron in ("30 1 * * *", "0 * * * *", "15 0-3 * * *", "*/20 1 * * *", "59 0 * * *", "0 2 * * *"):
         given = schedule(cron, seconds=25 * 60)
-        for day in ("2026-03-28T22:00Z", "2026-10-24T22:00Z"):
+        for day in ("2026-03-28T20:00Z", "2026-10-24T20:00Z"):
             begin, time = at(day), at(day) - timedelta(hours=2)
             known = []
-            while (time := begins_after(given, time)) < begin + timedelta(hours=6):
+            while (time := begins_after(given, time)) < begin + timedelta(hours=10):
                 known.append(time)
-            for minute in range(0, 360, 5):
+            for minute in range(0, 600, 5):
                 now = begin + timedelta(minutes=minute)
                 assert is_active(given, now) == any(start <= now < start + timedelta(minutes=25) for start in known)
 
