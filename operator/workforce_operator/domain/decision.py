@@ -200,8 +200,8 @@ def _wanted(desired: Desired, plan: Plan) -> Iterable[Step]:
 
 def _unplaced(plan: Plan) -> Iterable[Step]:
     """How many have no place although clusters that could be read may hold more jobs."""
-    missing = plan.desired - sum(numbers.desired for numbers in plan.regions.values())
-    if missing > 0 and plan.full:
+    if plan.full:
+        missing = plan.desired - sum(numbers.desired for numbers in plan.regions.values())
         yield Step(about="workforce", text=f"{missing} of them have no place yet: {no_room(plan.full)}")
 
 

@@ -433,3 +433,11 @@ def test_a_region_that_stands_elsewhere_now_is_emptied_first():
     assert empty.ledger == Ledger()
     fresh = plan(elsewhere, observed(one=jobs()), empty.ledger)
     assert fresh.ledger.regions["one"].coordinates.workspace == "other"
+
+
+def test_who_was_taken_back_and_is_being_cancelled_by_others_is_not_past_a_deadline():
+    taken_back = wave(0, state=DrainState.RECALLED, deadline=NOW - MINUTE)
+    answer = plan(
+        desired(replicas=1), observed(one=jobs(job(0, "CancelRequested"))), ledger(one=entry(1, waves=(taken_back,)))
+    )
+    assert answer.regions["one"].overdue == 0
