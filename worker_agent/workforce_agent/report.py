@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 STATE_EVERY = timedelta(minutes=5)
 STATE_AT_MOST_EVERY = timedelta(seconds=30)
+STATE_FIRST_AFTER = timedelta(seconds=2)
+"""Time to take the first tasks. Said before, "idle" would stand for half a minute of a worker that is busy."""
 QUEUE_LENGTH = 100
 BACKOFF_SECONDS = (1.0, 60.0)
 ERROR_LINES = 50
@@ -65,10 +67,17 @@ class Activity:
     last_checkpoint: datetime | None = None
 
 
-def state_due(now: datetime, sent: datetime | None, *, changed: bool) -> datetime:
-    """When the next state report is to be sent, at the earliest now."""
+def state_due(now: datetime, began: datetime, sent: datetime | None, *, changed: bool) -> datetime:
+    """When the next state report is to be sent, at the earliest now.
+
+    Args:
+        now: The time.
+        began: When the worker started.
+        sent: When it was last said; None = never.
+        changed: Whether the worker became idle or busy, or took another order, since then.
+    """
     if sent is None:
-        return now
+        return max(now, began + STATE_FIRST_AFTER)
     return max(now, sent + (STATE_AT_MOST_EVERY if changed else STATE_EVERY))
 
 
@@ -97,6 +106,7 @@ class Reporter:
         self._wake = asyncio.Event()
         self._empty = asyncio.Event()
         self._empty.set()
+        self._began = now()
         self._state_sent: datetime | None = None
         self._changed = False
 
@@ -164,7 +174,7 @@ class Reporter:
     async def _next(self) -> Report:
         while not self._queue:
             now = self._now()
-            due = state_due(now, self._state_sent, changed=self._changed)
+            due = state_due(now, self._began, self._state_sent, changed=self._changed)
             if due <= now:
                 return self._state(now)
             self._wake.clear()

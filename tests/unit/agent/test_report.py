@@ -15,11 +15,16 @@ IDLE = Activity(0, None, 3, 1, True, None, 0)
 
 
 def test_state_is_reported_every_five_minutes_and_soon_after_a_change():
-    sent = NOW - timedelta(seconds=10)
-    assert state_due(NOW, None, changed=False) == NOW
-    assert state_due(NOW, sent, changed=False) == sent + timedelta(minutes=5)
-    assert state_due(NOW, sent, changed=True) == sent + timedelta(seconds=30)
-    assert state_due(NOW, NOW - timedelta(hours=1), changed=True) == NOW
+    began, sent = NOW - timedelta(hours=2), NOW - timedelta(seconds=10)
+    assert state_due(NOW, began, sent, changed=False) == sent + timedelta(minutes=5)
+    assert state_due(NOW, began, sent, changed=True) == sent + timedelta(seconds=30)
+    assert state_due(NOW, began, NOW - timedelta(hours=1), changed=True) == NOW
+
+
+def test_the_first_state_waits_a_moment_for_the_first_tasks():
+    assert state_due(NOW, NOW, None, changed=False) == NOW + timedelta(seconds=2)
+    assert state_due(NOW, NOW, None, changed=True) == NOW + timedelta(seconds=2)
+    assert state_due(NOW, NOW - timedelta(minutes=1), None, changed=False) == NOW
 
 
 class Link:
@@ -73,6 +78,18 @@ async def test_a_workers_life_is_reported_in_order():
         assert (finished.completed, finished.returned, finished.lost_seconds) == (3, 1, 12.5)
 
 
+async def test_a_worker_that_takes_tasks_at_once_is_never_said_to_be_idle():
+    async with reporting() as (reporter, link):
+        reporter.hello(4)
+        for busy in range(1, 5):
+            await asyncio.sleep(0.2)
+            reporter._activity = lambda busy=busy: replace(IDLE, busy_slots=busy)
+            reporter.changed()
+        await asyncio.sleep(60)
+        assert kinds(link) == ["hello", "state"]
+        assert link.sent[1].busy_slots == 4
+
+
 async def test_many_changes_make_one_report_each_half_minute():
     async with reporting() as (reporter, link):
         for _ in range(300):
@@ -84,7 +101,7 @@ async def test_many_changes_make_one_report_each_half_minute():
 
 async def test_without_change_a_report_comes_every_five_minutes():
     async with reporting() as (_, link):
-        await asyncio.sleep(901)
+        await asyncio.sleep(905)
         assert len(link.sent) == 4
 
 
@@ -93,7 +110,7 @@ async def test_a_state_says_when_a_task_last_saved():
         saved = NOW - timedelta(seconds=3)
         reporter._activity = lambda: replace(IDLE, busy_slots=1, last_checkpoint=saved, running_seconds=3.0)
         reporter.changed()
-        await asyncio.sleep(1)
+        await asyncio.sleep(3)
         assert (link.sent[-1].last_checkpoint, link.sent[-1].running_seconds) == (saved, 3.0)
 
 
