@@ -29,13 +29,15 @@ from workforce_operator.api.spec import WorkforceSpec
 from workforce_operator.domain.desired import Desired
 from workforce_operator.domain.errors import Denied, SpecError, Unavailable
 from workforce_operator.domain.observed import Phase
+from workforce_operator.domain.status import CAPACITY_EVERY
 from workforce_operator.ports.kubernetes import Key
 from workforce_operator.reconcile import reconciler
 
 PATIENCE = 4 * 3600.0
 """By then everything has settled: the longest back-off is an hour, and a recall is given up after half of one."""
-QUIET = 1.2 * RESYNC
-"""Nothing was written, and no job changed, for so long that a pass has seen it: it has settled."""
+QUIET = CAPACITY_EVERY.total_seconds() + 1.2 * RESYNC
+"""Nothing was written, and no job changed, for so long that a pass has seen it, and no free nodes are still to be told
+by one: it has settled."""
 
 SHARED_WITH_ANOTHER = 0.1
 """How often another installation has jobs of the same names in the regions."""
