@@ -30,7 +30,6 @@ from workforce_operator.reconcile.loop import Loop, relist
 from workforce_operator.reconcile.losses import Losses
 from workforce_operator.reconcile.observe import Absences, Observer
 from workforce_operator.reconcile.reconciler import Reconciler
-from workforce_operator.reconcile.shared import SharedJobs
 from workforce_operator.reconcile.telemetry import ActionKind, ActionResult, LossCause, PassResult, Pulse
 from workforce_operator.reconcile.work_queue import WorkQueue
 
@@ -70,13 +69,6 @@ class Telemetry:
         """A number for people, from which nothing follows."""
 
 
-class Crowded(SharedJobs):
-    """Takes the list of all jobs, as if many other Workforces had just asked for theirs."""
-
-    def _pages_alone(self, desk, place, cohorts):
-        return super()._pages_alone(desk, place, cohorts) + 9
-
-
 class OperatorProcess:
     """Starts when it is made. Ends when it is killed, or finds that another one leads."""
 
@@ -90,9 +82,7 @@ class OperatorProcess:
         self._lease_lost_at = float("inf")
         self.no_longer_leads = asyncio.Event()
         line = Line(network, self, Governor(clock=self._loop.time))
-        sharing = Crowded if network.script.seed % 2 else SharedJobs
-        self._jobs = sharing(WiredJobs(line), clock=self._loop.time)
-        jobs, control, store = self._jobs, WiredControl(line, key_of_job), WiredStore(line)
+        jobs, control, store = WiredJobs(line), WiredControl(line, key_of_job), WiredStore(line)
         telemetry = Telemetry(network, self)
         absences = Absences(clock=self._loop.time)
         self.reconciler = Reconciler(
@@ -153,7 +143,6 @@ class OperatorProcess:
             self.no_longer_leads.set()
             for task in self._tasks:
                 task.cancel()
-            self._tasks.append(self._loop.create_task(self._jobs.close()))
 
     def freeze(self, how: str, share: float) -> None:
         """It stops, and goes on later; asleep beyond its lease, another one leads when it wakes up."""

@@ -46,19 +46,6 @@ class JobBody:
     template_hash: str
 
 
-@dataclass(frozen=True, slots=True)
-class Listing:
-    """All jobs of an installation in one workspace.
-
-    Attributes:
-        jobs: By the owner and the prefix of the ``Workplace`` that they are of.
-        pages: How many the service made of it.
-    """
-
-    jobs: Mapping[tuple[str, str], tuple[Job, ...]]
-    pages: int
-
-
 class WorkerJobs(Protocol):
     """The AzureML jobs of our workers.
 
@@ -68,13 +55,6 @@ class WorkerJobs(Protocol):
 
     async def list_cohorts(self, place: Workplace, cohorts: frozenset[int]) -> tuple[Job, ...]:
         """All our jobs of these cohorts, ended ones included; never foreign ones. May lag behind recent writes."""
-        ...
-
-    async def list_installation(self, place: Workplace, *, most_pages: int) -> Listing | None:
-        """All jobs of the installation in this workspace, whichever Workforce's, ended ones included, however old.
-
-        May lag behind recent writes. None if that is more pages than ``most_pages``.
-        """
         ...
 
     async def list_owned(self, place: Workplace) -> tuple[Job, ...]:
