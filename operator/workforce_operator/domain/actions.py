@@ -13,6 +13,7 @@ from workforce_operator.domain.observed import ScalingHistory
 from workforce_operator.domain.placement.sites import Shift
 from workforce_operator.domain.ranking import Loss
 from workforce_operator.domain.template_backoff import TemplateBackoff
+from workforce_operator.domain.value import value
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +101,7 @@ class Note:
     warning: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class RegionPlan:
     """Numbers of one region behind the plan, for the status.
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from workforce_operator.api.status import DrainState
 from workforce_operator.domain.ledger import Wave
 from workforce_operator.domain.observed import Job, Phase, RegionJobs
+from workforce_operator.domain.value import value
 from workforce_operator.domain.waves import unanswered
 
-_SUPPLY = (Phase.PENDING, Phase.RUNNING, Phase.PAUSED)
+_SUPPLY = (Phase.RUNNING, Phase.PENDING, Phase.PAUSED)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Count:
     """A region's jobs, each in exactly one place.
 
@@ -79,21 +79,25 @@ def count_jobs(region: RegionJobs, waves: Sequence[Wave]) -> Count:
     """Put each job where it counts."""
     told_to_leave = frozenset(job for wave in waves if wave.state is DrainState.SENT for job in wave.jobs)
     phases = region.by_phase
-    supply = {phase.value: phases[phase] for phase in _SUPPLY}
+    running, pending, paused = (phases[phase] for phase in _SUPPLY)
     draining: tuple[Job, ...] = ()
     if told_to_leave:
-        named = (region.by_sequence.get(sequence) for sequence in sorted(told_to_leave))
-        draining = tuple(job for job in named if job is not None and job.phase in _SUPPLY)
-        supply = {
-            phase: tuple([job for job in jobs if job.sequence not in told_to_leave]) for phase, jobs in supply.items()
-        }
+        named = [region.by_sequence.get(sequence) for sequence in sorted(told_to_leave)]
+        draining = tuple([job for job in named if job is not None and job.phase in _SUPPLY])
+        running, pending, paused = (_without(told_to_leave, jobs) for jobs in (running, pending, paused))
     unnamed = sum(unanswered(waves, phases[Phase.ENDED]).values())
     return Count(
-        **supply,
-        draining=draining,
+        pending,
+        running,
+        paused,
+        draining,
         ending=phases[Phase.ENDING],
         ended=phases[Phase.ENDED],
         absent=region.absent,
         unread=region.unread,
-        unnamed=min(unnamed, len(supply[Phase.RUNNING.value])),
+        unnamed=min(unnamed, len(running)),
     )
+
+
+def _without(told_to_leave: frozenset[int], jobs: tuple[Job, ...]) -> tuple[Job, ...]:
+    return tuple([job for job in jobs if job.sequence not in told_to_leave])

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from workforce_operator.domain.replace import Gate, gate, of_former
 from workforce_operator.domain.situation import Situation
+from workforce_operator.domain.value import value
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Hiring:
     """What hiring changes.
 

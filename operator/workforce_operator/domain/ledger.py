@@ -24,12 +24,13 @@ from workforce_operator.api.status import (
     WorkforceStatus,
 )
 from workforce_operator.domain.circuit import Circuit
+from workforce_operator.domain.value import value
 
 LONGEST_MESSAGE = 500
 """Of a failure that is remembered."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Wave:
     """One drain wave; ``jobs`` are sequences, or else ``count`` says how many. See ``api.status.DrainWave``."""
 
@@ -52,7 +53,7 @@ class Pin:
     version: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class RegionLedger:
     """What is intended for one region, and what was last known of it.
 

@@ -40,7 +40,10 @@ def wave_actions(
     if any(wave.state is DrainState.RECALLED for wave in waves):
         jobs += (*count.pending, *count.running, *count.paused)
     living = {job.sequence: job for job in jobs}
-    return tuple(action for wave in waves for action in _Words(desired, region, wave, now).all(living, count.unread))
+    actions: list[Action] = []
+    for wave in waves:
+        actions += _Words(desired, region, wave, now).all(living, count.unread)
+    return tuple(actions)
 
 
 def unnamed_orders(desired: Desired, region: str, wave: Wave) -> tuple[SendToAny, ...]:
@@ -78,7 +81,8 @@ class _Words:
         for sequence in sorted(self._wave.jobs):
             action: Action | None = None
             if (job := living.get(sequence)) is not None:
-                action = self.order(job.name, sequence) if self._stays else self._lay_off(job)
+                told = self._stays or (job.phase is _RUNNING and not self._cancels)
+                action = self.order(job.name, sequence) if told else self._cancel(job)
             elif sequence in unread and not self._stays:
                 action = self.order(self._desired.job_name(self._region, sequence), sequence)
             if action is not None:
@@ -93,11 +97,9 @@ class _Words:
         # A job that ran, took its order and was then preempted is pending again: it needs a message it has not had yet.
         return SendOrder(self._region, job, self._order, identity, f"{number}p" if pending else number)
 
-    def _lay_off(self, job: Job) -> Action | None:
+    def _cancel(self, job: Job) -> Action:
         if self._cancels:
             return Cancel(self._region, job.name, "its drain deadline has passed")
-        if job.phase is _RUNNING:
-            return self.order(job.name, job.sequence)
         order = self.order(job.name, job.sequence, pending=True)
         return CancelPending(self._region, job.name, order, self._wave.reason)
 

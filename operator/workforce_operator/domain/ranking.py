@@ -48,14 +48,14 @@ _WORDS = {
     Loss.SILENT: "not heard of",
     Loss.BUSY: "busy",
 }
-_WHEN_RUNNING = (Loss.REFUSES, Loss.IDLE, Loss.SILENT, Loss.BUSY)
+_WITHOUT_PROCESS = (Loss.NEVER_RAN, Loss.PAUSED)
 
 
 class Ranking:
     """One region's supply in classes of equal loss.
 
-    What running jobs lose is looked at when it first comes to them, and once: placement and the region's own decision
-    ask for it, and there may be tens of thousands of jobs.
+    What running jobs lose is looked at when it first comes to them, and once, as is who of a class leaves first:
+    placement and the region's own decision ask for it, and there may be tens of thousands of jobs.
 
     Attributes:
         count: The region's jobs.
@@ -64,21 +64,34 @@ class Ranking:
 
     def __init__(self, count: Count, reports: Mapping[str, State]) -> None:
         self.count, self.reports = count, reports
+        self._in_order: dict[Loss, Sequence[Job]] = {}
 
     def classes(self, *, running: bool = True) -> Iterator[tuple[Loss, Sequence[Job]]]:
         """All classes, or all of jobs that do not run; the smallest loss first, each in the order of its jobs."""
-        yield Loss.NEVER_RAN, self.count.pending
-        yield Loss.PAUSED, self.count.paused
-        if running:
-            yield from ((loss, self._running[loss]) for loss in _WHEN_RUNNING)
+        yield from ((loss, self._jobs(loss)) for loss in (Loss if running else _WITHOUT_PROCESS))
+
+    def in_order(self, loss: Loss) -> Sequence[Job]:
+        """The jobs of a class, the first to leave first."""
+        if loss not in self._in_order:
+            self._in_order[loss] = sorted(self._jobs(loss), key=youth(loss, self.reports), reverse=True)
+        return self._in_order[loss]
+
+    def _jobs(self, loss: Loss) -> Sequence[Job]:
+        match loss:
+            case Loss.NEVER_RAN:
+                return self.count.pending
+            case Loss.PAUSED:
+                return self.count.paused
+            case _:
+                return self._running[loss]
 
     @cached_property
     def _running(self) -> Mapping[Loss, Sequence[Job]]:
         return _by_report(self.count.running, self.reports)
 
 
-def lay_off_order(ranking: Ranking, *, running: bool, most: int | None = None) -> tuple[Job, ...]:
-    """Supply in the order in which it is laid off.
+def first_to_leave(ranking: Ranking, *, running: bool, most: int | None = None) -> dict[Loss, Sequence[Job]]:
+    """Supply in the order in which it is laid off, by what is lost.
 
     Args:
         ranking: The region's supply.
@@ -86,12 +99,14 @@ def lay_off_order(ranking: Ranking, *, running: bool, most: int | None = None) -
             given its tasks back and has no process.
         most: How many are asked for; None = all of them.
     """
-    order: list[Job] = []
-    for loss, jobs in ranking.classes(running=running):
-        order += sorted(jobs, key=youth(loss, ranking.reports), reverse=True)
-        if most is not None and len(order) >= most:
-            break
-    return tuple(order[:most])
+    leaving: dict[Loss, Sequence[Job]] = {}
+    for loss, _ in ranking.classes(running=running):
+        leaving[loss] = ranking.in_order(loss)[:most]
+        if most is not None:
+            most -= len(leaving[loss])
+            if most == 0:
+                break
+    return leaving
 
 
 def take_back_order(jobs: Iterable[Job], waves: Iterable[Wave], reports: Mapping[str, State]) -> tuple[Job, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -21,10 +21,11 @@ from workforce_operator.domain.replace import evidence, of_former
 from workforce_operator.domain.resume import resumes
 from workforce_operator.domain.shrink import Shrunk, lay_off, requested, take_back
 from workforce_operator.domain.situation import Situation
+from workforce_operator.domain.value import value
 from workforce_operator.domain.waves import RECALL_ENDS_AFTER
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Decision:
     """What one pass decided about one region."""
 
@@ -82,19 +83,16 @@ def _restored(situation: Situation) -> RegionLedger:
 def _restore(situation: Situation) -> Decision:
     """Jobs were found whose names were forgotten: remember them, and decide in the next pass. No job: nothing to do."""
     numbers = _numbers(situation, situation.ledger.waves, retry_at=situation.now)
-    return Decision(_remembered(situation, situation.ledger), numbers, situation.count)
+    names = _new_names(situation, situation.ledger.next_sequence)
+    ledger = replace(
+        situation.ledger,
+        open_cohorts=_open_cohorts(situation, names, situation.ledger.waves),
+        reserved=_reserved(situation, names),
+    )
+    return Decision(ledger, numbers, situation.count)
 
 
 def _finish(situation: Situation, shrunk: Shrunk, hiring: Hiring) -> Decision:
-    ledger = replace(
-        situation.ledger,
-        next_sequence=hiring.next_sequence,
-        filled=hiring.filled,
-        hiring=hiring.hiring,
-        idle=hiring.idle,
-        failing=hiring.failing,
-        waves=shrunk.waves,
-    )
     same = shrunk.waves == situation.ledger.waves
     after = situation if same else replace(situation, count=count_jobs(situation.listed, shrunk.waves))
     hires = tuple(
@@ -126,22 +124,47 @@ def _finish(situation: Situation, shrunk: Shrunk, hiring: Hiring) -> Decision:
     )
     notes = _notes(situation, shrunk, resumed, hiring)
     actions = (*shrunk.direct, *orders, *resumed, *hires)
-    return Decision(_remembered(after, ledger), numbers, after.count, actions, notes)
+    return Decision(_remembered(after, shrunk, hiring), numbers, after.count, actions, notes)
 
 
-def _remembered(situation: Situation, ledger: RegionLedger) -> RegionLedger:
-    """The ledger with what must be listed from now on, and how many jobs may live."""
-    count, next_sequence = situation.count, ledger.next_sequence or 0
-    new = range(situation.ledger.next_sequence or 0, next_sequence)
+def _remembered(situation: Situation, shrunk: Shrunk, hiring: Hiring) -> RegionLedger:
+    """What is intended from now on, what must be listed for that, and how many jobs may live."""
+    names = _new_names(situation, hiring.next_sequence)
+    return replace(
+        situation.ledger,
+        next_sequence=hiring.next_sequence,
+        filled=hiring.filled,
+        hiring=hiring.hiring,
+        idle=hiring.idle,
+        failing=hiring.failing,
+        waves=shrunk.waves,
+        open_cohorts=_open_cohorts(situation, names, shrunk.waves),
+        reserved=_reserved(situation, names),
+    )
+
+
+def _new_names(situation: Situation, next_sequence: int | None) -> range:
+    """Sequences that this pass reserves; it ends at the first that is not reserved."""
+    return range(situation.ledger.next_sequence or 0, next_sequence or 0)
+
+
+def _open_cohorts(situation: Situation, names: range, waves: Sequence[Wave]) -> frozenset[int]:
+    """What must be listed from now on."""
+    count = situation.count
     why_missing = (
         *evidence(count.ended, situation.drained, max(0, situation.share - count.supply)),
-        *(job for job in count.ended if _may_have_answered(job, ledger.waves)),
+        *(job for job in count.ended if _may_have_answered(job, waves)),
     )
-    listed = ledger.open_cohorts | situation.listed.cohorts
-    cohorts = open_cohorts(listed, count, new=new, evidence=why_missing, desired=situation.share)
+    listed = situation.ledger.open_cohorts | situation.listed.cohorts
+    return open_cohorts(listed, count, new=names, evidence=why_missing, desired=situation.share)
+
+
+def _reserved(situation: Situation, names: range) -> int:
+    """How many jobs may live from now on."""
+    count = situation.count
     # Names without a job count because somebody may be hired under them at any time; not so while nobody may be.
     unused = 0 if situation.channel_awaited else len(count.absent)
-    return replace(ledger, open_cohorts=cohorts, reserved=count.possibly_live + unused + len(new))
+    return count.possibly_live + unused + len(names)
 
 
 def _may_have_answered(job: Job, waves: Sequence[Wave]) -> bool:

@@ -8,13 +8,13 @@ Without that memory the most recently ended jobs are judged anew, which costs at
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from jobq.control import Exit
 from workforce_operator.api.spec import FailurePolicy
 from workforce_operator.domain.failures import classify, last_description
 from workforce_operator.domain.observed import Job, Known, Outcome, Phase, QueueDepth, Unknown
+from workforce_operator.domain.value import value
 
 FAST = timedelta(minutes=10)
 """A job that ended sooner than this after its start did not do what it was hired for."""
@@ -26,7 +26,7 @@ _POLICY = FailurePolicy()
 _NO_WORDS: Mapping[str, Exit] = {}
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Gate:
     """How many replacements may be hired now, and why not the others.
 

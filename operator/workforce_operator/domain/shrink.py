@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime
+from itertools import chain
 
 from workforce_operator.api.spec import ControlDialect, DeadlineAction, DrainMode
 from workforce_operator.api.status import DrainState
@@ -14,16 +15,17 @@ from workforce_operator.domain.desired import Desired
 from workforce_operator.domain.ledger import Wave
 from workforce_operator.domain.observed import Job, Phase
 from workforce_operator.domain.orders import unnamed_orders
-from workforce_operator.domain.ranking import Loss, by_loss, lay_off_order, take_back_order
+from workforce_operator.domain.ranking import Loss, by_loss, first_to_leave, take_back_order
 from workforce_operator.domain.recovery import restored_until, unheard
 from workforce_operator.domain.situation import Situation
+from workforce_operator.domain.value import value
 from workforce_operator.domain.waves import above_seen, add, wave_id
 
 REQUESTED = "Requested"
 """Reason of the waves of jobs that somebody named."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Shrunk:
     """What laying off or taking back changes.
 
@@ -60,13 +62,13 @@ def lay_off(situation: Situation, excess: int) -> Shrunk:
         return _unnamed(situation, excess)
     if not situation.can_order:
         return Shrunk(waves, waiting=f"{_workers(excess)} cannot be told to leave: the control channel is not ready")
-    victims = _victims(situation, excess)
+    leaving = _victims(situation, excess)
+    victims = tuple(chain.from_iterable(leaving.values()))
     waiting = _waits_for_reports(situation, excess - len(victims))
     if not victims:
         return Shrunk(waves, waiting=waiting)
     wave = _leaving(situation, victims, situation.reason)
-    losses = _losses(situation, victims)
-    return Shrunk(add(waves, wave), victims, waiting=waiting, losses=losses, reason=situation.reason)
+    return Shrunk(add(waves, wave), victims, waiting=waiting, losses=_losses(leaving), reason=situation.reason)
 
 
 def requested(situation: Situation) -> Shrunk | None:
@@ -81,7 +83,8 @@ def requested(situation: Situation) -> Shrunk | None:
     if not jobs:
         return None
     wave = _leaving(situation, jobs, REQUESTED)
-    return Shrunk(add(situation.ledger.waves, wave), jobs, losses=_losses(situation, jobs), reason=REQUESTED)
+    losses = _losses(by_loss(jobs, situation.reports))
+    return Shrunk(add(situation.ledger.waves, wave), jobs, losses=losses, reason=REQUESTED)
 
 
 def take_back(situation: Situation, deficit: int) -> Shrunk:
@@ -130,25 +133,28 @@ def _leaving(situation: Situation, jobs: Sequence[Job], reason: str) -> Wave:
 
 
 def _revision(situation: Situation, jobs: Iterable[Job]) -> int:
-    return above_seen(situation.revision, (situation.reports.get(job.name) for job in jobs))
+    return above_seen(situation.revision, map(situation.reports.get, [job.name for job in jobs]))
 
 
-def _victims(situation: Situation, excess: int) -> tuple[Job, ...]:
-    """Who leaves. After a lost ledger the excess may be leaving already, without having said so.
+def _victims(situation: Situation, excess: int) -> Mapping[Loss, Sequence[Job]]:
+    """Who leaves, by what is lost. After a lost ledger the excess may be leaving already, without having said so.
 
     Then running workers go only as far as those that have spoken are too many by themselves. Where nobody is wanted,
     there is nothing to take care of.
     """
     if situation.ledger.restored is None or situation.share == 0:
-        return lay_off_order(situation.ranking, running=True, most=excess)
-    order = lay_off_order(situation.ranking, running=True)
+        return first_to_leave(situation.ranking, running=True, most=excess)
+    order = [job for jobs in first_to_leave(situation.ranking, running=True).values() for job in jobs]
     silent = unheard(order, situation.reports, situation.ledger.restored)
     if not silent:
-        return order[:excess]
-    never_ran = tuple(job for job in order[:excess] if job.phase is not Phase.RUNNING)
+        return first_to_leave(situation.ranking, running=True, most=excess)
+    never_ran = [job for job in order[:excess] if job.phase is not Phase.RUNNING]
     unsure = silent | {job.sequence for job in never_ran}
     heard = [job for job in order if job.phase is Phase.RUNNING and job.sequence not in silent]
-    return (*never_ran, *heard[: max(0, len(order) - len(unsure) - situation.share)])
+    return by_loss(
+        [*never_ran, *heard[: max(0, len(order) - len(unsure) - situation.share)]],
+        situation.reports,
+    )
 
 
 def _waits_for_reports(situation: Situation, number: int) -> str | None:
@@ -162,19 +168,18 @@ def _waits_for_reports(situation: Situation, number: int) -> str | None:
 
 
 def _without_control(situation: Situation, excess: int) -> Shrunk:
-    victims = lay_off_order(situation.ranking, running=False, most=excess)
+    leaving = first_to_leave(situation.ranking, running=False, most=excess)
+    victims = tuple(chain.from_iterable(leaving.values()))
     cancels = tuple(CancelPending(situation.name, job.name, None, situation.reason) for job in victims)
     left = excess - len(victims)
     waiting = (
         f"{_workers(left)} running too many, and without spec.control they cannot be told to leave" if left else None
     )
-    losses = _losses(situation, victims)
-    return Shrunk(situation.ledger.waves, victims, cancels, waiting, losses, reason=situation.reason)
+    return Shrunk(situation.ledger.waves, victims, cancels, waiting, _losses(leaving), reason=situation.reason)
 
 
-def _losses(situation: Situation, victims: Iterable[Job]) -> dict[int, Loss]:
-    classes = by_loss(victims, situation.reports)
-    return {job.sequence: loss for loss, jobs in classes.items() for job in jobs}
+def _losses(leaving: Mapping[Loss, Iterable[Job]]) -> dict[int, Loss]:
+    return {job.sequence: loss for loss, jobs in leaving.items() for job in jobs}
 
 
 def _unnamed(situation: Situation, excess: int) -> Shrunk:

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 
 from jobq.control import Exit, State
 from workforce_operator.api.spec import ControlDialect, Suspend
 from workforce_operator.domain.counting import Count, count_jobs
 from workforce_operator.domain.desired import Desired
-from workforce_operator.domain.ledger import RegionLedger
+from workforce_operator.domain.ledger import RegionLedger, Wave
 from workforce_operator.domain.observed import Known, Observed, Phase, QueueDepth, RegionJobs, Unknown
 from workforce_operator.domain.ranking import Ranking
 from workforce_operator.domain.recovery import rebuilt, restored_until
 from workforce_operator.domain.template_backoff import TemplateBackoff
+from workforce_operator.domain.value import value
 from workforce_operator.domain.waves import settle
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Situation:
     """What is known about one region that could be read.
 
@@ -89,7 +90,7 @@ class Situation:
         return control is not None and control.dialect is not ControlDialect.JOBQ
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Seen:
     """One readable region before its share is decided.
 
@@ -97,7 +98,9 @@ class Seen:
         listed: Everything that was read.
         count: The jobs by what they count as, under the settled waves.
         ranking: Of its supply, what each job loses by leaving.
-        ledger: What was intended, less what has come to an end; its share is the one of before.
+        ledger: What was intended before.
+        waves: Of that, the waves that have not come to an end.
+        restored: Of that, when the ledger began anew, as long as it matters.
         revision: For a wave that this pass makes.
         drained: Sequences of all jobs that a wave knew when this pass began, those that have just ended included.
     """
@@ -107,6 +110,8 @@ class Seen:
     count: Count
     ranking: Ranking
     ledger: RegionLedger
+    waves: tuple[Wave, ...]
+    restored: datetime | None
     revision: int
     drained: frozenset[int] = frozenset()
 
@@ -125,15 +130,9 @@ def look(
     restored = ledger.restored if until is not None and observed.now < until else None
     if restored is not None:
         waves = rebuilt(desired, name, listed.jobs, waves, observed.reports, before=revision, now=observed.now)
-    # A job under a name that was never reserved (a lost status, an operator of another time) is counted, and its
-    # name is not given out again.
-    next_sequence = None if ledger.next_sequence is None else max(ledger.next_sequence, listed.next_sequence)
-    settled = replace(
-        ledger, next_sequence=next_sequence, waves=waves, restored=restored, reserved=None, unreadable_since=None
-    )
     known = frozenset(job for wave in ledger.waves for job in wave.jobs)
     count = count_jobs(listed, waves)
-    return Seen(name, listed, count, Ranking(count, observed.reports), settled, revision, drained=known)
+    return Seen(name, listed, count, Ranking(count, observed.reports), ledger, waves, restored, revision, drained=known)
 
 
 def assess(
@@ -148,8 +147,6 @@ def assess(
     channel_awaited: bool = False,
 ) -> Situation:
     """The situation of a region once its share is known."""
-    # Whoever is here was hired once, whatever share that was for.
-    filled = min(share, max(seen.ledger.filled, seen.count.supply))
     return Situation(
         desired=desired,
         name=seen.name,
@@ -158,7 +155,7 @@ def assess(
         listed=seen.listed,
         count=seen.count,
         ranking=seen.ranking,
-        ledger=replace(seen.ledger, share=share, filled=filled),
+        ledger=_settled(seen, share),
         revision=seen.revision,
         reason=reason,
         now=observed.now,
@@ -169,4 +166,23 @@ def assess(
         channel_awaited=channel_awaited,
         last_words=observed.last_words,
         template=template,
+    )
+
+
+def _settled(seen: Seen, share: int) -> RegionLedger:
+    """What is intended once the share is known, less what has come to an end."""
+    before = seen.ledger
+    # A job under a name that was never reserved (a lost status, an operator of another time) is counted, and its
+    # name is not given out again.
+    next_sequence = None if before.next_sequence is None else max(before.next_sequence, seen.listed.next_sequence)
+    return replace(
+        before,
+        share=share,
+        next_sequence=next_sequence,
+        # Whoever is here was hired once, whatever share that was for.
+        filled=min(share, max(before.filled, seen.count.supply)),
+        waves=seen.waves,
+        restored=seen.restored,
+        reserved=None,
+        unreadable_since=None,
     )

@@ -9,7 +9,7 @@ from tests.support.planning import job, report, wave
 from tests.support.tables import table
 from workforce_operator.domain.counting import Count
 from workforce_operator.domain.observed import Job
-from workforce_operator.domain.ranking import Loss, Ranking, by_loss, lay_off_order, take_back_order
+from workforce_operator.domain.ranking import Loss, Ranking, by_loss, first_to_leave, take_back_order
 
 
 class Untouched(Mapping[str, State]):
@@ -30,7 +30,8 @@ def said(*reports: State) -> dict[str, State]:
 
 
 def order(count: Count, reports: Mapping[str, State], *, running: bool = True, most: int | None = None) -> list[int]:
-    return [each.sequence for each in lay_off_order(Ranking(count, reports), running=running, most=most)]
+    leaving = first_to_leave(Ranking(count, reports), running=running, most=most)
+    return [each.sequence for jobs in leaving.values() for each in jobs]
 
 
 def back(jobs: list[Job], waves: list, *reports: State) -> list[int]:

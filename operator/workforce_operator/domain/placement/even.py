@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from workforce_operator.domain.value import value
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Slot:
     """A number that may be raised from ``start`` to ``end``; ``weight`` is at least 1."""
 

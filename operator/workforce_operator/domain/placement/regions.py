@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 
@@ -51,8 +50,11 @@ def sites_of(
     return [
         _moved(region, ledger.regions[region.name])
         if region.name in moved
-        else replace(
-            _site(pass_, region, ledger.regions[region.name], seen.get(region.name)),
+        else _site(
+            pass_,
+            region,
+            ledger.regions[region.name],
+            seen.get(region.name),
             free=free.get(region.name),
             quota=region.name in clusters and clusters[region.name].quota,
         )
@@ -73,7 +75,7 @@ class _Pass:
         """Workers that can be told to stay after all."""
         if self.desired.spec.control is None or not (self._may_hire(seen.name) and self._observed.can_order(seen.name)):
             return 0
-        return len(recallable(self.desired, seen.count, seen.ledger.waves, self.now))
+        return len(recallable(self.desired, seen.count, seen.waves, self.now))
 
     def is_cooling(self, known: RegionLedger) -> bool:
         """Whether jobs were moved away from a region so lately that the next ones wait."""
@@ -91,27 +93,33 @@ class _Pass:
         return not self._suspended and region not in self._awaited
 
 
-def _site(pass_: _Pass, region: Region, known: RegionLedger, seen: Seen | None) -> Site:
-    site = Site(
+def _site(
+    pass_: _Pass, region: Region, known: RegionLedger, seen: Seen | None, *, free: int | None, quota: bool
+) -> Site:
+    cooling = pass_.is_cooling(known)
+    return Site(
         name=region.name,
         least=region.min_replicas,
         most=region.max_replicas,
         share=known.share,
+        count=None if seen is None else seen.count,
+        held=_held(region, known, pass_.now) if seen is None else None,
+        back=0 if seen is None else pass_.back(seen),
+        free=free,
+        quota=quota,
+        trials=None if known.circuit is None else known.circuit.allowed(pass_.now),
+        unhired=0 if seen is None else _unhired(known, seen),
+        queued=0 if seen is None or cooling else pass_.queued(seen),
+        cooling=cooling,
         priority=region.priority,
         weight=region.weight,
         hourly_cost=None if region.hourly_cost is None else Decimal(region.hourly_cost),
-        trials=None if known.circuit is None else known.circuit.allowed(pass_.now),
-        cooling=pass_.is_cooling(known),
     )
-    if seen is None:
-        return replace(site, held=_held(region, known, pass_.now))
-    return replace(
-        site,
-        count=seen.count,
-        back=pass_.back(seen),
-        unhired=max(0, (known.share or 0) - known.filled) + len(known.hiring & seen.count.absent),
-        queued=0 if site.cooling else pass_.queued(seen),
-    )
+
+
+def _unhired(known: RegionLedger, seen: Seen) -> int:
+    """How much of the share was never hired, or has not come about."""
+    return max(0, (known.share or 0) - known.filled) + len(known.hiring & seen.count.absent)
 
 
 def _waits_since(job: Job, now: datetime) -> datetime:

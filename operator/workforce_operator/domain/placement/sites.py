@@ -9,6 +9,7 @@ from enum import StrEnum
 from functools import cached_property
 
 from workforce_operator.domain.counting import Count
+from workforce_operator.domain.value import value
 
 
 class Why(StrEnum):
@@ -36,7 +37,7 @@ class Why(StrEnum):
     """The region cannot be read for a while: what it surely does not hold moves away."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Site:
     """One region of the spec, as placement sees it.
 
@@ -105,7 +106,7 @@ class Site:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Shift:
     """One region's share changed by ``change``."""
 

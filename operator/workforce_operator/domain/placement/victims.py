@@ -99,7 +99,8 @@ def _sorted(loss: Loss, members: Sequence[_Members], rankings: Mapping[str, Rank
     names: list[str] = []
     keys: list[Any] = []
     for site, jobs in members:
-        ages = map(youth(loss, rankings[site.name].reports), jobs)
+        ranking = rankings[site.name]
+        ages = map(youth(loss, ranking.reports), ranking.in_order(loss))
         keys += ((since, cost(site), sequence) for since, sequence in ages) if loss is Loss.BUSY else ages
         names += repeat(site.name, len(jobs))
     return (names[place] for place in sorted(range(len(keys)), key=keys.__getitem__, reverse=True))
