@@ -51,7 +51,7 @@ from workforce_operator.reconcile.loop import Loop
 from workforce_operator.reconcile.losses import Losses
 from workforce_operator.reconcile.observe import Absences, Observer
 from workforce_operator.reconcile.reconciler import Reconciler
-from workforce_operator.reconcile.shared import SharedCapacity, SharedDepth
+from workforce_operator.reconcile.shared import SharedCapacity, SharedDepth, SharedJobs
 from workforce_operator.reconcile.telemetry import Pulse
 from workforce_operator.reconcile.work_queue import WorkQueue
 from workforce_operator.settings import KEEP_SECONDS, Settings, SettingsError, load_settings
@@ -215,7 +215,7 @@ async def _kubernetes(stack: AsyncExitStack, settings: Settings) -> _Kubernetes:
 
 @dataclass(frozen=True, slots=True)
 class _Azure:
-    jobs: ArmWorkerJobs
+    jobs: SharedJobs
     templates: ChildTemplates
     depth: SharedDepth
     control: ServiceBusControl
@@ -236,14 +236,14 @@ async def _azure(stack: AsyncExitStack, cloud: Cloud, guard: WriteGuard) -> _Azu
         StorageQueueDepth(cloud, credential, transport), ServiceBusQueueDepth(cloud, credential, transport)
     )
     azure = _Azure(
-        jobs=ArmWorkerJobs(arm),
+        jobs=SharedJobs(ArmWorkerJobs(arm)),
         templates=ChildTemplates(cloud, credential, governor, guard),
         depth=SharedDepth(depths),
         control=ServiceBusControl(cloud, credential, arm, guard),
         capacity=SharedCapacity(ArmCapacity(arm)),
         governor=governor,
     )
-    for part in (azure.templates, depths, azure.depth, azure.control, azure.capacity):
+    for part in (azure.templates, depths, azure.jobs, azure.depth, azure.control, azure.capacity):
         stack.push_async_callback(part.close)
     return azure
 
@@ -259,7 +259,7 @@ def _reconciler(
     outdated: Callable[[Key], bool],
     installation: str,
 ) -> Reconciler:
-    clock, absences = SystemClock(), Absences()
+    clock, absences = SystemClock(), Absences(settled=kubernetes.lease.settled)
     observer = Observer(
         jobs=azure.jobs,
         depth=azure.depth,

@@ -22,6 +22,7 @@ from tests.exploration.wire import (
     WiredTemplates,
 )
 from workforce_operator.adapters.arm.governor import Governor
+from workforce_operator.adapters.kubernetes.election import are_settled
 from workforce_operator.api.status import WorkforceStatus
 from workforce_operator.domain.errors import Fenced
 from workforce_operator.ports.kubernetes import Key
@@ -30,6 +31,7 @@ from workforce_operator.reconcile.loop import Loop, relist
 from workforce_operator.reconcile.losses import Losses
 from workforce_operator.reconcile.observe import Absences, Observer
 from workforce_operator.reconcile.reconciler import Reconciler
+from workforce_operator.reconcile.shared import SharedJobs
 from workforce_operator.reconcile.telemetry import ActionKind, ActionResult, LossCause, PassResult, Pulse
 from workforce_operator.reconcile.work_queue import WorkQueue
 
@@ -69,6 +71,13 @@ class Telemetry:
         """A number for people, from which nothing follows."""
 
 
+class Crowded(SharedJobs):
+    """Takes the list of all jobs, as if many other Workforces had just asked for theirs."""
+
+    def _pages_alone(self, desk, place, cohorts):
+        return super()._pages_alone(desk, place, cohorts) + 9
+
+
 class OperatorProcess:
     """Starts when it is made. Ends when it is killed, or finds that another one leads."""
 
@@ -78,13 +87,16 @@ class OperatorProcess:
         self.read_at: dict[Key, float] = {}
         self.clock = WallClock(self._loop)
         self.clock.skew = skew
+        self._leads_since = self._loop.now or None
         self._frozen_until = 0.0
         self._lease_lost_at = float("inf")
         self.no_longer_leads = asyncio.Event()
         line = Line(network, self, Governor(clock=self._loop.time))
-        jobs, control, store = WiredJobs(line), WiredControl(line, key_of_job), WiredStore(line)
+        sharing = Crowded if network.script.seed % 2 else SharedJobs
+        self._jobs = sharing(WiredJobs(line), clock=self._loop.time)
+        jobs, control, store = self._jobs, WiredControl(line, key_of_job), WiredStore(line)
         telemetry = Telemetry(network, self)
-        absences = Absences(clock=self._loop.time)
+        absences = Absences(clock=self._loop.time, settled=self.settled)
         self.reconciler = Reconciler(
             store=store,
             events=Events(),
@@ -129,6 +141,10 @@ class OperatorProcess:
         if not self.leads:
             raise Fenced("the lease is held by another process")
 
+    def settled(self) -> bool:
+        """See ``ports.azure.WriteGuard``. The first process has no forerunner."""
+        return are_settled(self._leads_since, self._loop.now)
+
     def check_lease(self) -> None:
         self.check()
 
@@ -143,6 +159,7 @@ class OperatorProcess:
             self.no_longer_leads.set()
             for task in self._tasks:
                 task.cancel()
+            self._tasks.append(self._loop.create_task(self._jobs.close()))
 
     def freeze(self, how: str, share: float) -> None:
         """It stops, and goes on later; asleep beyond its lease, another one leads when it wakes up."""

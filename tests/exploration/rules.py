@@ -59,6 +59,7 @@ class _Announced:
     installation: str = INSTALLATION
     lost_at: float = -1.0
     gone_at: float | None = None
+    gone_by_force: bool = False  # at its deadline, or without its jobs: nothing was waited for
 
 
 class Rules:
@@ -159,13 +160,15 @@ class Rules:
         workers = [worker for worker in self.workers_of(stored.key) if self._is_known(worker, stored)]
         self.left_behind |= {worker.address for worker in self.workers_of(stored.key)}
         deleted = stored.deletion_time
+        said.gone_by_force = going
         if going:
             return
         self.check(deleted is not None, "rule 10", "the finalizer is removed and nobody deletes the object")
         assert deleted is not None
         policy = stored.spec.get("deletionPolicy")
         deadline = deleted + timedelta(seconds=stored.spec.get("deletionDeadlineSeconds", 86400))
-        if policy == DeletionPolicy.ORPHAN or now >= deadline + GRACE:
+        said.gone_by_force = policy == DeletionPolicy.ORPHAN or now >= deadline + GRACE
+        if said.gone_by_force:
             return
         stays = policy is None and stored.spec.get("control") is None
         for worker in workers:
@@ -191,9 +194,15 @@ class Rules:
         said, name = self._said[key], f"{place.prefix}-{sequence}"
         self._acts_for(key, place.owner, name)
         self.check(sequence < said.next_sequence[place.prefix], "reserve before the act", f"{name} was never reserved")
-        if not created or said.lost_at >= decided_at:
+        if not created:
             return
-        self.check(said.gone_at is None or said.gone_at < decided_at, "leak", f"{name} is hired for nobody")
+        gone = said.gone_at is not None and said.gone_at >= decided_at
+        self.check(not gone or said.gone_by_force, "leak", f"{name} arrives after its Workforce was let go")
+        if said.lost_at >= decided_at:
+            return
+        stored = self.world.store._objects.get(key)
+        looked_at = [] if stored is None else [(each.name, each.coordinates) for each in stored.status.regions]
+        self.check((place.region, place.coordinates) in looked_at, "leak", f"{name} arrives where nobody looks")
         live = self.world.living_in(place)
         most = self._most(said, decided_at, lambda caps: caps.get(place.region, 0))
         self.check(len(live) <= most, "rule 2", f"{len(live)} live jobs in {place.region}, maxReplicas {most}")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
@@ -27,7 +27,7 @@ from workforce_operator.domain.actions import Note
 from workforce_operator.domain.capacity import ClusterCapacity
 from workforce_operator.domain.errors import Conflict, Denied, Throttled, Unavailable
 from workforce_operator.domain.observed import Job, QueueDepth
-from workforce_operator.ports.azure import JobBody, Workplace
+from workforce_operator.ports.azure import JobBody, Listing, Workplace
 from workforce_operator.ports.kubernetes import Key, StoredWorkforce
 
 T = TypeVar("T")
@@ -62,6 +62,7 @@ class Network:
     calls: int = 0
     hit: Counter[str] = field(default_factory=Counter)
     last_lists: dict[tuple[str, str, frozenset[int] | None], tuple[Job, ...]] = field(default_factory=dict)
+    last_listings: dict[tuple[str, str], Listing] = field(default_factory=dict)
     in_flight: int = 0
     tracing: bool = False
 
@@ -228,6 +229,25 @@ class WiredJobs:
 
     async def list_owned(self, place: Workplace) -> tuple[Job, ...]:
         return await self._list(place, None, lambda: _now(self._jobs.list_owned(place)))
+
+    async def list_installation(self, place: Workplace, *, most_pages: int) -> Listing | None:
+        memory, question = self._line.network.last_listings, (place.installation_id, place.coordinates.workspace)
+
+        def answer(value: Listing | None, fault: str) -> Listing | None:
+            before = memory.get(question)
+            if value is None:
+                return None
+            memory[question] = value
+            if fault == "stale list" and before is not None:
+                return before
+            if fault == "short list" or self._world.is_down("index"):
+                return replace(value, jobs={key: jobs[::2] for key, jobs in value.jobs.items()})
+            return value
+
+        def service() -> Listing | None:
+            return _now(self._jobs.list_installation(place, most_pages=most_pages))
+
+        return await self._line.arm(Kind.READ, f"list all for {place.region}", place, service, answer=answer)
 
     async def _list(
         self, place: Workplace, cohorts: frozenset[int] | None, service: Callable[[], tuple[Job, ...]]

@@ -301,6 +301,22 @@ async def test_deletion_drains_and_then_lets_the_object_go(op):
     assert await op.stored() is None
 
 
+async def test_deletion_waits_for_what_a_former_leader_may_have_sent_and_says_so(op):
+    op.world.jobs.faults.next_error("hire", Denied("no role", scope="jobs"))
+    op.apply(replicas=1)
+    await op.once()
+    op.world.guard.former_writes = True
+    op.world.store.delete(KEY)
+    assert not (await op.settle()).gone
+    (told,) = [each.message for each in (await op.status()).conditions if each.type == "Progressing"]
+    assert told == (
+        "being deleted; 0 jobs are left "
+        "(uksouth: no job is left, and hires under 1 of the names may still be on their way)"
+    )
+    op.world.guard.former_writes = False
+    assert (await op.settle()).gone
+
+
 async def test_deletion_with_policy_cancel_cancels_everything(op):
     op.apply(replicas=3, deletionPolicy="Cancel")
     await op.settle()

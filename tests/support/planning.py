@@ -59,8 +59,8 @@ def job(
     return Job(name_of(sequence, region), sequence, state, template, error=error, error_codes=codes, **times)
 
 
-def jobs(*listed: Job, absent: Iterable[int] = (), unread: Iterable[int] = ()) -> RegionJobs:
-    return RegionJobs(listed, frozenset(absent), frozenset(unread))
+def jobs(*listed: Job, absent: Iterable[int] = (), unread: Iterable[int] = (), late: Iterable[int] = ()) -> RegionJobs:
+    return RegionJobs(listed, frozenset({*absent, *late}), frozenset(unread), frozenset(late))
 
 
 def running(count: int, first: int = 0) -> list[Job]:

@@ -71,7 +71,7 @@ class World:
         self.restart()
 
     def restart(self, *, installation_id=INSTALLATION, begin_seconds=30.0):
-        self.absences = Absences()
+        self.absences = Absences(settled=self.guard.settled)
         self.observer = Observer(
             jobs=self.jobs,
             depth=self.depth,

@@ -73,9 +73,14 @@ def free_by_region(
     return parts
 
 
+def workspace_key(place: RegionCoordinates) -> tuple[str, ...]:
+    """What tells workspaces apart; ARM's names ignore case."""
+    return tuple(part.lower() for part in (place.subscription_id, place.resource_group, place.workspace))
+
+
 def cluster_key(place: RegionCoordinates) -> tuple[str, ...]:
-    """What tells clusters apart; ARM's names ignore case."""
-    return tuple(part.lower() for part in (place.subscription_id, place.resource_group, place.workspace, place.compute))
+    """What tells clusters apart."""
+    return (*workspace_key(place), place.compute.lower())
 
 
 def no_room(full: Mapping[str, bool]) -> str:

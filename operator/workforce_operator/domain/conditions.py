@@ -227,7 +227,8 @@ def _draining(view: View) -> Verdict:
 
 def _progressing(view: View) -> Verdict:
     if view.desired.deleting:
-        return Verdict("True", "LayingOff", f"being deleted; {view.supply + view.draining} jobs are left")
+        left = f"being deleted; {view.supply + view.draining} jobs are left"
+        return Verdict("True", "LayingOff", _sentence(left, view.waiting()))
     suspend = view.desired.spec.suspend
     if suspend is Suspend.HOLD:
         return Verdict("False", "Suspended", "suspend is Hold: nothing is touched")

@@ -26,6 +26,7 @@ class Count:
         ended: Jobs that are gone.
         absent: Reserved sequences without a job: not supply, but caps count them.
         unread: Reserved sequences that are perhaps live.
+        late: The absent ones that a hire which is still on its way may bring about.
         unnamed: How many of the running ones were told to leave without anybody knowing which; they are not supply.
     """
 
@@ -37,6 +38,7 @@ class Count:
     ended: tuple[Job, ...] = ()
     absent: frozenset[int] = frozenset()
     unread: frozenset[int] = frozenset()
+    late: frozenset[int] = frozenset()
     unnamed: int = 0
 
     @property
@@ -66,8 +68,8 @@ class Count:
 
     @property
     def is_empty(self) -> bool:
-        """Nothing lives here, for sure. Names that were read and do not exist do not count."""
-        return self.possibly_live == 0
+        """Nothing lives here, for sure, nor will. Names that do not exist count as long as a hire may be on its way."""
+        return self.possibly_live == 0 and not self.late
 
     @property
     def live_jobs(self) -> tuple[Job, ...]:
@@ -95,6 +97,7 @@ def count_jobs(region: RegionJobs, waves: Sequence[Wave]) -> Count:
         ended=phases[Phase.ENDED],
         absent=region.absent,
         unread=region.unread,
+        late=region.late,
         unnamed=min(unnamed, len(running)),
     )
 

@@ -51,7 +51,7 @@ def end_of_deletion(desired: Desired, counts: Mapping[str, Count], unreadable: M
     live = [job for count in counts.values() for job in count.live_jobs]
     if desired.deletion_policy is DeletionPolicy.ORPHAN:
         return _finished(desired, live, unreadable)
-    unread = any(count.unread for count in counts.values())
+    unread = any(count.unread or count.late for count in counts.values())
     if not unreadable and not unread and all(_may_stay(desired, job) for job in live):
         return _finished(desired, live, unreadable)
     if not _is_overdue(desired, now):

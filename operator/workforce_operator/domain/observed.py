@@ -116,11 +116,13 @@ class RegionJobs:
         absent: Reserved sequences whose name was read and does not exist: free to be hired under.
         unread: Reserved sequences that were neither listed nor read: perhaps live. They count in caps and as supply
             when hiring, and as nothing when laying off.
+        late: The absent ones that a hire which is still on its way may bring about: nothing is let go before it came.
     """
 
     jobs: tuple[Job, ...] = ()
     absent: frozenset[int] = frozenset()
     unread: frozenset[int] = frozenset()
+    late: frozenset[int] = frozenset()
 
     @cached_property
     def by_sequence(self) -> Mapping[int, Job]:

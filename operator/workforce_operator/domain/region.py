@@ -205,6 +205,8 @@ def _waiting(situation: Situation, shrunk: Shrunk, hiring: Hiring) -> str | None
     count = situation.count
     if shrunk.waiting:
         return shrunk.waiting
+    if count.late and not count.live and (situation.desired.deleting or situation.most == 0):
+        return f"no job is left, and hires under {len(count.late)} of the names may still be on their way"
     if count.supply < situation.share and not situation.may_hire:
         awaited = "nobody is hired before ControlChannelReady is True"
         return awaited if situation.channel_awaited else "hiring is suspended"

@@ -46,6 +46,19 @@ class JobBody:
     template_hash: str
 
 
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """All jobs of an installation in one workspace.
+
+    Attributes:
+        jobs: By the owner and the prefix of the ``Workplace`` that they are of.
+        pages: How many the service made of it.
+    """
+
+    jobs: Mapping[tuple[str, str], tuple[Job, ...]]
+    pages: int
+
+
 class WorkerJobs(Protocol):
     """The AzureML jobs of our workers.
 
@@ -55,6 +68,13 @@ class WorkerJobs(Protocol):
 
     async def list_cohorts(self, place: Workplace, cohorts: frozenset[int]) -> tuple[Job, ...]:
         """All our jobs of these cohorts, ended ones included; never foreign ones. May lag behind recent writes."""
+        ...
+
+    async def list_installation(self, place: Workplace, *, most_pages: int) -> Listing | None:
+        """All jobs of the installation in this workspace, whichever Workforce's, ended ones included, however old.
+
+        May lag behind recent writes. None if that is more pages than ``most_pages``.
+        """
         ...
 
     async def list_owned(self, place: Workplace) -> tuple[Job, ...]:
@@ -194,4 +214,8 @@ class WriteGuard(Protocol):
 
     def check(self) -> None:
         """Return if this process holds the lease by a clock that counts suspend; else raise ``Fenced``."""
+        ...
+
+    def settled(self) -> bool:
+        """Whether what a former leader had checked its lease for, and then slept over, must have arrived by now."""
         ...

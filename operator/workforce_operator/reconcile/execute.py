@@ -243,12 +243,15 @@ class Executor:
 
     async def _hire_one(self, work: Work, place: Workplace, action: Hire) -> ActionResult:
         body = await work.body(place)
-        self._absences.forget(place.prefix, action.sequence)
+        self._absences.sending(place.prefix, action.sequence)
         try:
             await self._jobs.hire(place, action.job, action.sequence, body)
-        except OperatorError:
+        except OperatorError as error:
             self._accepted.forget(place.coordinates, body.template_hash)
+            if not isinstance(error, Unavailable):
+                self._absences.answered(place.prefix, action.sequence)
             raise
+        self._absences.answered(place.prefix, action.sequence)
         self._accepted.note(place.coordinates, body.template_hash)
         return ActionResult.DONE
 

@@ -40,6 +40,9 @@ READS_AT_ONCE = 8
 ABSENT_SECONDS = 300.0
 """How long an answer "there is no such job" is remembered."""
 
+LATE_SECONDS = 180.0
+"""How long after it was sent a hire without an answer may still arrive: we wait for an answer for a third of it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Subject:
@@ -75,29 +78,54 @@ class Subject:
 
 
 class Absences:
-    """Names that do not exist, as known for a short time, and when each missing name was last asked for."""
+    """Names that do not exist, as known for a short time, and hires that may still be on their way to such names.
 
-    def __init__(self, *, clock: Callable[[], float] = time.monotonic, seconds: float = ABSENT_SECONDS) -> None:
-        self._clock, self._seconds = clock, seconds
+    Args:
+        clock: Seconds.
+        seconds: How long an absence is known.
+        settled: Whether all hires of former leaders have arrived; see ``ports.azure.WriteGuard``.
+    """
+
+    def __init__(
+        self,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        seconds: float = ABSENT_SECONDS,
+        settled: Callable[[], bool] = lambda: True,
+    ) -> None:
+        self._clock, self._seconds, self._settled = clock, seconds, settled
         self._known: dict[str, dict[int, float]] = {}
+        self._sent: dict[str, dict[int, float]] = {}
 
     def note(self, prefix: str, sequence: int) -> None:
         """The name does not exist now."""
         self._known.setdefault(prefix, {})[sequence] = self._clock()
 
-    def forget(self, prefix: str, sequence: int) -> None:
-        """Something is about to be sent under the name."""
+    def sending(self, prefix: str, sequence: int) -> None:
+        """A hire is about to be sent under the name."""
         self._known.get(prefix, {}).pop(sequence, None)
+        self._sent.setdefault(prefix, {})[sequence] = self._clock()
+
+    def answered(self, prefix: str, sequence: int) -> None:
+        """The hire has arrived, or was refused, or was never sent."""
+        self._sent.get(prefix, {}).pop(sequence, None)
 
     def recent(self, prefix: str, missing: frozenset[int]) -> frozenset[int]:
         """Which of the missing names are known not to exist; all others, and old answers, are dropped."""
+        return self._young(self._known, prefix, missing, self._seconds)
+
+    def late(self, prefix: str, absent: frozenset[int]) -> frozenset[int]:
+        """Which of the absent names a hire may be on its way to; what is known of all others is dropped."""
+        own = self._young(self._sent, prefix, absent, LATE_SECONDS)
+        return own if self._settled() else absent
+
+    def _young(
+        self, times: dict[str, dict[int, float]], prefix: str, among: frozenset[int], seconds: float
+    ) -> frozenset[int]:
         now = self._clock()
-        known = self._known.get(prefix, {})
-        kept = {number: at for number, at in known.items() if number in missing and now - at < self._seconds}
+        kept = {number: at for number, at in times.pop(prefix, {}).items() if number in among and now - at < seconds}
         if kept:
-            self._known[prefix] = kept
-        else:
-            self._known.pop(prefix, None)
+            times[prefix] = kept
         return frozenset(kept)
 
 
@@ -232,10 +260,12 @@ class Observer:
         absent = self._absences.recent(place.prefix, missing)
         asked = sorted(missing - absent)[:MAX_READS]
         found, gone = await self._read_names(place, asked)
+        absent |= gone
         return RegionJobs(
             jobs=(*listed, *found),
-            absent=absent | gone,
-            unread=missing - absent - gone - {job.sequence for job in found},
+            absent=absent,
+            unread=missing - absent - {job.sequence for job in found},
+            late=self._absences.late(place.prefix, absent),
         )
 
     async def _read_names(self, place: Workplace, sequences: list[int]) -> tuple[tuple[Job, ...], frozenset[int]]:

@@ -1,23 +1,27 @@
-"""One reading of a cluster or a task queue for all Workforces that use it at about the same time."""
+"""One reading of a cluster, a workspace or a task queue for all Workforces that use it at about the same time."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+from jobq.names import cohort
 from workforce_operator.api.spec import Queue
-from workforce_operator.domain.capacity import ClusterCapacity, cluster_key
-from workforce_operator.domain.observed import QueueDepth
-from workforce_operator.ports.azure import Capacity, TaskQueueDepth, Workplace
+from workforce_operator.domain.capacity import ClusterCapacity, cluster_key, workspace_key
+from workforce_operator.domain.observed import Job, QueueDepth
+from workforce_operator.ports.azure import Capacity, JobBody, Listing, TaskQueueDepth, WorkerJobs, Workplace
 
 CAPACITY_SECONDS = 4.0
 """Shorter than the time between two passes over one Workforce, so that each pass of it sees a new reading."""
 
 DEPTH_SECONDS = 1.0
 """A queue moves faster than a cluster, and an edit asks for a new reading at once."""
+
+LIST_SECONDS = 2.0
+"""For a burst of passes. A list that is older would show a worker's end to its Workforce later than need be."""
 
 K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
@@ -27,6 +31,7 @@ T = TypeVar("T")
 class _Reading(Generic[T]):
     task: asyncio.Task[T]
     begun: float
+    too_old_for: set[Hashable] = field(default_factory=set)
 
 
 class Shared(Generic[K, T]):
@@ -42,17 +47,28 @@ class Shared(Generic[K, T]):
         self._what, self._seconds, self._clock = what, seconds, clock
         self._readings: dict[K, _Reading[T]] = {}
 
-    async def get(self, key: K, read: Callable[[], Awaitable[T]]) -> T:
-        """The answer under this key, by ``read`` if there is none that is young enough. Raises what ``read`` raised."""
+    async def get(self, key: K, read: Callable[[], Awaitable[T]], *, asker: Hashable = None) -> T:
+        """The answer under this key, by ``read`` if there is none that is young enough. Raises what ``read`` raised.
+
+        Args:
+            key: What is read.
+            read: Reads it.
+            asker: Who asks, as told to ``outdate``.
+        """
         now = self._clock()
         reading = self._readings.get(key)
-        if reading is None or self._is_old(reading, now):
+        if reading is None or self._is_old(reading, now) or asker in reading.too_old_for:
             self._readings = {key: each for key, each in self._readings.items() if not self._is_old(each, now)}
             task = asyncio.create_task(_awaited(read), name=self._what)
             # Whoever began it may have given up before it fails: then nobody else asks for the failure.
             task.add_done_callback(lambda done: done.cancelled() or done.exception())
             reading = self._readings[key] = _Reading(task, now)
         return await asyncio.shield(reading.task)
+
+    def outdate(self, key: K, asker: Hashable) -> None:
+        """What has been asked for until now is no answer for this asker any more; for others it is."""
+        if key in self._readings:
+            self._readings[key].too_old_for.add(asker)
 
     async def close(self) -> None:
         """Give up what is still being read."""
@@ -104,3 +120,105 @@ class SharedDepth:
     async def close(self) -> None:
         """Give up what is still being read."""
         await self._shared.close()
+
+
+@dataclass(slots=True)
+class _Desk:
+    """Who asked for the jobs of a workspace lately.
+
+    Attributes:
+        asked: By prefix: when, and for how many cohorts.
+        pages: Of the list of all jobs, at least.
+    """
+
+    asked: dict[str, tuple[float, int]] = field(default_factory=dict)
+    pages: int = 1
+
+
+class SharedJobs:
+    """The port ``WorkerJobs``: one list for all Workforces of a workspace where that takes fewer pages than their own.
+
+    The service answers so many reads per second, however many Workforces there are (planner rule 12). The own lists of
+    those that asked within the last seconds are counted as one page per cohort, which is the least they can be; of the
+    list of all is known how many pages it last had, and it is given up where it has more than it would save.
+
+    Nobody is answered by a list that was begun before its own last list or write: what it knew it will not unlearn.
+    """
+
+    def __init__(
+        self, jobs: WorkerJobs, *, seconds: float = LIST_SECONDS, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._jobs, self._seconds, self._clock = jobs, seconds, clock
+        self._shared = Shared[tuple[str, ...], Listing | None]("jobs", seconds=seconds, clock=clock)
+        self._desks: dict[tuple[str, ...], _Desk] = {}
+
+    async def list_cohorts(self, place: Workplace, cohorts: frozenset[int]) -> tuple[Job, ...]:
+        """See ``ports.azure.WorkerJobs``."""
+        desk = self._desks.setdefault(_desk_key(place), _Desk())
+        alone = self._pages_alone(desk, place, len(cohorts))
+        try:
+            if desk.pages < alone:
+                listing = await self._shared.get(
+                    _desk_key(place), lambda: self._list_all(desk, place, alone - 1), asker=place.prefix
+                )
+                if listing is not None:
+                    jobs = listing.jobs.get((place.owner, place.prefix), ())
+                    return tuple(job for job in jobs if cohort(job.sequence) in cohorts)
+            return await self._jobs.list_cohorts(place, cohorts)
+        finally:
+            self._outdate(place)
+
+    async def list_installation(self, place: Workplace, *, most_pages: int) -> Listing | None:
+        """See ``ports.azure.WorkerJobs``."""
+        return await self._jobs.list_installation(place, most_pages=most_pages)
+
+    async def list_owned(self, place: Workplace) -> tuple[Job, ...]:
+        """See ``ports.azure.WorkerJobs``."""
+        return await self._jobs.list_owned(place)
+
+    async def get(self, place: Workplace, name: str) -> Job | None:
+        """See ``ports.azure.WorkerJobs``."""
+        return await self._jobs.get(place, name)
+
+    async def hire(self, place: Workplace, name: str, sequence: int, body: JobBody) -> Job:
+        """See ``ports.azure.WorkerJobs``."""
+        try:
+            return await self._jobs.hire(place, name, sequence, body)
+        finally:
+            self._outdate(place)
+
+    async def resume(self, place: Workplace, name: str) -> bool:
+        """See ``ports.azure.WorkerJobs``."""
+        try:
+            return await self._jobs.resume(place, name)
+        finally:
+            self._outdate(place)
+
+    async def cancel(self, place: Workplace, name: str) -> None:
+        """See ``ports.azure.WorkerJobs``."""
+        try:
+            await self._jobs.cancel(place, name)
+        finally:
+            self._outdate(place)
+
+    async def close(self) -> None:
+        """Give up what is still being read."""
+        await self._shared.close()
+
+    def _pages_alone(self, desk: _Desk, place: Workplace, cohorts: int) -> int:
+        now = self._clock()
+        desk.asked = {prefix: each for prefix, each in desk.asked.items() if now - each[0] < self._seconds}
+        desk.asked[place.prefix] = (now, cohorts)
+        return sum(number for _, number in desk.asked.values())
+
+    async def _list_all(self, desk: _Desk, place: Workplace, most_pages: int) -> Listing | None:
+        listing = await self._jobs.list_installation(place, most_pages=most_pages)
+        desk.pages = most_pages + 1 if listing is None else listing.pages
+        return listing
+
+    def _outdate(self, place: Workplace) -> None:
+        self._shared.outdate(_desk_key(place), place.prefix)
+
+
+def _desk_key(place: Workplace) -> tuple[str, ...]:
+    return (place.installation_id, *workspace_key(place.coordinates))

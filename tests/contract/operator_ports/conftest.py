@@ -47,6 +47,10 @@ QUICK = TimingConfig(
 )
 
 
+PAGE_SIZE = 2
+"""Jobs per page of a list."""
+
+
 def place(region: str = "uksouth", *, name: str = "md", workspace: str = "ws-uksouth", group: str = "workforce"):
     """A region of a Workforce ``chem/<name>``."""
     hash10 = region_hash(INSTALLATION, "chem", name, region)
@@ -136,6 +140,7 @@ def memory_jobs() -> JobsBench:
     guard = MemoryGuard()
     jobs = MemoryWorkerJobs(ManualClock(), guard)
     jobs.missing.add("ws-nowhere")
+    jobs.page_size = PAGE_SIZE
 
     async def settle() -> None:
         jobs.settle()
@@ -197,7 +202,9 @@ def local_config(**arm: Any) -> LocalConfig:
         for location in ("uksouth", "westeurope")
     )
     virtual = (VirtualClusterConfig(name="vc"),)
-    return LocalConfig(workspaces=workspaces, virtual_clusters=virtual, timing=QUICK, arm=ArmConfig(page_size=2, **arm))
+    return LocalConfig(
+        workspaces=workspaces, virtual_clusters=virtual, timing=QUICK, arm=ArmConfig(page_size=PAGE_SIZE, **arm)
+    )
 
 
 def real_jobs(real: RealArm) -> JobsBench:

@@ -16,7 +16,7 @@ from workforce_operator.adapters.arm.client import ArmClient
 from workforce_operator.adapters.arm.governor import Governor
 from workforce_operator.adapters.azureml.worker_jobs import ArmWorkerJobs
 from workforce_operator.adapters.memory import MemoryGuard
-from workforce_operator.domain.errors import Denied, Missing, SpecError, Throttled, Unavailable
+from workforce_operator.domain.errors import Denied, Fenced, Missing, SpecError, Throttled, Unavailable
 
 HERE = place()
 NAME = name_of(HERE, 0)
@@ -50,6 +50,21 @@ async def jobs(arm):
 def document(state: str = "Running") -> dict:
     own = {"workforce-owner": HERE.owner, "workforce-template": "v1:test"}
     return {"name": NAME, "properties": {"status": state, "properties": own}}
+
+
+async def test_whoever_loses_the_lease_while_its_token_is_fetched_sends_nothing(arm: ScriptedArm):
+    guard = MemoryGuard()
+
+    class Slow(StaticCredential):
+        async def get_token(self, *scopes, **options):
+            guard.held = False
+            return await super().get_token(*scopes, **options)
+
+    async with open_transport(arm.cloud()) as transport:
+        jobs = ArmWorkerJobs(ArmClient(arm.cloud(), Slow(), transport, Governor(), guard))
+        with pytest.raises(Fenced):
+            await jobs.hire(HERE, NAME, 0, body_for(HERE))
+    assert arm.seen == []
 
 
 async def test_a_hire_is_exactly_one_put_and_nothing_else(arm: ScriptedArm, jobs: ArmWorkerJobs):

@@ -9,6 +9,7 @@ import pytest_asyncio
 
 from tests.contract.operator_ports.cluster import SPEC, install_definition, open_api, real_store
 from workforce_operator.adapters.kubernetes import installation as installation_module
+from workforce_operator.adapters.kubernetes.election import SETTLED_AFTER
 from workforce_operator.adapters.kubernetes.events import KubernetesEventSink
 from workforce_operator.adapters.kubernetes.installation import installation_id
 from workforce_operator.adapters.kubernetes.lease import Lease
@@ -76,6 +77,27 @@ async def test_a_lease_that_is_not_renewed_is_taken_when_it_has_run_out_and_not_
     clock.now += 2
     assert await second._attempt() is True
     second.check()
+
+
+async def test_what_a_leader_sent_that_has_not_given_its_lease_back_is_awaited(lease):
+    clock = Seconds()
+    first, second = lease("a"), lease("b", clock)
+    await asyncio.wait_for(first.acquire(), SECONDS)
+    assert first.settled()
+    assert await second._attempt() is False
+    clock.now += 16
+    assert await second._attempt() is True
+    assert not second.settled()
+    clock.now += 2
+    assert await second._attempt() is True
+    assert not second.settled(), "a renewal changes nothing"
+    clock.now += SETTLED_AFTER
+    assert second.settled()
+    assert await second._attempt() is True
+    await second.release()
+    third = lease("c")
+    await asyncio.wait_for(third.acquire(), SECONDS)
+    assert third.settled(), "the second has given it back"
 
 
 async def test_who_slept_too_long_may_not_write_and_finds_the_lease_lost(lease):

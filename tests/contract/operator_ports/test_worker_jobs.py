@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from tests.contract.operator_ports.conftest import JobsBench, body_for, name_of, place
 from workforce_operator.domain.errors import Fenced, Missing, SpecError
 from workforce_operator.domain.observed import Outcome, Phase
+from workforce_operator.ports.azure import Listing
 
 HERE = place()
 
@@ -82,6 +85,30 @@ async def test_the_owned_list_shows_every_cohort_and_only_this_region(jobs_bench
     assert sorted(job.sequence for job in await jobs_bench.jobs.list_owned(HERE)) == [0, 300, 700]
 
 
+async def test_the_list_of_an_installation_shows_the_jobs_of_all_its_workforces_and_no_others(jobs_bench: JobsBench):
+    second = place(name="second")
+    for where, sequence in ((HERE, 0), (HERE, 300), (second, 7)):
+        await jobs_bench.jobs.hire(where, name_of(where, sequence), sequence, body_for(where))
+    elsewhere = replace(place(name="third"), owner="a7x2m9qc/default/third", installation_id="a7x2m9qc")
+    await jobs_bench.jobs.hire(elsewhere, name_of(elsewhere, 1), 1, body_for(elsewhere))
+    await jobs_bench.add_foreign(HERE, name_of(HERE, 9))
+    listing = await jobs_bench.jobs.list_installation(HERE, most_pages=2)
+    assert listing is not None
+    shown = {whose: sorted(job.sequence for job in jobs) for whose, jobs in listing.jobs.items()}
+    assert shown == {(HERE.owner, HERE.prefix): [0, 300], (second.owner, second.prefix): [7]}
+    assert listing.pages == 2
+
+
+async def test_the_list_of_an_installation_is_given_up_where_it_has_more_pages_than_it_may(jobs_bench: JobsBench):
+    for sequence in range(3):
+        await jobs_bench.jobs.hire(HERE, name_of(HERE, sequence), sequence, body_for(HERE))
+    assert await jobs_bench.jobs.list_installation(HERE, most_pages=1) is None
+
+
+async def test_the_list_of_an_installation_without_jobs_is_one_empty_page(jobs_bench: JobsBench):
+    assert await jobs_bench.jobs.list_installation(HERE, most_pages=1) == Listing({}, 1)
+
+
 async def test_lists_show_ended_jobs_too(jobs_bench: JobsBench):
     name = name_of(HERE, 0)
     await jobs_bench.jobs.hire(HERE, name, 0, body_for(HERE))
@@ -118,6 +145,7 @@ async def test_a_workspace_that_is_not_there_is_missing_for_every_method_and_nev
     for attempt in (
         jobs_bench.jobs.list_cohorts(nowhere, frozenset({0})),
         jobs_bench.jobs.list_owned(nowhere),
+        jobs_bench.jobs.list_installation(nowhere, most_pages=9),
         jobs_bench.jobs.get(nowhere, name_of(nowhere, 0)),
         jobs_bench.jobs.hire(nowhere, name_of(nowhere, 0), 0, body_for(nowhere)),
         jobs_bench.jobs.cancel(nowhere, name_of(nowhere, 0)),

@@ -7,12 +7,15 @@ from workforce_operator.adapters.kubernetes.election import (
     DURATION,
     RENEW_DEADLINE,
     RETRY,
+    SETTLED_AFTER,
     Decision,
     Record,
     Sighting,
+    are_settled,
     decide,
     observe,
     still_held,
+    was_left,
 )
 
 
@@ -49,3 +52,11 @@ def test_a_leader_may_act_only_for_a_while_after_a_renewal():
 def test_there_is_time_to_try_several_times_before_giving_up():
     assert RENEW_DEADLINE / RETRY >= 3
     assert DURATION > RENEW_DEADLINE
+
+
+def test_whoever_has_not_given_its_lease_back_may_have_writes_on_their_way_for_a_while():
+    assert was_left(Record("b", "1"))
+    assert not was_left(Record("", "1"))
+    assert are_settled(None, 0)
+    assert not are_settled(100, 100 + SETTLED_AFTER - 1)
+    assert are_settled(100, 100 + SETTLED_AFTER)

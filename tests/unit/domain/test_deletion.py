@@ -64,6 +64,25 @@ def test_deletion_ends_only_on_observed_emptiness():
     assert plan(deleted(), observed(one=jobs(*ended, absent=[2])), KNOWN).finished
 
 
+def test_deletion_waits_for_hires_that_are_perhaps_on_their_way_until_its_deadline():
+    ended = [job(number, "Completed", started=9, ended=1) for number in range(2)]
+    reading = observed(one=jobs(*ended, late=[2]))
+    waiting = plan(deleted(), reading, KNOWN)
+    assert not waiting.finished
+    assert waiting.regions["one"].waiting == (
+        "no job is left, and hires under 1 of the names may still be on their way"
+    )
+    assert plan(deleted(minutes_ago=10, deletionDeadlineSeconds=60), reading, KNOWN).finished
+
+
+def test_a_removed_region_is_watched_while_hires_are_perhaps_on_their_way_to_it():
+    known = ledger(one=entry(1), former=entry(3))
+    wanted = desired(replicas=1)
+    for late, kept in (([2], {"one", "former"}), ([], {"one"})):
+        reading = observed(one=jobs(*running(1)), former=jobs(job(0, "Completed", ended=1), absent=[1], late=late))
+        assert set(plan(wanted, reading, known).ledger.regions) == kept
+
+
 def test_names_without_a_job_are_not_hired_under_any_more():
     known = ledger(one=entry(3, filled=3, hiring=(1, 2)))
     assert hires(plan(deleted(), observed(one=jobs(*running(1), absent=(1, 2))), known)) == []

@@ -190,6 +190,13 @@ async def test_hires_that_were_not_begun_are_known_to_be_absent(world, execute):
     assert world.absences.recent(world.place().prefix, frozenset(range(3))) == {1, 2}
 
 
+async def test_a_hire_without_an_answer_may_still_arrive_and_a_refused_one_will_not(world, execute):
+    for sequence, error in enumerate((Unavailable("no answer"), Denied("no role", scope="jobs"))):
+        world.jobs.faults.next_error("hire", error)
+        await execute(hire(world, sequence))
+    assert world.absences.late(world.place().prefix, frozenset({0, 1, 2})) == {0}
+
+
 async def test_nothing_is_begun_when_the_time_is_up(world, execute):
     world.restart(begin_seconds=-1)
     done = await execute(hire(world, 0), order(world, 1), CancelPending("uksouth", name_of(world, 2), None, "shrink"))

@@ -12,7 +12,7 @@ from workforce_operator.domain.errors import Denied, Fenced, Throttled, Unavaila
 from workforce_operator.domain.ledger import RegionLedger
 from workforce_operator.domain.observed import Known, Unknown
 from workforce_operator.ports.azure import JobBody
-from workforce_operator.reconcile.observe import MAX_READS, Absences, Observer, Subject
+from workforce_operator.reconcile.observe import LATE_SECONDS, MAX_READS, Absences, Observer, Subject
 
 BODY = JobBody(properties={}, template_hash="v1:0")
 
@@ -92,10 +92,35 @@ async def test_an_absence_is_not_believed_for_ever():
 
 async def test_a_name_under_which_something_was_sent_is_asked_for_again(world, subject):
     await region(world, subject)
-    world.absences.forget(world.place().prefix, 1)
+    world.absences.sending(world.place().prefix, 1)
     world.jobs.faults.reset()
     await region(world, subject)
     assert [call.arguments[1] for call in world.jobs.faults.made("get")] == [f"{world.place().prefix}-1"]
+
+
+async def test_a_hire_without_an_answer_is_awaited_for_a_while():
+    now = [0.0]
+    absences = Absences(clock=lambda: now[0])
+    absences.sending("p", 1)
+    absences.sending("p", 2)
+    absences.answered("p", 2)
+    assert absences.late("p", frozenset({1, 2, 3})) == {1}
+    now[0] = LATE_SECONDS
+    assert absences.late("p", frozenset({1, 2, 3})) == frozenset()
+
+
+async def test_a_hire_of_whose_job_a_list_has_told_is_not_awaited_any_more():
+    absences = Absences()
+    absences.sending("p", 1)
+    assert absences.late("p", frozenset()) == frozenset()
+    assert absences.late("p", frozenset({1})) == frozenset()
+
+
+async def test_a_former_leader_s_hires_may_be_on_their_way_to_every_name_without_a_job(world, subject):
+    await hire(world, 0)
+    assert (await region(world, subject)).late == frozenset()
+    world.guard.former_writes = True
+    assert (await region(world, subject)).late == {1, 2}
 
 
 async def test_a_name_that_cannot_be_read_is_unread_and_the_region_stays_known(world, subject):

@@ -18,10 +18,12 @@ from azure.core.exceptions import (
     ServiceRequestError,
     ServiceResponseError,
 )
-from azure.core.pipeline.policies import HeadersPolicy, RequestIdPolicy, UserAgentPolicy
+from azure.core.pipeline import PipelineRequest
+from azure.core.pipeline.policies import HeadersPolicy, RequestIdPolicy, SansIOHTTPPolicy, UserAgentPolicy
 from azure.core.rest import AsyncHttpResponse, HttpRequest
 from azure.mgmt.core import AsyncARMPipelineClient
 from azure.mgmt.core.policies import AsyncARMChallengeAuthenticationPolicy
+from typing_extensions import override
 
 from jobq.cloud import Cloud
 from jobq.connect import USER_AGENT
@@ -74,10 +76,10 @@ class ArmClient:
         self._credential = credential
         self._submitter_scope = cloud.audiences.machine_learning.rstrip("/") + "/.default"
         self._governor = governor
-        self._guard = guard
         scope = cloud.audiences.resource_manager.rstrip("/") + "/.default"
-        self._client = _pipeline(self._base, credential, scope, transport)
-        self._studio = _pipeline(self._studio_base, credential, self._submitter_scope, transport)
+        fence = _Fence(guard)
+        self._client = _pipeline(self._base, credential, scope, fence, transport)
+        self._studio = _pipeline(self._studio_base, credential, self._submitter_scope, fence, transport)
 
     async def get(
         self, path: str, *, api_version: str, what: str, turn: str, params: Mapping[str, str] | None = None
@@ -137,7 +139,6 @@ class ArmClient:
             Fenced: This process does not hold the lease.
         """
         request = HttpRequest("POST", self._studio_base + path)
-        self._guard.check()
         status, headers, text = await self._exchange(self._studio, request, WRITE_SECONDS, what=what, scope=scope)
         if status == 400:
             # These services are not documented: whatever they object to, they have understood.
@@ -169,8 +170,6 @@ class ArmClient:
     async def _send(self, request: HttpRequest, kind: Kind, path: str, *, what: str, turn: str) -> Reply:
         subscription, place = path.split("/")[2], place_of(path)
         async with self._governor.slot(subscription, kind, turn=turn, place=place) as sent:
-            if kind is Kind.WRITE:
-                self._guard.check()
             seconds = READ_SECONDS if kind is Kind.READ else WRITE_SECONDS
             status, headers, text = await self._exchange(self._client, request, seconds, what=what, scope=path)
         region, known, _ = headers.get(_ROUTING, "").partition(":")
@@ -217,12 +216,27 @@ def place_of(path: str) -> str:
     return "/".join(path.split("/")[:9]).lower()
 
 
-def _pipeline(base: str, credential: AsyncTokenCredential, scope: str, transport: AioHttpTransport) -> _Pipeline:
+class _Fence(SansIOHTTPPolicy[Any, Any]):
+    """The last policy before the wire: while a token is fetched, or a claims challenge answered, the lease may go."""
+
+    def __init__(self, guard: WriteGuard) -> None:
+        self._guard = guard
+
+    @override
+    def on_request(self, request: PipelineRequest[Any]) -> None:
+        if request.http_request.method != "GET":
+            self._guard.check()
+
+
+def _pipeline(
+    base: str, credential: AsyncTokenCredential, scope: str, fence: _Fence, transport: AioHttpTransport
+) -> _Pipeline:
     policies = [
         RequestIdPolicy(),
         HeadersPolicy({"Accept": "application/json"}),
         UserAgentPolicy(USER_AGENT),
         AsyncARMChallengeAuthenticationPolicy(credential, scope),
+        fence,
     ]
     return AsyncARMPipelineClient(base, policies=policies, transport=transport)
 

@@ -32,13 +32,20 @@ _GOLDEN = 0.6180339887498949
 
 def job_of(document: Mapping[str, Any], place: Workplace) -> Job | None:
     """The job in a document, or None if it is not ours: another owner, or a name that is not of this region."""
+    found = worker_of(document)
+    return found[1] if found is not None and found[0] == (place.owner, place.prefix) else None
+
+
+def worker_of(document: Mapping[str, Any]) -> tuple[tuple[str, str], Job] | None:
+    """The job in a document, with its owner and its name's prefix; None if it is no worker of any Workforce."""
     name = str(document.get("name") or "")
     parsed = parse_job_name(name)
     properties = _mapping(document.get("properties"))
     own = _mapping(properties.get("properties"))
-    if parsed is None or name != f"{place.prefix}-{parsed[1]}" or own.get(OWNER_PROPERTY) != place.owner:
+    owner = own.get(OWNER_PROPERTY)
+    if parsed is None or not isinstance(owner, str) or not name.endswith(f"-{parsed[1]}"):
         return None
-    return Job(
+    return (owner, name.removesuffix(f"-{parsed[1]}")), Job(
         name=name,
         sequence=parsed[1],
         state=str(properties.get("status") or "Unknown"),

@@ -6,17 +6,18 @@ repetition of a PUT that it has applied an attempt to change an immutable job.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from typing import Any, NoReturn
 from urllib.parse import quote
 
-from jobq.names import COHORT_PROPERTY, OWNER_PROPERTY, cohort, cohort_value
+from jobq.names import COHORT_PROPERTY, INSTALLATION_PROPERTY, OWNER_PROPERTY, cohort, cohort_value
 from workforce_operator.adapters.arm.client import ArmClient
 from workforce_operator.adapters.arm.errors import Absent, Refused
-from workforce_operator.adapters.azureml.job_json import body_of, job_of
+from workforce_operator.adapters.azureml.job_json import body_of, job_of, worker_of
 from workforce_operator.domain.errors import Conflict, SpecError, Unavailable
 from workforce_operator.domain.observed import Job, Phase
-from workforce_operator.ports.azure import JobBody, Workplace
+from workforce_operator.ports.azure import JobBody, Listing, Workplace
 
 API_VERSION = "2025-12-01"
 """The oldest general version whose list takes a filter on properties, and the one of azure-ai-ml's own client."""
@@ -42,6 +43,19 @@ class ArmWorkerJobs:
             listed = await self._list(place, f"{COHORT_PROPERTY}={value}")
             jobs.update({job.name: job for job in listed if cohort(job.sequence) in cohorts})
         return tuple(jobs.values())
+
+    async def list_installation(self, place: Workplace, *, most_pages: int) -> Listing | None:
+        """See ``ports.azure.WorkerJobs``. Of a longer list one page more than ``most_pages`` is read."""
+        jobs: dict[tuple[str, str], list[Job]] = {}
+        number = 0
+        async with aclosing(self._pages(place, f"{INSTALLATION_PROPERTY}={place.installation_id}")) as pages:
+            async for items in pages:
+                number += 1
+                if number > most_pages:
+                    return None
+                for whose, job in filter(None, map(worker_of, items)):
+                    jobs.setdefault(whose, []).append(job)
+        return Listing({whose: tuple(found) for whose, found in jobs.items()}, number)
 
     async def list_owned(self, place: Workplace) -> tuple[Job, ...]:
         """See ``ports.azure.WorkerJobs``."""
@@ -125,6 +139,14 @@ class ArmWorkerJobs:
 
     async def _list(self, place: Workplace, properties: str) -> list[Job]:
         # The service's filter only saves pages: what is ours is decided here, on each document.
+        return [
+            job
+            async for items in self._pages(place, properties)
+            for item in items
+            if (job := job_of(item, place)) is not None
+        ]
+
+    async def _pages(self, place: Workplace, properties: str) -> AsyncGenerator[list[dict[str, Any]], None]:
         pages = self._arm.pages(
             _jobs_path(place),
             api_version=API_VERSION,
@@ -132,16 +154,14 @@ class ArmWorkerJobs:
             turn=place.owner,
             params={"properties": properties, "listViewType": "All"},
         )
-        jobs: list[Job] = []
         try:
             async for items in pages:
-                jobs.extend(job for item in items if (job := job_of(item, place)) is not None)
+                yield items
         except Absent as error:
             if error.parent:
                 raise
             # Only a workspace that is said not to exist may ever count as one without jobs.
             raise Unavailable(str(error)) from error
-        return jobs
 
 
 def workspace_path(place: Workplace) -> str:

@@ -15,6 +15,12 @@ RENEW_DEADLINE = 10.0
 """Seconds after the last renewal at which a leader gives up: before anybody else may begin."""
 RETRY = 2.0
 """Seconds between two attempts."""
+SETTLED_AFTER = 300.0
+"""Seconds after a Lease was taken from somebody who had not given it back, until its writes are taken to have arrived.
+
+Whoever is stopped between its last look at the Lease and the next line sends what it has in hand when it goes on:
+nothing that it reads by then can hold it back. So nothing is let go before.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,3 +75,13 @@ def decide(me: str, seen: Sighting | None, now: float) -> Decision:
 def still_held(renewed: float | None, now: float) -> bool:
     """Whether a leader may act: its last confirmed renewal began within the deadline."""
     return renewed is not None and 0 <= now - renewed < RENEW_DEADLINE
+
+
+def was_left(record: Record) -> bool:
+    """Whether a Lease that begins anew was left without being given back: its holder may be stopped, and go on."""
+    return bool(record.holder)
+
+
+def are_settled(taken: float | None, now: float) -> bool:
+    """Whether the writes of whoever left the Lease have arrived; ``taken`` is when it was taken, or None."""
+    return taken is None or now - taken >= SETTLED_AFTER

@@ -23,9 +23,11 @@ from workforce_operator.adapters.kubernetes.election import (
     Decision,
     Record,
     Sighting,
+    are_settled,
     decide,
     observe,
     still_held,
+    was_left,
 )
 from workforce_operator.domain.errors import Conflict, Fenced, Missing, OperatorError
 
@@ -62,6 +64,7 @@ class Lease:
         self._clock = clock
         self._seen: Sighting | None = None
         self._renewed: float | None = None
+        self._taken: float | None = None
         self._problem: str | None = None
         self._acquired = _timestamp()
 
@@ -69,6 +72,10 @@ class Lease:
         """Return if this process leads at this moment; else raise ``Fenced``."""
         if not still_held(self._renewed, self._clock()):
             raise Fenced(f"lease {self._namespace}/{self._name} is not held by {self._identity}")
+
+    def settled(self) -> bool:
+        """Whether the writes of a former leader that has not given the lease back have arrived by now."""
+        return are_settled(self._taken, self._clock())
 
     async def acquire(self, standing_by: Callable[[], None] = lambda: None) -> None:
         """Wait until this process leads. Faults only prolong it; they are logged once per change.
@@ -136,6 +143,7 @@ class Lease:
             return False
         if self._renewed is None:
             self._acquired = _timestamp()
+            self._taken = sent if self._seen is not None and was_left(self._seen.record) else None
         if self._seen is None:
             written = await self._api.create(self._path().rsplit("/", 1)[0], self._document(self._identity, None, 0))
         else:

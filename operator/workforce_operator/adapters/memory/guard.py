@@ -10,8 +10,14 @@ class MemoryGuard:
 
     def __init__(self, *, held: bool = True) -> None:
         self.held = held
+        self.former_writes = False
+        """A former leader may have writes on their way."""
 
     def check(self) -> None:
         """Raise ``Fenced`` unless held."""
         if not self.held:
             raise Fenced("the lease is held by another process")
+
+    def settled(self) -> bool:
+        """See ``ports.azure.WriteGuard``."""
+        return not self.former_writes

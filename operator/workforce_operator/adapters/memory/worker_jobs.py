@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -14,8 +15,11 @@ from workforce_operator.adapters.memory.guard import MemoryGuard
 from workforce_operator.api.status import RegionCoordinates
 from workforce_operator.domain.errors import Missing, SpecError
 from workforce_operator.domain.observed import Job, Phase
-from workforce_operator.ports.azure import JobBody, Workplace, WriteGuard
+from workforce_operator.ports.azure import JobBody, Listing, Workplace, WriteGuard
 from workforce_operator.ports.kubernetes import Clock
+
+PAGE = 100
+"""Jobs per page of a list."""
 
 _Address = tuple[str, str, str, str]
 
@@ -36,6 +40,7 @@ class MemoryWorkerJobs:
 
     def __init__(self, clock: Clock | None = None, guard: WriteGuard | None = None) -> None:
         self.faults = Faults()
+        self.page_size = PAGE
         self.missing: set[str] = set()
         self.used_up: set[str] = set()
         """Names of jobs whose execution time is used up."""
@@ -48,6 +53,16 @@ class MemoryWorkerJobs:
         """See ``ports.azure.WorkerJobs``."""
         with self.faults.call("list_cohorts", place, cohorts):
             return self._listed(place, lambda job: cohort(job.sequence) in cohorts)
+
+    async def list_installation(self, place: Workplace, *, most_pages: int) -> Listing | None:
+        """See ``ports.azure.WorkerJobs``."""
+        with self.faults.call("list_installation", place, most_pages):
+            jobs: dict[tuple[str, str], list[Job]] = {}
+            ours = [each for each in self._stored(place) if each.owner.startswith(f"{place.installation_id}/")]
+            for stored in ours:
+                jobs.setdefault((stored.owner, stored.prefix), []).append(stored.job)
+            pages = max(1, math.ceil(len(ours) / self.page_size))
+            return None if pages > most_pages else Listing({key: tuple(each) for key, each in jobs.items()}, pages)
 
     async def list_owned(self, place: Workplace) -> tuple[Job, ...]:
         """See ``ports.azure.WorkerJobs``."""
@@ -134,14 +149,14 @@ class MemoryWorkerJobs:
         return [stored.job for stored in self.jobs.values() if stored.job.phase is not Phase.ENDED]
 
     def _listed(self, place: Workplace, wanted: Callable[[Job], bool]) -> tuple[Job, ...]:
+        return tuple(each.job for each in self._stored(place) if _ours(each, place) and wanted(each.job))
+
+    def _stored(self, place: Workplace) -> list[StoredJob]:
+        """All jobs that lists of the workspace show."""
         self._check_workspace(place)
         source = self.jobs if self._frozen is None else self._frozen
         workspace = _address(place.coordinates, "")[:3]
-        return tuple(
-            stored.job
-            for address, stored in source.items()
-            if address[:3] == workspace and _ours(stored, place) and wanted(stored.job)
-        )
+        return [stored for address, stored in source.items() if address[:3] == workspace]
 
     def _read(self, place: Workplace, name: str) -> Job | None:
         self._check_workspace(place)
