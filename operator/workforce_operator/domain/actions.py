@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
@@ -99,6 +100,15 @@ class Note:
     reason: str
     message: str
     warning: bool = False
+
+
+def cancel_notes(actions: Iterable[Action]) -> tuple[Note, ...]:
+    """Tell people of jobs that are cancelled whatever they do: one note for each region and reason."""
+    cancelled = Counter((action.region, action.reason) for action in actions if isinstance(action, Cancel))
+    return tuple(
+        Note("Cancelling", f"{region}: cancelling {number} ({reason})", warning=True)
+        for (region, reason), number in cancelled.items()
+    )
 
 
 @value

@@ -99,7 +99,7 @@ class _Words:
 
     def _cancel(self, job: Job) -> Action:
         if self._cancels:
-            return Cancel(self._region, job.name, "its drain deadline has passed")
+            return Cancel(self._region, job.name, "the drain deadline has passed")
         order = self.order(job.name, job.sequence, pending=True)
         return CancelPending(self._region, job.name, order, self._wave.reason)
 

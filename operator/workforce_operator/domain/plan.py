@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from workforce_operator.api.spec import DeletionPolicy, Suspend
-from workforce_operator.domain.actions import Action, Hire, Note, Plan, RegionPlan, Resume
+from workforce_operator.domain.actions import Action, Hire, Note, Plan, RegionPlan, Resume, cancel_notes
 from workforce_operator.domain.cap import with_room
 from workforce_operator.domain.deletion import GRACE, end_of_deletion, last_actions
 from workforce_operator.domain.desired import Desired, moved_regions
@@ -103,6 +103,7 @@ class _Work:
             free=self.placement.free,
             notes=(
                 *(note for decision in decisions.values() for note in decision.notes),
+                *(note for decision in decisions.values() for note in cancel_notes(decision.actions)),
                 *(
                     Note("Moving", f"{name}: jobs that waited for a node for too long move to where nodes are free")
                     for name in sorted(self.placement.moved)

@@ -34,7 +34,7 @@ MAX_BYTES = 16 * 2**20
 MAX_ENTRIES = 32
 """Records of one Workforce."""
 
-NOTHING_HERE = "no pass over this Workforce was made here: is its name right, and does this replica lead?"
+_NOTHING_HERE = "no pass over Workforce {namespace}/{name} was made here: does it exist, and does this replica lead?"
 
 
 @dataclass(slots=True)
@@ -134,18 +134,23 @@ def add_routes(app: web.Application, ring: DecisionRing) -> None:
             return web.Response(text="last must be a number\n", status=400)
         found = ring.documents(_key(request), int(last) if last else None)
         if found is None:
-            return web.Response(text=f"{NOTHING_HERE}\n", status=404)
+            return _nothing(request)
         return web.json_response({"decisions": found})
 
     async def workers(request: web.Request) -> web.Response:
         found = ring.workers(_key(request))
         if found is None:
-            return web.Response(text=f"{NOTHING_HERE}\n", status=404)
+            return _nothing(request)
         return web.Response(text=found.model_dump_json(by_alias=True), content_type="application/json")
 
     app.router.add_get("/debug/decisions", names)
     app.router.add_get("/debug/decisions/{namespace}/{name}", decisions)
     app.router.add_get("/debug/workers/{namespace}/{name}", workers)
+
+
+def _nothing(request: web.Request) -> web.Response:
+    """Name what was asked for: a wrong namespace is seen at once."""
+    return web.Response(text=_NOTHING_HERE.format(**_key(request)._asdict()) + "\n", status=404)
 
 
 def _key(request: web.Request) -> Key:

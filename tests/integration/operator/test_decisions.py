@@ -42,7 +42,7 @@ async def test_records_and_workers_are_served_by_name(served):
 async def test_an_unknown_name_and_a_wrong_number_are_answered_with_what_to_do(served):
     ring, port = served
     status, text = await get(port, "/debug/decisions/ns/nobody")
-    assert (status, "does this replica lead?" in text) == (404, True)
+    assert (status, text.startswith("no pass over Workforce ns/nobody was made here: ")) == (404, True)
     assert (await get(port, "/debug/workers/ns/nobody"))[0] == 404
     ring.decided(KEY, SEVEN, NOW)
     assert await get(port, "/debug/decisions/ns/wf?last=many") == (400, "last must be a number\n")

@@ -26,6 +26,7 @@ from tests.support.planning import (
     wave,
 )
 from tests.support.tables import table
+from workforce_operator.domain.actions import Note
 from workforce_operator.domain.ledger import Ledger
 from workforce_operator.domain.observed import Known, Unknown
 from workforce_operator.domain.plan import plan
@@ -152,6 +153,8 @@ def test_at_the_deadline_running_workers_are_cancelled_if_the_spec_says_so():
     late = deleted(60, deletionDeadlineSeconds=3600, drain={"onDeadline": "Cancel"})
     decided = plan(late, observed(one=jobs(*running(2))), KNOWN)
     assert cancels(decided) == [name_of(0), name_of(1)]
+    told = Note("Cancelling", "one: cancelling 2 (the deletion deadline has passed)", warning=True)
+    assert told in decided.notes
     assert not decided.finished
 
 

@@ -29,7 +29,7 @@ from tests.support.tables import table
 from tests.support.workforces import region
 from workforce_operator.api.spec import DrainMode
 from workforce_operator.api.status import DrainState
-from workforce_operator.domain.actions import CancelPending, SendOrder
+from workforce_operator.domain.actions import CancelPending, Note, SendOrder
 from workforce_operator.domain.ledger import Ledger
 from workforce_operator.domain.plan import plan
 from workforce_operator.domain.waves import add, jobs_in, next_revision
@@ -204,7 +204,10 @@ def test_a_running_worker_is_cancelled_at_its_deadline_if_the_spec_says_so():
     assert cancels(before) == []
     assert before.retry_at == NOW + MINUTE
     assert before.actions[0].order.on_deadline == "wait"
-    assert cancels(plan(wanted, here, ledger(one=entry(1, waves=(wave(0, deadline=NOW),))))) == [name_of(0)]
+    assert not {"Cancelling"} & {note.reason for note in before.notes}
+    after = plan(wanted, here, ledger(one=entry(1, waves=(wave(0, deadline=NOW),))))
+    assert cancels(after) == [name_of(0)]
+    assert after.notes == (Note("Cancelling", "one: cancelling 1 (the drain deadline has passed)", warning=True),)
 
 
 def test_without_control_only_pending_jobs_are_laid_off():
