@@ -55,8 +55,9 @@ def test_there_is_time_to_try_several_times_before_giving_up():
 
 
 def test_whoever_has_not_given_its_lease_back_may_have_writes_on_their_way_for_a_while():
-    assert was_left(Record("b", "1"))
-    assert not was_left(Record("", "1"))
+    assert was_left("a", Record("b", "1"))
+    assert not was_left("a", Record("a", "1")), "a process of the same Pod, which has ended"
+    assert not was_left("a", Record("", "1"))
     assert are_settled(None, 0)
     assert not are_settled(100, 100 + SETTLED_AFTER - 1)
     assert are_settled(100, 100 + SETTLED_AFTER)

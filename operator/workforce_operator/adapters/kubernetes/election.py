@@ -77,9 +77,12 @@ def still_held(renewed: float | None, now: float) -> bool:
     return renewed is not None and 0 <= now - renewed < RENEW_DEADLINE
 
 
-def was_left(record: Record) -> bool:
-    """Whether a Lease that begins anew was left without being given back: its holder may be stopped, and go on."""
-    return bool(record.holder)
+def was_left(me: str, record: Record) -> bool:
+    """Whether a Lease that begins anew was left without being given back: its holder may be stopped, and go on.
+
+    One in our own name was an ended process's.
+    """
+    return record.holder not in ("", me)
 
 
 def are_settled(taken: float | None, now: float) -> bool:

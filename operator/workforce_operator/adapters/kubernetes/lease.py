@@ -143,7 +143,8 @@ class Lease:
             return False
         if self._renewed is None:
             self._acquired = _timestamp()
-            self._taken = sent if self._seen is not None and was_left(self._seen.record) else None
+            left = self._seen is not None and was_left(self._identity, self._seen.record)
+            self._taken = sent if left else None
         if self._seen is None:
             written = await self._api.create(self._path().rsplit("/", 1)[0], self._document(self._identity, None, 0))
         else:
