@@ -114,10 +114,10 @@ class Absences:
         """Which of the missing names are known not to exist; all others, and old answers, are dropped."""
         return self._young(self._known, prefix, missing, self._seconds)
 
-    def late(self, prefix: str, absent: frozenset[int]) -> frozenset[int]:
-        """Which of the absent names a hire may be on its way to; what is known of all others is dropped."""
-        own = self._young(self._sent, prefix, absent, LATE_SECONDS)
-        return own if self._settled() else absent
+    def late(self, prefix: str, missing: frozenset[int]) -> frozenset[int]:
+        """Which of the missing names a hire may be on its way to; what is known of all others is dropped."""
+        own = self._young(self._sent, prefix, missing, LATE_SECONDS)
+        return own if self._settled() else missing
 
     def _young(
         self, times: dict[str, dict[int, float]], prefix: str, among: frozenset[int], seconds: float
@@ -265,7 +265,7 @@ class Observer:
             jobs=(*listed, *found),
             absent=absent,
             unread=missing - absent - {job.sequence for job in found},
-            late=self._absences.late(place.prefix, absent),
+            late=self._absences.late(place.prefix, missing) & absent,
         )
 
     async def _read_names(self, place: Workplace, sequences: list[int]) -> tuple[tuple[Job, ...], frozenset[int]]:

@@ -116,6 +116,13 @@ async def test_a_hire_of_whose_job_a_list_has_told_is_not_awaited_any_more():
     assert absences.late("p", frozenset({1})) == frozenset()
 
 
+async def test_a_hire_without_an_answer_is_awaited_also_after_its_name_could_not_be_read(world, subject):
+    world.absences.sending(world.place().prefix, 0)
+    world.jobs.faults.next_error("get", Throttled("slow down", retry_after=5))
+    assert (await region(world, subject)).late == frozenset()
+    assert (await region(world, subject)).late == {0}
+
+
 async def test_a_former_leader_s_hires_may_be_on_their_way_to_every_name_without_a_job(world, subject):
     await hire(world, 0)
     assert (await region(world, subject)).late == frozenset()
