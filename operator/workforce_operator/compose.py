@@ -45,11 +45,12 @@ from workforce_operator.edge.kopf_edge import kopf_run
 from workforce_operator.edge.metrics import Metrics
 from workforce_operator.edge.probes import build_app, serve
 from workforce_operator.ports.azure import WriteGuard
-from workforce_operator.ports.kubernetes import Key
+from workforce_operator.ports.kubernetes import Key, StoredWorkforce
 from workforce_operator.reconcile.execute import Executor
 from workforce_operator.reconcile.loop import Loop
 from workforce_operator.reconcile.losses import Losses
 from workforce_operator.reconcile.observe import Absences, Observer
+from workforce_operator.reconcile.recent import Recent
 from workforce_operator.reconcile.reconciler import Reconciler
 from workforce_operator.reconcile.shared import SharedCapacity, SharedDepth, SharedJobs
 from workforce_operator.reconcile.telemetry import Pulse
@@ -139,6 +140,11 @@ async def build(settings: Settings, cloud: Cloud) -> AsyncIterator[Operator]:
         azure = await _azure(stack, cloud, kubernetes.lease)
         metrics, pulse, ring = Metrics(), Pulse(), decisions.DecisionRing()
         queue: WorkQueue[Key] = WorkQueue(max_delay=settings.resync_seconds)
+        recent = Recent()
+
+        def wake(key: Key, new: StoredWorkforce | None) -> None:
+            recent.changed(key, new)
+            queue.hurry(key)
 
         def loop(installation: str) -> Loop:
             reconciler = _reconciler(
@@ -149,6 +155,7 @@ async def build(settings: Settings, cloud: Cloud) -> AsyncIterator[Operator]:
                 metrics,
                 ring=ring,
                 outdated=queue.is_dirty,
+                recent=recent,
                 installation=installation,
             )
             return Loop(
@@ -171,7 +178,7 @@ async def build(settings: Settings, cloud: Cloud) -> AsyncIterator[Operator]:
                 pulse=pulse,
                 installation=installation,
                 loop=loop,
-                informer=Informer(kopf_run(settings.namespaces), queue.hurry).run,
+                informer=Informer(kopf_run(settings.namespaces), wake).run,
                 pass_seconds=settings.pass_seconds,
                 drain_seconds=settings.drain_seconds,
             )
@@ -257,6 +264,7 @@ def _reconciler(
     *,
     ring: decisions.DecisionRing,
     outdated: Callable[[Key], bool],
+    recent: Recent,
     installation: str,
 ) -> Reconciler:
     clock, absences = SystemClock(), Absences(settled=kubernetes.lease.settled)
@@ -287,6 +295,7 @@ def _reconciler(
         resync_seconds=settings.resync_seconds,
         decisions=ring,
         outdated=outdated,
+        recent=recent,
     )
 
 

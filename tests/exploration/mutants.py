@@ -29,6 +29,7 @@ from workforce_operator.domain.scaling.backlog import Proposal
 from workforce_operator.domain.shrink import Shrunk
 from workforce_operator.reconcile import execute, reconciler
 from workforce_operator.reconcile.execute import Executor
+from workforce_operator.reconcile.objects import Objects
 from workforce_operator.reconcile.observe import Observer
 from workforce_operator.reconcile.reconciler import Reconciler
 from workforce_operator.reconcile.telemetry import ActionResult
@@ -235,6 +236,13 @@ def _all_tasks_wait(with_reports: Any) -> Any:
     return lambda queue, observed: queue
 
 
+def _never_confirmed(confirm: Any) -> Any:
+    async def wrong(self: Any, stored: Any) -> None:
+        pass
+
+    return wrong
+
+
 MUTANTS = {
     "the cap is off by one": Mutant(plan, "assess", _cap_off_by_one, seed=7),
     "the ledger is written after the act": Mutant(Reconciler, "_pass", _ledger_after_the_act, seed=2),
@@ -267,6 +275,7 @@ MUTANTS = {
     "adoptFrom is ignored": Mutant(reconciler, "wanted", _adoption_is_ignored, seed=14),
     "another installation's jobs are taken over": Mutant(reconciler, "wanted", _everybodys_jobs_are_taken_over, seed=2),
     "tasks that are being run count as waiting": Mutant(plan, "with_reports", _all_tasks_wait, seed=194),
+    "acts follow an object that was not read": Mutant(Objects, "confirm", _never_confirmed, seed=15),
 }
 """By name."""
 

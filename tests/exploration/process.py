@@ -30,7 +30,8 @@ from workforce_operator.reconcile.execute import Executor
 from workforce_operator.reconcile.loop import Loop, relist
 from workforce_operator.reconcile.losses import Losses
 from workforce_operator.reconcile.observe import Absences, Observer
-from workforce_operator.reconcile.reconciler import Reconciler
+from workforce_operator.reconcile.recent import Recent
+from workforce_operator.reconcile.reconciler import Reconciler, Verdict
 from workforce_operator.reconcile.shared import SharedJobs
 from workforce_operator.reconcile.telemetry import ActionKind, ActionResult, LossCause, PassResult, Pulse
 from workforce_operator.reconcile.work_queue import WorkQueue
@@ -85,6 +86,7 @@ class OperatorProcess:
         self.name, self._network, self._loop = name, network, network.world.loop
         self.dead = False
         self.read_at: dict[Key, float] = {}
+        self.confirmed: set[Key] = set()
         self.clock = WallClock(self._loop)
         self.clock.skew = skew
         self._leads_since = self._loop.now or None
@@ -97,6 +99,7 @@ class OperatorProcess:
         jobs, control, store = self._jobs, WiredControl(line, key_of_job), WiredStore(line)
         telemetry = Telemetry(network, self)
         absences = Absences(clock=self._loop.time, settled=self.settled)
+        self._recent = Recent()
         self.reconciler = Reconciler(
             store=store,
             events=Events(),
@@ -115,20 +118,24 @@ class OperatorProcess:
             installation_id=INSTALLATION,
             poll_seconds=POLL,
             resync_seconds=RESYNC,
+            recent=self._recent,
         )  # fmt: skip
         self.queue: WorkQueue[Key] = WorkQueue(rng=random.Random(name).random, max_delay=120.0)
-        loop = Loop(
-            self.queue, self.reconciler.reconcile, telemetry=telemetry, pulse=Pulse(clock=self._loop.time), workers=2
-        )
+        loop = Loop(self.queue, self._reconcile, telemetry=telemetry, pulse=Pulse(clock=self._loop.time), workers=2)
         self._tasks = [
             self._loop.create_task(self._until_fenced(loop)),
             self._loop.create_task(relist(store, self.queue, seconds=RELIST)),
         ]
 
     def watch_event(self, key: Key) -> None:
-        """The informer tells of a change."""
+        """The informer tells of a change, and of the object itself as long as it is new."""
         if not self.dead:
+            self._recent.changed(key, self._network.world.store._objects.get(key))
             self.queue.add(key)
+
+    async def _reconcile(self, key: Key) -> Verdict:
+        self.confirmed.discard(key)
+        return await self.reconciler.reconcile(key)
 
     # What the ports ask
 

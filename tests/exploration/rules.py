@@ -184,10 +184,11 @@ class Rules:
 
     # Azure
 
-    def sent(self, key: Key, *, leads: bool) -> None:
+    def sent(self, key: Key, *, leads: bool, confirmed: bool) -> None:
         """A write is about to go out, just after the lease was checked."""
         self.azure_writes += 1
         self.check(leads, "fencing", "a process that lost the lease writes to Azure")
+        self.check(confirmed, "act for what is there", f"{key.name} was neither read nor written in this pass")
 
     def hired(self, key: Key, place: Workplace, sequence: int, *, decided_at: float, created: bool) -> None:
         """A PUT has arrived."""

@@ -40,7 +40,8 @@ class Process(Protocol):
     """What the network knows of the operator process that calls."""
 
     dead: bool
-    read_at: dict[Key, float]
+    read_at: dict[Key, float]  # when the API server last told it, or took a write of, an object
+    confirmed: set[Key]  # of which objects that was in the pass under way
 
     def check_lease(self) -> None: ...
     @property
@@ -108,7 +109,7 @@ class Line:
             await self._die()
         if writes is not None:
             self.process.check_lease()
-            self.rules.sent(writes, leads=self.process.leads)
+            self.rules.sent(writes, leads=self.process.leads, confirmed=writes in self.process.confirmed)
         if fault in ("frozen", "asleep"):
             self.process.freeze(fault, share)
             await self.process.awake()
@@ -419,10 +420,15 @@ class WiredStore:
 
     async def get(self, key: Key) -> StoredWorkforce | None:
         def service() -> StoredWorkforce | None:
-            self._line.process.read_at[key] = self._line.world.loop.now
+            self._is_known(key)
             return _now(self._store.get(key))
 
         return await self._line.call(f"get {key.name}", service, reach=(KUBERNETES,))
+
+    def _is_known(self, key: Key) -> None:
+        """What the process has of the object is what is stored just now."""
+        self._line.process.read_at[key] = self._line.world.loop.now
+        self._line.process.confirmed.add(key)
 
     async def list_keys(self) -> tuple[Key, ...]:
         return await self._line.call("list keys", lambda: _now(self._store.list_keys()), reach=(KUBERNETES,))
@@ -430,6 +436,7 @@ class WiredStore:
     async def write_status(self, stored: StoredWorkforce, status: WorkforceStatus) -> StoredWorkforce:
         def service() -> StoredWorkforce:
             written = _now(self._store.write_status(stored, status))
+            self._is_known(stored.key)
             if self._line.network.tracing:
                 self._line.network.trace(f"stored: {changes(stored.status, written.status)}")
             self._line.rules.status_written(written, written.status)
@@ -438,9 +445,12 @@ class WiredStore:
         return await self._line.call(f"write status of {stored.key.name}", service, reach=(KUBERNETES,))
 
     async def add_finalizer(self, stored: StoredWorkforce) -> StoredWorkforce:
-        return await self._line.call(
-            "add the finalizer", lambda: _now(self._store.add_finalizer(stored)), reach=(KUBERNETES,)
-        )
+        def service() -> StoredWorkforce:
+            written = _now(self._store.add_finalizer(stored))
+            self._is_known(stored.key)
+            return written
+
+        return await self._line.call("add the finalizer", service, reach=(KUBERNETES,))
 
     async def remove_finalizer(self, stored: StoredWorkforce) -> None:
         now, read_at = self._line.process.now(), self._line.process.read_at.get(stored.key, 0.0)

@@ -70,7 +70,7 @@ class World:
         self.telemetry = CountingTelemetry()
         self.restart()
 
-    def restart(self, *, installation_id=INSTALLATION, begin_seconds=30.0):
+    def restart(self, *, installation_id=INSTALLATION, begin_seconds=30.0, recent=None):
         self.absences = Absences(settled=self.guard.settled)
         self.observer = Observer(
             jobs=self.jobs,
@@ -99,6 +99,7 @@ class World:
             losses=Losses(self.telemetry),
             cloud=load_cloud("AzureCloud"),
             installation_id=installation_id,
+            recent=recent,
         )
 
     def coordinates(self, region="uksouth"):

@@ -15,7 +15,7 @@ from collections.abc import Callable, Coroutine, Sequence
 
 import structlog
 
-from workforce_operator.ports.kubernetes import Key
+from workforce_operator.ports.kubernetes import Key, StoredWorkforce
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -27,8 +27,11 @@ STOP_SECONDS = 10.0
 """Time that kopf gets to end its streams; afterwards its thread is left to die with the process."""
 
 
-Run = Callable[[Callable[[Key], None], asyncio.Event], Coroutine[None, None, None]]
-"""One run of the informer: calls back with keys until the event is set."""
+Wake = Callable[[Key, StoredWorkforce | None], None]
+"""Told of each key whose object has changed; and what the object is like, if the operator has not written to it yet."""
+
+Run = Callable[[Wake, asyncio.Event], Coroutine[None, None, None]]
+"""One run of the informer: calls back until the event is set."""
 
 
 class Informer:
@@ -40,7 +43,7 @@ class Informer:
         pauses: Seconds before each restart.
     """
 
-    def __init__(self, run: Run, wake: Callable[[Key], None], *, pauses: Sequence[float] = RESTART_SECONDS) -> None:
+    def __init__(self, run: Run, wake: Wake, *, pauses: Sequence[float] = RESTART_SECONDS) -> None:
         self._run, self._wake, self._pauses = run, wake, pauses
 
     async def run(self) -> None:
@@ -60,7 +63,7 @@ class Informer:
         ours = asyncio.get_running_loop()
         ended: asyncio.Future[str] = ours.create_future()
         thread = _Thread(
-            self._run, lambda key: _post(ours, self._wake, key), lambda why: _post(ours, _settle, ended, why)
+            self._run, lambda *what: _post(ours, self._wake, *what), lambda why: _post(ours, _settle, ended, why)
         )
         thread.start()
         try:
@@ -74,7 +77,7 @@ class Informer:
 class _Thread:
     """A thread with its own event loop that runs the informer once."""
 
-    def __init__(self, run: Run, wake: Callable[[Key], None], ended: Callable[[str], None]) -> None:
+    def __init__(self, run: Run, wake: Wake, ended: Callable[[str], None]) -> None:
         self._once, self._wake, self._ended = run, wake, ended
         self._ready = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None

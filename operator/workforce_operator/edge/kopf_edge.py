@@ -1,4 +1,4 @@
-"""The kopf edge: turns watch events into queue keys, and nothing else.
+"""The kopf edge: turns watch events into queue keys, shows what new objects are like, and does nothing else.
 
 kopf is the informer only. No handler of a kind that tracks state (create, update, timer, daemon) is registered, so it
 writes nothing: no annotations, finalizers, status or Events. The registry is our own, so that importing this module
@@ -11,16 +11,18 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import kopf
 from typing_extensions import override
 
+from workforce_operator.adapters.kubernetes.store import stored_of
 from workforce_operator.api.base import DRAIN_ANNOTATION, GROUP, PLURAL, VERSION
-from workforce_operator.edge.informer import Run
+from workforce_operator.edge.informer import Run, Wake
 from workforce_operator.ports.kubernetes import Key
+from workforce_operator.reconcile.recent import is_new
 
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 """Where a Pod finds its service account's token and the cluster's certificate authority."""
@@ -29,7 +31,7 @@ ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 def kopf_run(namespaces: Sequence[str]) -> Run:
     """A run of kopf over these namespaces, or over all if there are none."""
 
-    async def run(wake: Callable[[Key], None], stop: asyncio.Event) -> None:
+    async def run(wake: Wake, stop: asyncio.Event) -> None:
         await kopf.operator(
             registry=build_registry(wake),
             settings=build_settings(),
@@ -41,7 +43,7 @@ def kopf_run(namespaces: Sequence[str]) -> Run:
     return run
 
 
-def build_registry(wake: Callable[[Key], None]) -> kopf.OperatorRegistry:
+def build_registry(wake: Wake) -> kopf.OperatorRegistry:
     """The handlers: log in, and wake a key at first sight and when people change what they want."""
     registry = kopf.OperatorRegistry()
 
@@ -52,9 +54,10 @@ def build_registry(wake: Callable[[Key], None]) -> kopf.OperatorRegistry:
         return account or kopf.login_with_kubeconfig(**kwargs)
 
     @kopf.on.event(GROUP, VERSION, PLURAL, registry=registry, when=_concerns)
-    async def changed(meta: kopf.Meta, memo: kopf.Memo, namespace: str | None, name: str, **_: Any) -> None:
+    async def changed(body: kopf.Body, meta: kopf.Meta, memo: kopf.Memo, event: kopf.RawEvent, **_: Any) -> None:
         memo["trigger"] = _trigger(meta)
-        wake(Key(namespace or "", name))
+        new = event["type"] != "DELETED" and is_new(meta.get("finalizers") or (), meta.get("deletionTimestamp"))
+        wake(Key(meta["namespace"], meta["name"]), stored_of(body) if new else None)
 
     return registry
 

@@ -1,4 +1,4 @@
-"""One pass over one Workforce: read, decide, announce, act, tell. Everything is read anew; nothing is remembered.
+"""One pass over one Workforce: read, decide, announce, act, tell. The world is read anew; nothing is remembered of it.
 
 The order is what makes a crash between any two lines harmless:
 
@@ -42,7 +42,9 @@ from workforce_operator.ports.kubernetes import Clock, EventSink, Key, StoredWor
 from workforce_operator.reconcile.decisions import Decisions, Unrecorded, deeds
 from workforce_operator.reconcile.execute import Done, Executor, OncePerRegion, Work, retry_after
 from workforce_operator.reconcile.losses import Losses
+from workforce_operator.reconcile.objects import Objects
 from workforce_operator.reconcile.observe import Observer, Subject
+from workforce_operator.reconcile.recent import Recent
 from workforce_operator.reconcile.results import outcomes_of, without_unsent
 from workforce_operator.reconcile.telemetry import ActionResult
 from workforce_operator.reconcile.wanted import wanted
@@ -105,6 +107,7 @@ class Reconciler:
         resync_seconds: Until the next pass otherwise.
         decisions: Where records of the passes go; by default nowhere.
         outdated: Whether the object has changed since its pass began, as far as it is known; by default never.
+        recent: Spares reading objects, and has to be told of each change that others make; by default each is read.
     """
 
     def __init__(
@@ -126,8 +129,10 @@ class Reconciler:
         resync_seconds: float = 30.0,
         decisions: Decisions | None = None,
         outdated: Callable[[Key], bool] = lambda _: False,
+        recent: Recent | None = None,
     ) -> None:
-        self._store, self._events, self._observer, self._executor = store, events, observer, executor
+        self._store, self._objects = store, Objects(store, clock, recent)
+        self._events, self._observer, self._executor = events, observer, executor
         self._templates, self._clock, self._guard = templates, clock, guard
         self._cloud, self._cloud_setting, self._installation_id = cloud, cloud_setting, installation_id
         self._insights = insights
@@ -144,7 +149,7 @@ class Reconciler:
                 Azure are not raised: they are unknown readings and failed actions, and show in the status.
         """
         self._guard.check()
-        stored = await self._store.get(key)
+        stored = await self._objects.take(key)
         if stored is None or (stored.deletion_time is not None and FINALIZER not in stored.finalizers):
             self._forget(key)
             return Verdict(gone=True)
@@ -153,7 +158,7 @@ class Reconciler:
         except SpecError as error:
             return await self._refuse(stored, Failure.of(error))
         if FINALIZER not in stored.finalizers:
-            stored = await self._store.add_finalizer(stored)
+            stored = await self._objects.add_finalizer(stored)
         return await self._pass(stored, desired)
 
     async def _desired(self, stored: StoredWorkforce) -> Desired:
@@ -176,8 +181,10 @@ class Reconciler:
         plan, unresolved = await self._look_up(desired, decide(desired, observed, ledger), places)
         intended = plan.ledger != ledger or stored.status.installation_id != desired.installation_id
         if intended and plan.actions:
-            stored = await self._store.write_status(stored, announce(desired, observed, plan, stored.status))
+            stored = await self._objects.write_status(stored, announce(desired, observed, plan, stored.status))
             intended = False
+        elif plan.actions:
+            await self._objects.confirm(stored)
         self._memory[stored.key].history = plan.history
         done = await self._executor.execute(self._work(desired, plan, places, unresolved))
         self._count_losses(observed, done)
@@ -284,7 +291,7 @@ class Reconciler:
         memory = self._memory.setdefault(stored.key, _Memory())
         if not (surely or worth_writing(stored.status, status, now, memory.last_written)):
             return stored
-        written = await self._store.write_status(stored, status)
+        written = await self._objects.write_status(stored, status)
         memory.last_written = now
         return written
 

@@ -4,6 +4,7 @@ our own status writes, and nothing that writes."""
 import kopf
 import pytest
 
+from workforce_operator.api.base import FINALIZER
 from workforce_operator.edge import kopf_edge
 from workforce_operator.ports.kubernetes import Key
 
@@ -15,11 +16,12 @@ def woken():
 
 @pytest.fixture
 def see(woken):
-    (handler,) = kopf_edge.build_registry(woken.append)._watching.get_all_handlers()
+    (handler,) = kopf_edge.build_registry(lambda key, new: woken.append((key, new)))._watching.get_all_handlers()
     memo = kopf.Memo()
 
     async def event(kind, **meta):
-        seen = {"event": {"type": kind, "object": {}}, "meta": meta, "memo": memo, "namespace": "chem", "name": "md"}
+        body = kopf.Body({"metadata": {"namespace": "chem", "name": "md", "uid": "u", "resourceVersion": "1", **meta}})
+        seen = {"event": {"type": kind, "object": {}}, "body": body, "meta": body.meta, "memo": memo}
         if handler.when(**seen):
             await handler.fn(**seen)
 
@@ -28,7 +30,16 @@ def see(woken):
 
 async def test_an_object_wakes_its_key_at_first_sight(see, woken):
     await see(None, generation=1)
-    assert woken == [Key("chem", "md")]
+    assert [key for key, _ in woken] == [Key("chem", "md")]
+
+
+async def test_an_object_is_shown_as_long_as_the_finalizer_is_to_be_written(see, woken):
+    await see("ADDED", generation=1)
+    await see("MODIFIED", generation=2, finalizers=["somebody/else"])
+    await see("MODIFIED", generation=3, finalizers=["somebody/else", FINALIZER])
+    await see("MODIFIED", generation=4, deletionTimestamp="2026-01-01T00:00:00Z", finalizers=["somebody/else"])
+    await see("DELETED", generation=4)
+    assert [new and new.generation for _, new in woken] == [1, 2, None, None, None]
 
 
 async def test_a_status_write_wakes_nobody(see, woken):
@@ -80,7 +91,7 @@ def test_kopf_is_told_to_write_nothing():
     assert settings.scanning.disabled is True
     assert settings.persistence.finalizer != "workforce.dev/workers"
     assert settings.process.ultimate_exiting_timeout is None
-    registry = kopf_edge.build_registry(lambda _: None)
+    registry = kopf_edge.build_registry(lambda *_: None)
     assert registry._changing.get_all_handlers() == []
     assert registry._spawning.get_all_handlers() == []
     assert len(registry._watching.get_all_handlers()) == 1

@@ -23,14 +23,14 @@ async def test_keys_arrive_in_the_loop_that_started_the_informer():
     seen = []
 
     async def run(wake, stop):
-        wake(KEY)
+        wake(KEY, None)
         await stop.wait()
 
-    informer = Informer(run, lambda key: seen.append((key, threading.current_thread())))
+    informer = Informer(run, lambda key, new: seen.append((key, new, threading.current_thread())))
     task = asyncio.create_task(informer.run())
     await until(lambda: seen)
     await stop(task)
-    assert seen == [(KEY, threading.current_thread())]
+    assert seen == [(KEY, None, threading.current_thread())]
 
 
 async def test_an_informer_that_ended_is_started_again():
@@ -42,10 +42,10 @@ async def test_an_informer_that_ended_is_started_again():
             raise OSError("the stream broke")
         if len(runs) == 2:
             return
-        wake(KEY)
+        wake(KEY, None)
         await stop.wait()
 
-    task = asyncio.create_task(Informer(run, seen.append, pauses=(0.0,)).run())
+    task = asyncio.create_task(Informer(run, lambda *what: seen.append(what), pauses=(0.0,)).run())
     await until(lambda: seen)
     await stop(task)
     assert len(runs) == 3
@@ -59,7 +59,7 @@ async def test_stopping_asks_the_running_informer_to_end():
         await stop.wait()
         ended.set()
 
-    task = asyncio.create_task(Informer(run, lambda _: None).run())
+    task = asyncio.create_task(Informer(run, lambda *_: None).run())
     await until(started.is_set)
     await stop(task)
     assert ended.is_set()
