@@ -22,7 +22,7 @@ from workforce_operator.compose import COLLECT
 from workforce_operator.domain.actions import Hire, Plan
 from workforce_operator.domain.desired import Desired
 from workforce_operator.domain.ledger import Ledger
-from workforce_operator.domain.observed import Job, Known, Observed, QueueDepth, RegionJobs
+from workforce_operator.domain.observed import Job, Known, LastReport, Observed, QueueDepth, RegionJobs
 from workforce_operator.domain.plan import plan
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -51,8 +51,8 @@ def observed(jobs: Mapping[str, list[Job]]) -> Observed:
     """Everything could be read; every second worker has said that it is busy."""
     listed = [job for region in jobs.values() for job in region]
     reports = {
-        job.name: State(
-            job=job.name, time=NOW, busy_slots=1, completed=3, failed=0, accepting=True, oldest_task_start=NOW
+        job.name: LastReport.of(
+            State(job=job.name, time=NOW, busy_slots=1, completed=3, failed=0, accepting=True, oldest_task_start=NOW)
         )
         for job in listed[::2]
     }

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
-from jobq.control import DrainFinished, Exit, Order, State
+from jobq.control import DrainFinished, Exit, Order
 from tests.exploration.rules import Rules
 from tests.exploration.script import Script
 from tests.exploration.specs import VIRTUAL_CLUSTER
@@ -26,7 +26,7 @@ from workforce_operator.api.template import Template
 from workforce_operator.domain.actions import Note
 from workforce_operator.domain.capacity import ClusterCapacity
 from workforce_operator.domain.errors import Conflict, Denied, Throttled, Unavailable
-from workforce_operator.domain.observed import Job, QueueDepth
+from workforce_operator.domain.observed import Job, LastReport, QueueDepth
 from workforce_operator.ports.azure import JobBody, Listing, Workplace
 from workforce_operator.ports.kubernetes import Key, StoredWorkforce
 
@@ -369,7 +369,7 @@ class WiredControl:
     def take_finished(self, control: Control) -> tuple[DrainFinished, ...]:
         return self._control.take_finished(control)
 
-    def reports(self, control: Control) -> Mapping[str, State]:
+    def reports(self, control: Control) -> Mapping[str, LastReport]:
         return self._control.reports(control)
 
     def last_words(self, control: Control) -> Mapping[str, Exit]:

@@ -20,7 +20,17 @@ from workforce_operator.api.status import WorkforceStatus
 from workforce_operator.domain.actions import Action, Cancel, CancelPending, Hire, Plan, Resume, SendOrder
 from workforce_operator.domain.desired import Desired, region_places
 from workforce_operator.domain.ledger import Ledger, RegionLedger, read_ledger
-from workforce_operator.domain.observed import Job, Known, Observed, Phase, QueueDepth, RegionJobs, Unknown, phase_of
+from workforce_operator.domain.observed import (
+    Job,
+    Known,
+    LastReport,
+    Observed,
+    Phase,
+    QueueDepth,
+    RegionJobs,
+    Unknown,
+    phase_of,
+)
 from workforce_operator.domain.outcomes import Outcomes
 from workforce_operator.domain.plan import plan
 from workforce_operator.domain.status import announce, build_status
@@ -90,7 +100,7 @@ class World:
         )
         self.jobs: dict[str, dict[int, SimJob]] = {name: {} for name in self.most}
         self.in_flight: list[Hire] = []
-        self.reports: dict[str, State] = {}
+        self.reports: dict[str, LastReport] = {}
         self.status: dict[str, Any] = {}
         self.visible = True
         self.generation = 1
@@ -147,10 +157,11 @@ class World:
 
     def report(self, job: SimJob, busy: int = 1) -> None:
         if job.state == "Running":
-            self.reports[job.name] = State(
+            said = State(
                 job=job.name, time=self.now, busy_slots=busy, completed=0, failed=0, accepting=not job.drained,
                 drain_id=job.drain_id, revision=job.revision,
             )  # fmt: skip
+            self.reports[job.name] = LastReport.of(said)
 
     def forget(self) -> None:
         """The status is wiped, and the operator restarts and with it forgets what workers reported."""

@@ -15,7 +15,7 @@ from workforce_operator.api.status import DrainState, RegionCoordinates
 from workforce_operator.domain.actions import Cancel, CancelPending, Hire, Plan, Resume, SendOrder
 from workforce_operator.domain.desired import Desired
 from workforce_operator.domain.ledger import Ledger, RegionLedger, Wave
-from workforce_operator.domain.observed import Job, Known, Observed, QueueDepth, RegionJobs, Unknown
+from workforce_operator.domain.observed import Job, Known, LastReport, Observed, QueueDepth, RegionJobs, Unknown
 from workforce_operator.domain.template_hash import template_hash
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -72,7 +72,7 @@ def observed(
     now: datetime = NOW,
     visible: bool | None = True,
     control: bool | None = True,
-    reports: Mapping[str, State] | None = None,
+    reports: Mapping[str, LastReport] | None = None,
     last_words: Mapping[str, Exit] | None = None,
     **readings: RegionJobs | None,
 ) -> Observed:
@@ -139,8 +139,8 @@ def report(
     revision: int = 0,
     drain_id: str | None = None,
     minutes_ago: float = 0,
-) -> State:
-    return State(
+) -> LastReport:
+    said = State(
         job=name_of(sequence),
         time=NOW - timedelta(minutes=minutes_ago),
         busy_slots=busy,
@@ -152,6 +152,7 @@ def report(
         drain_id=drain_id,
         revision=revision,
     )
+    return LastReport.of(said)
 
 
 def hires(plan: Plan) -> list[int]:

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from jobq.control import Order
+from workforce_operator.domain.announcement import Announcement
 from workforce_operator.domain.ledger import Ledger
 from workforce_operator.domain.observed import ScalingHistory
 from workforce_operator.domain.placement.sites import Shift
@@ -32,20 +33,31 @@ class SendOrder(NamedTuple):
     A tuple, because there are thousands in one plan and nothing else is made as fast.
 
     Attributes:
-        said: The order without the job that it is for; one for all jobs of a wave.
-        id: The id of this job's order.
+        announced: What the job's wave says.
+        pending: The job waits for a node.
     """
 
     region: str
     job: str
-    said: Order
-    id: str
-    message_id: str
+    sequence: int
+    announced: Announcement
+    pending: bool = False
+
+    @property
+    def said(self) -> Order:
+        """The order without the job that it is for; one for all jobs of a wave."""
+        return self.announced.said
 
     @property
     def order(self) -> Order:
         """The order as it is sent."""
-        return self.said.model_copy(update={"id": self.id, "node": self.job})
+        return self.said.model_copy(update={"id": self.announced.order_id(self.sequence), "node": self.job})
+
+    @property
+    def message_id(self) -> str:
+        """Equal for repeats. Who ran, took its order and was then preempted is pending, and has to be told anew."""
+        identity = self.announced.message_id(self.sequence)
+        return f"{identity}p" if self.pending else identity
 
 
 @dataclass(frozen=True, slots=True)

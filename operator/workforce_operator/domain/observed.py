@@ -13,6 +13,7 @@ from jobq.control import DrainFinished, Exit, State
 from jobq.names import cohort
 from workforce_operator.domain.capacity import ClusterCapacity
 from workforce_operator.domain.errors import NOT_FOUND, OperatorError, reason_of
+from workforce_operator.domain.value import value
 
 T = TypeVar("T")
 
@@ -197,6 +198,39 @@ class ScalingHistory:
     reading: Reading | None = None
 
 
+@value
+class LastReport:
+    """What a worker has said last in a ``state`` report: all that is asked for of it, and tens of thousands are kept.
+
+    Attributes are those of ``jobq.control.State``.
+    """
+
+    job: str
+    time: datetime
+    accepting: bool
+    busy_slots: int
+    revision: int
+    oldest_task_start: datetime | None
+    last_checkpoint: datetime | None
+    drain_id: str | None
+    running_seconds: float | None
+
+    @classmethod
+    def of(cls, state: State) -> LastReport:
+        """What is kept of a report."""
+        return cls(
+            state.job,
+            state.time,
+            state.accepting,
+            state.busy_slots,
+            state.revision,
+            state.oldest_task_start,
+            state.last_checkpoint,
+            state.drain_id,
+            state.running_seconds,
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Observed:
     """One pass's reading of the world.
@@ -219,7 +253,7 @@ class Observed:
     regions: Mapping[str, Known[RegionJobs] | Unknown]
     queue: Known[QueueDepth] | Unknown
     control: Known[bool] | Unknown
-    reports: Mapping[str, State] = field(default_factory=dict)
+    reports: Mapping[str, LastReport] = field(default_factory=dict)
     capacity: Mapping[str, Known[ClusterCapacity] | Unknown] = field(default_factory=dict)
     last_words: Mapping[str, Exit] = field(default_factory=dict)
     history: ScalingHistory | None = None

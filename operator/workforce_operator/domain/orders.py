@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
-from jobq.control import Mode, OnDeadline, Operation, Order, message_id, order_id, resend_number
+from jobq.control import OnDeadline, Operation, Order, order_id, resend_number
 from workforce_operator.api.spec import DeadlineAction, DrainMode
 from workforce_operator.api.status import DrainState
 from workforce_operator.domain.actions import Action, Cancel, CancelPending, SendOrder, SendToAny
+from workforce_operator.domain.announcement import Announcement
 from workforce_operator.domain.counting import Count
 from workforce_operator.domain.desired import Desired
 from workforce_operator.domain.ledger import Wave
@@ -20,7 +21,6 @@ from workforce_operator.domain.observed import Job, Phase
 
 _RUNNING = Phase.RUNNING
 """An enumeration is slow to ask, and thousands may be told to leave at once."""
-_MODES = {DrainMode.FINISH: Mode.FINISH, DrainMode.CHECKPOINT: Mode.CHECKPOINT}
 _ON_DEADLINE = {
     DeadlineAction.WAIT: OnDeadline.WAIT,
     DeadlineAction.CHECKPOINT: OnDeadline.CHECKPOINT,
@@ -67,14 +67,13 @@ def is_due(wave: Wave, now: datetime) -> bool:
 
 
 class _Words:
-    """What one wave says: the same to each of its jobs but for their names, and so worked out once."""
+    """What one wave says and does about its jobs."""
 
     def __init__(self, desired: Desired, region: str, wave: Wave, now: datetime) -> None:
         self._desired, self._region, self._wave = desired, region, wave
         self._stays = wave.state is DrainState.RECALLED
         self._cancels = is_due(wave, now) and desired.spec.drain.on_deadline is DeadlineAction.CANCEL
-        self._order = None if desired.spec.control is None else _content(desired, wave)
-        self._hash, self._number = desired.hash10(region), resend_number(wave.sent, now)
+        self._announced = None if desired.spec.control is None else _announced(desired, region, wave, now)
 
     def all(self, living: Mapping[int, Job], unread: frozenset[int]) -> Iterator[Action]:
         """What to do about each of its jobs that lives, or perhaps lives."""
@@ -82,40 +81,29 @@ class _Words:
             action: Action | None = None
             if (job := living.get(sequence)) is not None:
                 told = self._stays or (job.phase is _RUNNING and not self._cancels)
-                action = self.order(job.name, sequence) if told else self._cancel(job)
+                action = self._order(job.name, sequence) if told else self._cancel(job)
             elif sequence in unread and not self._stays:
-                action = self.order(self._desired.job_name(self._region, sequence), sequence)
+                action = self._order(self._desired.job_name(self._region, sequence), sequence)
             if action is not None:
                 yield action
 
-    def order(self, job: str, sequence: int, *, pending: bool = False) -> SendOrder | None:
+    def _order(self, job: str, sequence: int, *, pending: bool = False) -> SendOrder | None:
         """The wave's order for one of its jobs; None without a control channel."""
-        if self._order is None:
-            return None
-        identity = order_id(self._wave.id, self._hash, sequence)
-        number = message_id(identity, self._number)
-        # A job that ran, took its order and was then preempted is pending again: it needs a message it has not had yet.
-        return SendOrder(self._region, job, self._order, identity, f"{number}p" if pending else number)
+        announced = self._announced
+        return None if announced is None else SendOrder(self._region, job, sequence, announced, pending)
 
     def _cancel(self, job: Job) -> Action:
         if self._cancels:
             return Cancel(self._region, job.name, "the drain deadline has passed")
-        order = self.order(job.name, job.sequence, pending=True)
+        order = self._order(job.name, job.sequence, pending=True)
         return CancelPending(self._region, job.name, order, self._wave.reason)
 
 
-def _content(desired: Desired, wave: Wave) -> Order:
-    """The order of a wave, without the job that it is for."""
-    if wave.state is DrainState.RECALLED:
-        return Order(
-            operation=Operation.ACCEPT_NEW_TASKS, revision=wave.revision, workforce=desired.owner, reason=wave.reason
-        )
-    return Order(
-        operation=Operation.GRACEFUL_DOWNSCALE,
-        revision=wave.revision,
-        mode=_MODES[wave.mode],
-        deadline=wave.deadline,
-        on_deadline=_ON_DEADLINE[desired.spec.drain.on_deadline],
-        workforce=desired.owner,
-        reason=wave.reason,
+def _announced(desired: Desired, region: str, wave: Wave, now: datetime) -> Announcement:
+    return Announcement(
+        wave,
+        desired.hash10(region),
+        resend_number(wave.sent, now),
+        desired.owner,
+        _ON_DEADLINE[desired.spec.drain.on_deadline],
     )

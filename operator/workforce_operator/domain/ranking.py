@@ -14,10 +14,9 @@ from functools import cached_property
 from operator import attrgetter
 from typing import Any
 
-from jobq.control import State
 from workforce_operator.domain.counting import Count
 from workforce_operator.domain.ledger import Wave
-from workforce_operator.domain.observed import Job, Phase
+from workforce_operator.domain.observed import Job, LastReport, Phase
 
 _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -62,7 +61,7 @@ class Ranking:
         reports: What workers said, by job name.
     """
 
-    def __init__(self, count: Count, reports: Mapping[str, State]) -> None:
+    def __init__(self, count: Count, reports: Mapping[str, LastReport]) -> None:
         self.count, self.reports = count, reports
         self._in_order: dict[Loss, Sequence[Job]] = {}
 
@@ -109,7 +108,7 @@ def first_to_leave(ranking: Ranking, *, running: bool, most: int | None = None) 
     return leaving
 
 
-def take_back_order(jobs: Iterable[Job], waves: Iterable[Wave], reports: Mapping[str, State]) -> tuple[Job, ...]:
+def take_back_order(jobs: Iterable[Job], waves: Iterable[Wave], reports: Mapping[str, LastReport]) -> tuple[Job, ...]:
     """Draining jobs in the order in which they are taken back: running ones of the youngest wave first.
 
     Within a wave it is the reverse of laying off: who has most to finish is most surely still there.
@@ -121,7 +120,7 @@ def take_back_order(jobs: Iterable[Job], waves: Iterable[Wave], reports: Mapping
     return tuple(sorted(ordered, key=lambda job: (job.phase is not Phase.RUNNING, -revisions.get(job.sequence, 0))))
 
 
-def by_loss(jobs: Iterable[Job], reports: Mapping[str, State]) -> dict[Loss, list[Job]]:
+def by_loss(jobs: Iterable[Job], reports: Mapping[str, LastReport]) -> dict[Loss, list[Job]]:
     """Jobs of the supply in classes of equal loss, the smallest first, each class in the order of the jobs."""
     never_ran, paused, running = list[Job](), list[Job](), list[Job]()
     is_running, is_paused = Phase.RUNNING, Phase.PAUSED  # An enumeration is slow to ask, and there may be many jobs.
@@ -133,7 +132,7 @@ def by_loss(jobs: Iterable[Job], reports: Mapping[str, State]) -> dict[Loss, lis
     return {Loss.NEVER_RAN: never_ran, Loss.PAUSED: paused, **_by_report(running, reports)}
 
 
-def _by_report(running: Iterable[Job], reports: Mapping[str, State]) -> dict[Loss, list[Job]]:
+def _by_report(running: Iterable[Job], reports: Mapping[str, LastReport]) -> dict[Loss, list[Job]]:
     """The same of running jobs. Written for speed: there may be tens of thousands of them."""
     refuses, idle, silent, busy = list[Job](), list[Job](), list[Job](), list[Job]()
     report_of = reports.get
@@ -150,7 +149,7 @@ def _by_report(running: Iterable[Job], reports: Mapping[str, State]) -> dict[Los
     return {Loss.REFUSES: refuses, Loss.IDLE: idle, Loss.SILENT: silent, Loss.BUSY: busy}
 
 
-def youth(loss: Loss, reports: Mapping[str, State]) -> Callable[[Job], Any]:
+def youth(loss: Loss, reports: Mapping[str, LastReport]) -> Callable[[Job], Any]:
     """By what jobs that lose the same differ: the greatest leaves first.
 
     That is the youngest of those that never ran, and of busy ones the one that would lose least if it were killed now;
@@ -165,6 +164,6 @@ def youth(loss: Loss, reports: Mapping[str, State]) -> Callable[[Job], Any]:
             return attrgetter("sequence")
 
 
-def _unsaved_since(report: State) -> datetime:
+def _unsaved_since(report: LastReport) -> datetime:
     """Since when a worker's longest-running task has done work that a kill would lose, as far as it is known."""
     return max(report.oldest_task_start or _LONG_AGO, report.last_checkpoint or _LONG_AGO)

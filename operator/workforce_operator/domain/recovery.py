@@ -10,11 +10,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from jobq.control import State, order_id
+from jobq.control import order_id
 from workforce_operator.api.status import DrainState
 from workforce_operator.domain.desired import Desired
 from workforce_operator.domain.ledger import RegionLedger, Wave
-from workforce_operator.domain.observed import Job, Phase
+from workforce_operator.domain.observed import Job, LastReport, Phase
 from workforce_operator.domain.waves import add, wave_id
 
 FRESH = timedelta(minutes=10)
@@ -35,7 +35,7 @@ def rebuilt(
     region: str,
     jobs: Iterable[Job],
     waves: tuple[Wave, ...],
-    reports: Mapping[str, State],
+    reports: Mapping[str, LastReport],
     *,
     before: int,
     now: datetime,
@@ -66,7 +66,7 @@ def rebuilt(
     return waves
 
 
-def unheard(jobs: Iterable[Job], reports: Mapping[str, State], restored: datetime | None) -> frozenset[int]:
+def unheard(jobs: Iterable[Job], reports: Mapping[str, LastReport], restored: datetime | None) -> frozenset[int]:
     """Sequences of jobs that a forgotten wave may hold: older than the new ledger, and silent since it began."""
     if restored is None:
         return frozenset()
@@ -77,7 +77,7 @@ def unheard(jobs: Iterable[Job], reports: Mapping[str, State], restored: datetim
     )
 
 
-def _spoke_after(report: State | None, restored: datetime) -> bool:
+def _spoke_after(report: LastReport | None, restored: datetime) -> bool:
     return report is not None and report.time > restored
 
 

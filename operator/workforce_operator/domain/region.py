@@ -107,7 +107,7 @@ def _finish(situation: Situation, shrunk: Shrunk, hiring: Hiring) -> Decision:
         resumes=len(resumed),
         hires=len(hires),
         lay_offs=len(shrunk.jobs) + shrunk.unnamed if shrunk.reason else 0,
-        losses=shrunk.losses,
+        losses={job.sequence: loss for loss, jobs in shrunk.leaving.items() for job in jobs},
         waiting=_waiting(after, shrunk, hiring),
         retry_at=_earliest(
             _next_wave_event(after, shrunk.waves),
@@ -247,7 +247,8 @@ def _notes(situation: Situation, shrunk: Shrunk, resumed: tuple[Resume, ...], hi
     chosen = len(shrunk.jobs) + shrunk.unnamed
     if chosen and shrunk.reason:
         text = f"{situation.name}: laying off {chosen} ({shrunk.reason})"
-        notes.append(Note("LayingOff", f"{text}: {_losses(shrunk.losses)}" if shrunk.losses else text))
+        lost = _losses(shrunk.leaving)
+        notes.append(Note("LayingOff", f"{text}: {lost}" if lost else text))
     elif shrunk.jobs:
         notes.append(Note("TakingBack", f"{situation.name}: taking back {len(shrunk.jobs)} that were to leave"))
     if resumed:
@@ -257,10 +258,9 @@ def _notes(situation: Situation, shrunk: Shrunk, resumed: tuple[Resume, ...], hi
     return tuple(notes)
 
 
-def _losses(losses: Mapping[int, Loss]) -> str:
+def _losses(leaving: Mapping[Loss, Sequence[Job]]) -> str:
     """What leaving loses, for people: "3 never ran, 1 idle"."""
-    lost = [*losses.values()]
-    return ", ".join(f"{lost.count(loss)} {loss.words}" for loss in Loss if loss in lost)
+    return ", ".join(f"{len(jobs)} {loss.words}" for loss, jobs in leaving.items() if jobs)
 
 
 def _earliest(*times: datetime | None) -> datetime | None:

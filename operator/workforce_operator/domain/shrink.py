@@ -34,7 +34,7 @@ class Shrunk:
         jobs: Jobs that were chosen in this pass.
         direct: Actions of this pass alone: cancels that no wave announces, messages that are never repeated.
         waiting: Why more is not done, for people.
-        losses: By sequence, what is lost by each job that was chosen to leave.
+        leaving: The jobs that were chosen to leave, by what is lost.
         unnamed: How many more were told to leave, whoever they are.
         reason: Why they leave; None where they stay after all.
     """
@@ -43,7 +43,7 @@ class Shrunk:
     jobs: tuple[Job, ...] = ()
     direct: tuple[Action, ...] = ()
     waiting: str | None = None
-    losses: Mapping[int, Loss] = field(default_factory=dict)
+    leaving: Mapping[Loss, Sequence[Job]] = field(default_factory=dict)
     unnamed: int = 0
     reason: str | None = None
 
@@ -68,7 +68,7 @@ def lay_off(situation: Situation, excess: int) -> Shrunk:
     if not victims:
         return Shrunk(waves, waiting=waiting)
     wave = _leaving(situation, victims, situation.reason)
-    return Shrunk(add(waves, wave), victims, waiting=waiting, losses=_losses(leaving), reason=situation.reason)
+    return Shrunk(add(waves, wave), victims, waiting=waiting, leaving=leaving, reason=situation.reason)
 
 
 def requested(situation: Situation) -> Shrunk | None:
@@ -83,8 +83,8 @@ def requested(situation: Situation) -> Shrunk | None:
     if not jobs:
         return None
     wave = _leaving(situation, jobs, REQUESTED)
-    losses = _losses(by_loss(jobs, situation.reports))
-    return Shrunk(add(situation.ledger.waves, wave), jobs, losses=losses, reason=REQUESTED)
+    leaving = by_loss(jobs, situation.reports)
+    return Shrunk(add(situation.ledger.waves, wave), jobs, leaving=leaving, reason=REQUESTED)
 
 
 def take_back(situation: Situation, deficit: int) -> Shrunk:
@@ -175,11 +175,7 @@ def _without_control(situation: Situation, excess: int) -> Shrunk:
     waiting = (
         f"{_workers(left)} running too many, and without spec.control they cannot be told to leave" if left else None
     )
-    return Shrunk(situation.ledger.waves, victims, cancels, waiting, _losses(leaving), reason=situation.reason)
-
-
-def _losses(leaving: Mapping[Loss, Iterable[Job]]) -> dict[int, Loss]:
-    return {job.sequence: loss for loss, jobs in leaving.items() for job in jobs}
+    return Shrunk(situation.ledger.waves, victims, cancels, waiting, leaving, reason=situation.reason)
 
 
 def _unnamed(situation: Situation, excess: int) -> Shrunk:
@@ -199,7 +195,7 @@ def _unnamed(situation: Situation, excess: int) -> Shrunk:
         add(situation.ledger.waves, wave),
         never_ran.jobs,
         (*never_ran.direct, *messages),
-        losses=never_ran.losses,
+        leaving=never_ran.leaving,
         unnamed=left,
         reason=situation.reason,
     )

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 
-from jobq.control import Exit, State
+from jobq.control import Exit
 from workforce_operator.api.spec import ControlDialect, Suspend
 from workforce_operator.domain.counting import Count, count_jobs
 from workforce_operator.domain.desired import Desired
 from workforce_operator.domain.ledger import RegionLedger, Wave
-from workforce_operator.domain.observed import Known, Observed, Phase, QueueDepth, RegionJobs, Unknown
+from workforce_operator.domain.observed import Known, LastReport, Observed, Phase, QueueDepth, RegionJobs, Unknown
 from workforce_operator.domain.ranking import Ranking
 from workforce_operator.domain.recovery import rebuilt, restored_until
 from workforce_operator.domain.template_backoff import TemplateBackoff
@@ -56,7 +56,7 @@ class Situation:
     now: datetime
     queue: Known[QueueDepth] | Unknown
     channel_ready: bool
-    reports: Mapping[str, State]
+    reports: Mapping[str, LastReport]
     drained: frozenset[int]
     channel_awaited: bool
     last_words: Mapping[str, Exit]

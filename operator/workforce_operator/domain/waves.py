@@ -9,10 +9,10 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from jobq.control import ORDER_TTL, State
+from jobq.control import ORDER_TTL
 from workforce_operator.api.status import DrainState
 from workforce_operator.domain.ledger import Ledger, Wave
-from workforce_operator.domain.observed import Job
+from workforce_operator.domain.observed import Job, LastReport
 
 MAX_WAVES = 16
 RECALL_ENDS_AFTER = 2 * ORDER_TTL
@@ -35,7 +35,7 @@ def next_revision(ledger: Ledger, now: datetime) -> int:
     return max(max(used, default=0) + 1, (now - _EPOCH) // timedelta(microseconds=1))
 
 
-def above_seen(revision: int, reports: Iterable[State | None]) -> int:
+def above_seen(revision: int, reports: Iterable[LastReport | None]) -> int:
     """The revision for a wave of workers who have reported this, or not: one that none of them ignores.
 
     A worker ignores what is lower than anything it has seen. If the clock was put back after the waves had gone from

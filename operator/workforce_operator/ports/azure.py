@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from jobq.control import DrainFinished, Exit, Order, State
+from jobq.control import DrainFinished, Exit, Order
 from workforce_operator.api.spec import Control, Queue
 from workforce_operator.api.status import RegionCoordinates
 from workforce_operator.api.template import Template
 from workforce_operator.domain.capacity import ClusterCapacity
-from workforce_operator.domain.observed import Job, QueueDepth
+from workforce_operator.domain.observed import Job, LastReport, QueueDepth
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +192,7 @@ class ControlChannel(Protocol):
         """
         ...
 
-    def reports(self, control: Control) -> Mapping[str, State]:
+    def reports(self, control: Control) -> Mapping[str, LastReport]:
         """The latest ``state`` report per job name, as far as they came. Never waits."""
         ...
 

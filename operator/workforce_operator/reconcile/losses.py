@@ -10,7 +10,8 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from datetime import datetime
 
-from jobq.control import DrainFinished, State
+from jobq.control import DrainFinished
+from workforce_operator.domain.observed import LastReport
 from workforce_operator.reconcile.telemetry import LossCause, Telemetry
 
 REMEMBERED = 20_000
@@ -30,7 +31,7 @@ class Losses:
             if report.lost_seconds > 0 and report.job not in self._cancelled:
                 self._telemetry.lost(LossCause.RETURNED, report.lost_seconds)
 
-    def cancelled(self, job: str, state: State | None, now: datetime) -> None:
+    def cancelled(self, job: str, state: LastReport | None, now: datetime) -> None:
         """A job was cancelled whatever it did."""
         if job in self._cancelled:
             return
@@ -42,7 +43,7 @@ class Losses:
             self._telemetry.lost(LossCause.CANCELLED, seconds)
 
 
-def running_seconds(state: State | None, now: datetime) -> float:
+def running_seconds(state: LastReport | None, now: datetime) -> float:
     """How long a worker's tasks have run by now, as far as it has said; 0 if it has not spoken."""
     if state is None or state.busy_slots == 0:
         return 0.0

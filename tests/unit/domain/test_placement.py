@@ -11,7 +11,7 @@ from tests.support.planning import NOW, job
 from tests.support.tables import table
 from workforce_operator.api.spec import Strategy
 from workforce_operator.domain.counting import Count
-from workforce_operator.domain.observed import Job
+from workforce_operator.domain.observed import Job, LastReport
 from workforce_operator.domain.placement.shares import even_shares, place
 from workforce_operator.domain.placement.sites import Placement, Site
 from workforce_operator.domain.ranking import Ranking
@@ -43,15 +43,17 @@ def reasons(placement: Placement) -> list[tuple[str, int, str]]:
     return [(shift.region, shift.change, shift.why.value) for shift in placement.shifts]
 
 
-def said(sequence: int, *, region: str, busy: int = 1, minutes: float = 0, accepting: bool = True) -> State:
-    return State(
-        job=job(sequence, region=region).name,
-        time=NOW,
-        busy_slots=busy,
-        oldest_task_start=NOW - timedelta(minutes=minutes),
-        completed=0,
-        failed=0,
-        accepting=accepting,
+def said(sequence: int, *, region: str, busy: int = 1, minutes: float = 0, accepting: bool = True) -> LastReport:
+    return LastReport.of(
+        State(
+            job=job(sequence, region=region).name,
+            time=NOW,
+            busy_slots=busy,
+            oldest_task_start=NOW - timedelta(minutes=minutes),
+            completed=0,
+            failed=0,
+            accepting=accepting,
+        )
     )
 
 

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from jobq.control import State
 from tests.support.planning import job, report, wave
 from tests.support.tables import table
 from workforce_operator.domain.counting import Count
-from workforce_operator.domain.observed import Job
+from workforce_operator.domain.observed import Job, LastReport
 from workforce_operator.domain.ranking import Loss, Ranking, by_loss, first_to_leave, take_back_order
 
 
-class Untouched(Mapping[str, State]):
+class Untouched(Mapping[str, LastReport]):
     """Reports that nobody may look at."""
 
-    def __getitem__(self, name: str) -> State:
+    def __getitem__(self, name: str) -> LastReport:
         raise AssertionError(f"what {name} reported is looked at")
 
     def __iter__(self) -> Iterator[str]:
@@ -25,16 +24,18 @@ class Untouched(Mapping[str, State]):
         raise AssertionError("reports are counted")
 
 
-def said(*reports: State) -> dict[str, State]:
+def said(*reports: LastReport) -> dict[str, LastReport]:
     return {each.job: each for each in reports}
 
 
-def order(count: Count, reports: Mapping[str, State], *, running: bool = True, most: int | None = None) -> list[int]:
+def order(
+    count: Count, reports: Mapping[str, LastReport], *, running: bool = True, most: int | None = None
+) -> list[int]:
     leaving = first_to_leave(Ranking(count, reports), running=running, most=most)
     return [each.sequence for jobs in leaving.values() for each in jobs]
 
 
-def back(jobs: list[Job], waves: list, *reports: State) -> list[int]:
+def back(jobs: list[Job], waves: list, *reports: LastReport) -> list[int]:
     return [each.sequence for each in take_back_order(jobs, waves, said(*reports))]
 
 
@@ -55,7 +56,7 @@ def back(jobs: list[Job], waves: list, *reports: State) -> list[int]:
         ("SomethingNew", None, Loss.SILENT),
     ],
 )
-def test_what_is_lost_when_a_job_leaves(state: str, reported: State | None, loss: Loss):
+def test_what_is_lost_when_a_job_leaves(state: str, reported: LastReport | None, loss: Loss):
     here = job(0, state)
     classes = by_loss([here], {} if reported is None else said(reported))
     assert [each for each, jobs in classes.items() if jobs] == [loss]
@@ -119,7 +120,7 @@ def test_a_busy_worker_that_does_not_say_since_when_leaves_last():
     [{}, said(*(report(number, busy=0) for number in range(3))), said(*(report(n, accepting=False) for n in range(3)))],
     ids=["silent", "idle", "taking no tasks"],
 )
-def test_where_nothing_else_tells_them_apart_the_highest_sequence_leaves_first(reports: dict[str, State]):
+def test_where_nothing_else_tells_them_apart_the_highest_sequence_leaves_first(reports: dict[str, LastReport]):
     assert order(Count(running=(job(0), job(1), job(2))), reports) == [2, 1, 0]
     assert order(Count(paused=(job(0, "Paused"), job(1, "Paused"))), reports) == [1, 0]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from jobq.control import State, order_id
+from jobq.control import order_id
 from tests.support.planning import (
     MINUTE,
     NOW,
@@ -29,6 +29,7 @@ from tests.support.tables import table
 from workforce_operator.api.status import DrainState
 from workforce_operator.domain.actions import Plan
 from workforce_operator.domain.ledger import Wave
+from workforce_operator.domain.observed import LastReport
 from workforce_operator.domain.plan import plan
 from workforce_operator.domain.waves import jobs_in, next_revision, wave_id
 
@@ -36,12 +37,12 @@ RESTORED = NOW - 2 * MINUTE
 SENT = 1_700_000_000_000_000
 
 
-def leaving(sequence: int, *, revision: int = SENT, **changes: Any) -> State:
+def leaving(sequence: int, *, revision: int = SENT, **changes: Any) -> LastReport:
     drain_id = order_id(wave_id(revision), desired().hash10("one"), sequence)
     return report(sequence, **{"accepting": False, "drain_id": drain_id, "revision": revision} | changes)
 
 
-def decided(replicas: int, count: int = 5, *reports: State, restored: Any = RESTORED, **spec: Any) -> Plan:
+def decided(replicas: int, count: int = 5, *reports: LastReport, restored: Any = RESTORED, **spec: Any) -> Plan:
     known = ledger(one=entry(count, filled=count, restored=restored))
     wanted = desired(replicas=replicas, regions=regions(one=20), **spec)
     return plan(wanted, observed(one=jobs(*running(count)), reports={each.job: each for each in reports}), known)
@@ -106,7 +107,7 @@ def test_workers_of_one_wave_are_in_one_wave_again_whenever_they_report():
     ],
     ids=["accepts", "by people", "strange", "another's", "of the future", "old"],
 )
-def test_only_a_drain_that_we_must_have_ordered_is_taken_for_one(said: State):
+def test_only_a_drain_that_we_must_have_ordered_is_taken_for_one(said: LastReport):
     assert chosen(decided(5, 5, said)) == frozenset()
 
 

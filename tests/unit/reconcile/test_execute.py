@@ -7,10 +7,13 @@ from datetime import UTC, datetime
 
 import pytest
 
-from jobq.control import Operation, Order
-from workforce_operator.api.spec import Control, RegionControl
+from jobq.control import OnDeadline, Operation, Order
+from workforce_operator.api.spec import Control, DrainMode, RegionControl
+from workforce_operator.api.status import DrainState
 from workforce_operator.domain.actions import Cancel, CancelPending, Hire, Resume, SendOrder, SendToAny
+from workforce_operator.domain.announcement import Announcement
 from workforce_operator.domain.errors import Denied, Fenced, SpecError, Throttled, Unavailable
+from workforce_operator.domain.ledger import Wave
 from workforce_operator.ports.azure import JobBody
 from workforce_operator.reconcile.accepted import Accepted
 from workforce_operator.reconcile.execute import (
@@ -51,9 +54,10 @@ def hire(world, sequence, region="uksouth"):
 
 
 def order(world, sequence, number=0, operation=Operation.GRACEFUL_DOWNSCALE):
-    message = f"w1-{sequence}"
-    said = Order(operation=operation, revision=7)
-    return SendOrder("uksouth", name_of(world, sequence), said, message, f"{message}-{number}")
+    state = DrainState.RECALLED if operation is Operation.ACCEPT_NEW_TASKS else DrainState.SENT
+    wave = Wave("w1", DrainMode.FINISH, state, 7, frozenset({sequence}), NOW, NOW, "ScaleDown")
+    announced = Announcement(wave, "h", number, "owner", OnDeadline.WAIT)
+    return SendOrder("uksouth", name_of(world, sequence), sequence, announced)
 
 
 def results(done):

@@ -8,6 +8,7 @@ import pytest
 
 from jobq.control import DrainFinished, State
 from tests.support.whole_operator import KEY
+from workforce_operator.domain.observed import LastReport
 from workforce_operator.reconcile.losses import Losses, running_seconds
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -26,19 +27,23 @@ def state(job="a", *, busy=2, running=100.0, oldest=None, ago=10):
     )
 
 
+def said(*args, **values):
+    return LastReport.of(state(*args, **values))
+
+
 def finished(job="a", lost=30.0):
     return DrainFinished(job=job, time=NOW, drain_id="o", returned=1, lost_seconds=lost)
 
 
 def test_running_tasks_go_on_after_the_last_report():
-    assert running_seconds(state(), NOW) == 120.0
-    assert running_seconds(state(busy=0, running=0.0), NOW) == 0.0
+    assert running_seconds(said(), NOW) == 120.0
+    assert running_seconds(said(busy=0, running=0.0), NOW) == 0.0
     assert running_seconds(None, NOW) == 0.0
 
 
 def test_an_agent_that_tells_only_of_its_longest_task_is_understood():
-    assert running_seconds(state(running=None, oldest=NOW - timedelta(seconds=60)), NOW) == 60.0
-    assert running_seconds(state(running=None), NOW) == 0.0
+    assert running_seconds(said(running=None, oldest=NOW - timedelta(seconds=60)), NOW) == 60.0
+    assert running_seconds(said(running=None), NOW) == 0.0
 
 
 def test_what_drained_workers_return_is_lost(world):
@@ -48,8 +53,8 @@ def test_what_drained_workers_return_is_lost(world):
 
 def test_a_cancelled_worker_loses_what_it_ran_once_whatever_it_says_yet(world):
     losses = Losses(world.telemetry)
-    losses.cancelled("a", state(), NOW)
-    losses.cancelled("a", state(), NOW)
+    losses.cancelled("a", said(), NOW)
+    losses.cancelled("a", said(), NOW)
     losses.returned([finished("a")])
     assert world.telemetry.losses == {"cancelled": 120.0}
 

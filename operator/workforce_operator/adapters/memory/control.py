@@ -13,6 +13,7 @@ from workforce_operator.adapters.memory.faults import Faults
 from workforce_operator.adapters.memory.guard import MemoryGuard
 from workforce_operator.api.spec import Control, ControlDialect
 from workforce_operator.domain.errors import Missing
+from workforce_operator.domain.observed import LastReport
 from workforce_operator.ports.azure import WriteGuard
 from workforce_operator.ports.kubernetes import Clock
 
@@ -41,7 +42,7 @@ class MemoryControlChannel:
         self.announced: list[tuple[str, Order, str]] = []
         self._clock = clock or ManualClock()
         self._guard = guard or MemoryGuard()
-        self._reports: dict[str, dict[str, State]] = {}
+        self._reports: dict[str, dict[str, LastReport]] = {}
         self._last_words: dict[str, dict[str, Exit]] = {}
         self._finished: dict[str, list[DrainFinished]] = {}
 
@@ -75,7 +76,7 @@ class MemoryControlChannel:
                 raise Missing(f"topic {topic} does not exist in {namespace}")
             self.announced.append((topic, order, message_id))
 
-    def reports(self, control: Control) -> Mapping[str, State]:
+    def reports(self, control: Control) -> Mapping[str, LastReport]:
         """See ``ports.azure.ControlChannel``."""
         return dict(self._reports.get(control.service_bus.namespace, {}))
 
@@ -104,7 +105,7 @@ class MemoryControlChannel:
             self._reports.get(namespace, {}).pop(state.job, None)
         reports = self._reports.setdefault(namespace, {})
         if isinstance(state, State) and (state.job not in reports or reports[state.job].time <= state.time):
-            reports[state.job] = state
+            reports[state.job] = LastReport.of(state)
 
     def orders_for(self, job: str) -> list[SentOrder]:
         """What a job was told, in order."""

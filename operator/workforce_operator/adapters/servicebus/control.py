@@ -16,7 +16,7 @@ from azure.servicebus import ServiceBusMessage
 
 from jobq.cloud import Cloud
 from jobq.connect import service_bus_client
-from jobq.control import ORDER_TTL, DrainFinished, Exit, Order, State, encode_order
+from jobq.control import ORDER_TTL, DrainFinished, Exit, Order, encode_order
 from jobq.names import node_queue_name, reports_queue_name
 from workforce_operator.adapters.arm.client import ArmClient
 from workforce_operator.adapters.servicebus.entities import Entities, namespace_path
@@ -25,6 +25,7 @@ from workforce_operator.adapters.servicebus.receiver import ReportReceiver
 from workforce_operator.adapters.servicebus.reports import Reports
 from workforce_operator.api.spec import Control, ControlDialect, ServiceBusNamespace
 from workforce_operator.domain.errors import Missing, OperatorError
+from workforce_operator.domain.observed import LastReport
 from workforce_operator.ports.azure import WriteGuard
 
 if TYPE_CHECKING:
@@ -159,7 +160,7 @@ class ServiceBusControl:
                 self._entities.forget(control.service_bus)
             raise found from error
 
-    def reports(self, control: Control) -> Mapping[str, State]:
+    def reports(self, control: Control) -> Mapping[str, LastReport]:
         """See ``ports.azure.ControlChannel``."""
         return {job: state for bus in self._all(control) for job, state in bus.reports.states().items()}
 

@@ -9,6 +9,7 @@ from collections import OrderedDict, deque
 from collections.abc import Mapping
 
 from jobq.control import DrainAccepted, DrainFinished, Exit, Hello, State
+from workforce_operator.domain.observed import LastReport
 
 KEPT = 20_000
 LAST_WORDS_KEPT = 2_000
@@ -20,7 +21,7 @@ class Reports:
 
     def __init__(self, *, kept: int = KEPT, last_words_kept: int = LAST_WORDS_KEPT) -> None:
         self._kept, self._last_words_kept = kept, last_words_kept
-        self._states: OrderedDict[str, State] = OrderedDict()
+        self._states: OrderedDict[str, LastReport] = OrderedDict()
         self._last_words: OrderedDict[str, Exit] = OrderedDict()
         self._finished: deque[DrainFinished] = deque(maxlen=kept)
 
@@ -31,7 +32,7 @@ class Reports:
             case State():
                 known = self._states.get(report.job)
                 if known is None or known.time <= report.time:
-                    self._states[report.job] = report
+                    self._states[report.job] = LastReport.of(report)
                     self._states.move_to_end(report.job)
             case Exit():
                 # Another agent of the same job, as after a preemption, reports its own state when it starts.
@@ -56,7 +57,7 @@ class Reports:
         """A copy of the exit reports, by job name."""
         return dict(self._last_words)
 
-    def states(self) -> Mapping[str, State]:
+    def states(self) -> Mapping[str, LastReport]:
         """A copy, by job name."""
         return dict(self._states)
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from jobq.control import State
 from workforce_operator.domain.counting import Count
 from workforce_operator.domain.ledger import Ledger
-from workforce_operator.domain.observed import Job, Known, Observed, Phase, QueueDepth, Unknown
+from workforce_operator.domain.observed import Job, Known, LastReport, Observed, Phase, QueueDepth, Unknown
 from workforce_operator.domain.recovery import FRESH
 
 
@@ -83,7 +82,7 @@ def _running_jobs(observed: Observed) -> Iterable[Job]:
             yield from (job for job in reading.value.jobs if job.phase is Phase.RUNNING)
 
 
-def _busy(report: State | None, observed: Observed) -> int:
+def _busy(report: LastReport | None, observed: Observed) -> int:
     if report is None or observed.now - report.time >= FRESH:
         return 0
     return report.busy_slots
