@@ -243,6 +243,10 @@ def _never_confirmed(confirm: Any) -> Any:
     return wrong
 
 
+def _names_begin_anew(without: Any) -> Any:
+    return lambda self, regions: replace(without(self, regions), next_sequence=0)
+
+
 MUTANTS = {
     "the cap is off by one": Mutant(plan, "assess", _cap_off_by_one, seed=7),
     "the ledger is written after the act": Mutant(Reconciler, "_pass", _ledger_after_the_act, seed=2),
@@ -276,6 +280,7 @@ MUTANTS = {
     "another installation's jobs are taken over": Mutant(reconciler, "wanted", _everybodys_jobs_are_taken_over, seed=2),
     "tasks that are being run count as waiting": Mutant(plan, "with_reports", _all_tasks_wait, seed=194),
     "acts follow an object that was not read": Mutant(Objects, "confirm", _never_confirmed, seed=15),
+    "names of a region that was taken out are given out again": Mutant(Ledger, "without", _names_begin_anew, seed=109),
 }
 """By name."""
 

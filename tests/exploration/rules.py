@@ -19,7 +19,7 @@ from tests.exploration.specs import INSTALLATION, installation_of
 from tests.exploration.world import Address, Worker, World
 from workforce_operator.api.base import FINALIZER
 from workforce_operator.api.spec import DeadlineAction, DeletionPolicy, DrainMode, Suspend
-from workforce_operator.api.status import DrainState, WorkforceStatus
+from workforce_operator.api.status import DrainState, RegionCoordinates, WorkforceStatus
 from workforce_operator.domain.actions import Action, Cancel, CancelPending, Hire, Plan, SendOrder, SendToAny
 from workforce_operator.domain.desired import Desired
 from workforce_operator.domain.ledger import Ledger, RegionLedger, read_ledger
@@ -58,6 +58,7 @@ class _Announced:
     messages: dict[str, set[str]] = field(default_factory=dict)  # by such a wave
     installation: str = INSTALLATION
     lost_at: float = -1.0
+    places: dict[str, RegionCoordinates] = field(default_factory=dict)  # by job
     gone_at: float | None = None
     gone_by_force: bool = False  # at its deadline, or without its jobs: nothing was waited for
 
@@ -199,6 +200,9 @@ class Rules:
             return
         gone = said.gone_at is not None and said.gone_at >= decided_at
         self.check(not gone or said.gone_by_force, "leak", f"{name} arrives after its Workforce was let go")
+        first = said.places.setdefault(name, place.coordinates)
+        once = first == place.coordinates or said.lost_at >= 0
+        self.check(once, "names are used once", f"{name} was another job's elsewhere")
         if said.lost_at >= decided_at:
             return
         stored = self.world.store._objects.get(key)

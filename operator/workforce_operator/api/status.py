@@ -1,10 +1,10 @@
 """The observed state of a Workforce, and the operator's memory of its intentions.
 
 A region's ``desired``, ``next_sequence``, ``open_cohorts``, ``filled``, ``hiring``, ``idle``, ``failing``, ``drains``,
-``restored_time`` and ``moved_time`` are the ledger: it is written with a resourceVersion precondition *before* the act
-that it announces, and read back after a restart. ``reserved``, ``circuit`` and ``stale_since_time`` are what was last
-known of a region, and ``last_scale_decision`` is where autoscaling goes on from after a restart. Everything else is
-output only.
+``restored_time`` and ``moved_time`` are the ledger, and so is the ``next_sequence`` of the whole: it is written with a
+resourceVersion precondition *before* the act that it announces, and read back after a restart. ``reserved``,
+``circuit`` and ``stale_since_time`` are what was last known of a region, and ``last_scale_decision`` is where
+autoscaling goes on from after a restart. Everything else is output only.
 """
 
 from __future__ import annotations
@@ -231,6 +231,9 @@ class WorkforceStatus(Model):
     """Supply and desired number of the first regions, for the printer column."""
     selector: str | None = None
     """Label selector, for the scale subresource."""
+    next_sequence: int | None = None
+    """Where the names of a region that is added begin: above those of regions that were taken out, so that no job gets
+    the name of an earlier one. Absent = 0."""
     last_scale_decision: ScaleDecision | None = None
     """How the number wanted came about; written when it changes."""
     regions: Annotated[list[RegionStatus], Field(max_length=1000, json_schema_extra=map_list("name"))] = Field(

@@ -6,8 +6,8 @@ announces; so a crash between any two lines neither forgets a hire nor drains on
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -104,16 +104,27 @@ class Ledger:
         regions: By name; also regions that were taken out of the spec and are not empty yet.
         decision: How many replicas were wanted when it was last decided, and why. Written with every intention that
             follows from it, and no intention itself: a change of it alone is no change of the ledger.
+        next_sequence: First sequence that no region which was taken out has ever reserved.
     """
 
     regions: Mapping[str, RegionLedger] = field(default_factory=dict)
     decision: ScaleDecision | None = field(default=None, compare=False)
+    next_sequence: int = 0
+
+    def without(self, regions: Collection[str]) -> Ledger:
+        """The ledger less these regions, whose names are not given out again.
+
+        An order to a job that has gone waits for it in the queue, and would be taken by another one of the same name.
+        """
+        reserved = [self.regions[name].next_sequence or 0 for name in regions]
+        kept = {name: region for name, region in self.regions.items() if name not in regions}
+        return replace(self, regions=kept, next_sequence=max([self.next_sequence, *reserved]))
 
 
 def read_ledger(status: WorkforceStatus) -> Ledger:
     """The ledger that a status holds."""
     regions = {region.name: _read_region(region) for region in status.regions}
-    return Ledger(regions, decision=status.last_scale_decision)
+    return Ledger(regions, status.last_scale_decision, status.next_sequence or 0)
 
 
 def write_ledger(status: WorkforceStatus, ledger: Ledger) -> WorkforceStatus:
@@ -125,7 +136,12 @@ def write_ledger(status: WorkforceStatus, ledger: Ledger) -> WorkforceStatus:
         )
         for name, region in ledger.regions.items()
     ]
-    return status.model_copy(update={"regions": regions, "last_scale_decision": ledger.decision})
+    changed = {
+        "regions": regions,
+        "next_sequence": ledger.next_sequence or None,
+        "last_scale_decision": ledger.decision,
+    }
+    return status.model_copy(update=changed)
 
 
 def to_ranges(numbers: Iterable[int]) -> list[tuple[int, int]]:

@@ -81,13 +81,13 @@ class _Words:
             action: Action | None = None
             if (job := living.get(sequence)) is not None:
                 told = self._stays or (job.phase is _RUNNING and not self._cancels)
-                action = self._order(job.name, sequence) if told else self._cancel(job)
+                action = self.order(job.name, sequence) if told else self._cancel(job)
             elif sequence in unread and not self._stays:
-                action = self._order(self._desired.job_name(self._region, sequence), sequence)
+                action = self.order(self._desired.job_name(self._region, sequence), sequence)
             if action is not None:
                 yield action
 
-    def _order(self, job: str, sequence: int, *, pending: bool = False) -> SendOrder | None:
+    def order(self, job: str, sequence: int, *, pending: bool = False) -> SendOrder | None:
         """The wave's order for one of its jobs; None without a control channel."""
         announced = self._announced
         return None if announced is None else SendOrder(self._region, job, sequence, announced, pending)
@@ -95,7 +95,7 @@ class _Words:
     def _cancel(self, job: Job) -> Action:
         if self._cancels:
             return Cancel(self._region, job.name, "the drain deadline has passed")
-        order = self._order(job.name, job.sequence, pending=True)
+        order = self.order(job.name, job.sequence, pending=True)
         return CancelPending(self._region, job.name, order, self._wave.reason)
 
 

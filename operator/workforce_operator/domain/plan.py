@@ -89,10 +89,11 @@ class _Work:
         # The place of a region that has just been emptied is free for what the spec says about it now.
         retries += [self.observed.now] if emptied else []
         return Plan(
-            ledger=Ledger(
-                {name: self._ledger_of(name, decisions) for name in self.ledger.regions if name not in emptied},
+            ledger=replace(
+                self.ledger,
+                regions={name: self._ledger_of(name, decisions) for name in self.ledger.regions},
                 decision=self.size.decision,
-            ),
+            ).without(emptied),
             actions=_in_order(action for decision in decisions.values() for action in decision.actions),
             desired=self.size.wanted,
             history=self.size.history,
@@ -154,6 +155,8 @@ class _Work:
                 reason=self._reason(name),
                 channel_awaited=name in self.channels_awaited,
                 template=self.templates[name],
+                gone=name in self.gone,
+                first_sequence=self.ledger.next_sequence,
             )
             for name, seen in self.seen.items()
         }

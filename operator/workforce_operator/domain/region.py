@@ -71,7 +71,7 @@ def _restored(situation: Situation) -> RegionLedger:
     own = [job for job in situation.listed.jobs if not of_former(job, situation.desired.created)]
     return replace(
         situation.ledger,
-        next_sequence=situation.listed.next_sequence,
+        next_sequence=max(situation.listed.next_sequence, situation.first_sequence),
         filled=min(situation.share, max(count.supply, len(own))),
         hiring=frozenset(),
         idle=0,
@@ -205,7 +205,7 @@ def _waiting(situation: Situation, shrunk: Shrunk, hiring: Hiring) -> str | None
     count = situation.count
     if shrunk.waiting:
         return shrunk.waiting
-    if count.late and not count.live and (situation.desired.deleting or situation.most == 0):
+    if count.late and not count.live and (situation.desired.deleting or situation.gone):
         return f"no job is left, and hires under {len(count.late)} of the names may still be on their way"
     if count.supply < situation.share and not situation.may_hire:
         awaited = "nobody is hired before ControlChannelReady is True"

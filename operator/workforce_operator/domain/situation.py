@@ -40,6 +40,8 @@ class Situation:
         template: Hash of the template that is hired here now.
         backoff: The template is in back-off.
         trials: Hires allowed here while it is.
+        gone: The spec does not have the region, or has it elsewhere by now.
+        first_sequence: Where the names of a region begin that was not known before.
         room: Hires that the cap over all regions leaves for this one; None = as many as are wanted.
     """
 
@@ -64,6 +66,8 @@ class Situation:
     backoff: TemplateBackoff | None = None
     trials: int = 0
     room: int | None = None
+    gone: bool = False
+    first_sequence: int = 0
 
     @property
     def may_hire(self) -> bool:
@@ -145,6 +149,8 @@ def assess(
     reason: str,
     template: str,
     channel_awaited: bool = False,
+    gone: bool = False,
+    first_sequence: int = 0,
 ) -> Situation:
     """The situation of a region once its share is known."""
     return Situation(
@@ -166,6 +172,8 @@ def assess(
         channel_awaited=channel_awaited,
         last_words=observed.last_words,
         template=template,
+        gone=gone,
+        first_sequence=first_sequence,
     )
 
 

@@ -23,8 +23,9 @@ from tests.support.planning import (
 )
 from tests.support.tables import table
 from tests.support.workforces import region
+from workforce_operator.api.status import WorkforceStatus
 from workforce_operator.domain.actions import Hire
-from workforce_operator.domain.ledger import Ledger
+from workforce_operator.domain.ledger import Ledger, read_ledger, write_ledger
 from workforce_operator.domain.plan import plan
 
 
@@ -436,3 +437,24 @@ def test_a_spare_name_does_not_stand_in_for_a_hire_that_has_been_made():
     assert hires(first) == [5]
     made = jobs(*queued, done, job(5, "Queued"), absent=[6])
     assert hires(plan(desired(replicas=6), observed(visible=False, one=made), first.ledger)) == []
+
+
+def test_a_region_that_is_added_again_gives_no_name_out_twice():
+    """An order that an earlier job has not taken waits in the queue for whoever has its name."""
+    ended = jobs(*(job(number, "Completed", region="two", ended=1) for number in range(3)))
+    known = ledger(one=entry(0), two=entry(3, "two", filled=3))
+    without = plan(desired(replicas=0), observed(one=jobs(), two=ended), known)
+    assert "two" not in without.ledger.regions
+    stored = write_ledger(WorkforceStatus(), without.ledger).model_dump(mode="json", by_alias=True, exclude_none=True)
+    kept = read_ledger(WorkforceStatus.model_validate(stored))
+    elsewhere = plan(desired(replicas=3, regions=regions(one=0, two=3)), observed(one=jobs(), two=jobs()), kept)
+    assert hires(elsewhere) == [3, 4, 5]
+    assert elsewhere.ledger.next_sequence == 3
+
+
+def test_a_region_that_may_have_no_worker_any_more_waits_for_no_hire():
+    here = jobs(absent=(0, 1), late=(0, 1))
+    limited = plan(desired(replicas=0, regions=regions(one=0)), observed(one=here), ledger(one=entry(2, filled=0)))
+    assert limited.regions["one"].waiting is None
+    gone = plan(desired(replicas=0), observed(one=jobs(), two=here), ledger(one=entry(0), two=entry(2, "two")))
+    assert "may still be on their way" in str(gone.regions["two"].waiting)
