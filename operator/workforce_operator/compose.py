@@ -6,7 +6,6 @@ Nothing here decides anything about Workforces, and nothing else in the product 
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import logging
 import os
@@ -38,7 +37,7 @@ from workforce_operator.adapters.servicebus.control import ServiceBusControl
 from workforce_operator.adapters.servicebus.depth import ServiceBusQueueDepth
 from workforce_operator.adapters.storage_queue.depth import StorageQueueDepth
 from workforce_operator.domain.errors import Unavailable
-from workforce_operator.edge import decisions
+from workforce_operator.edge import decisions, event_loop
 from workforce_operator.edge.daemon import Daemon, ExitCode, Parts, State
 from workforce_operator.edge.informer import Informer
 from workforce_operator.edge.kopf_edge import kopf_run
@@ -78,7 +77,7 @@ def run() -> int:
     logs.configure(style=settings.log_format, level=settings.log_level)
     log.info("starting", version=__version__, cloud=cloud.name, namespaces=list(settings.namespaces) or "all")
     try:
-        return asyncio.run(_live(settings, cloud))
+        return event_loop.run(_live(settings, cloud))
     except StartError as error:
         sys.stderr.write(f"workforce-operator: {error}\n")
         return ExitCode.SETTINGS

@@ -555,12 +555,23 @@ async def test_a_change_of_a_condition_is_told_once_as_an_event(op):
     assert (await op.condition("QueueReachable"))[1] == "AccessDenied"
 
 
-async def test_becoming_ready_is_told_and_a_first_good_condition_is_not(op):
+async def test_of_a_new_workforce_only_its_hires_are_told(op):
     op.apply(replicas=2)
     await op.settle()
-    messages = [each.note.message for each in op.world.events.events]
-    assert sum(message.startswith("Ready:") for message in messages) >= 1
-    assert not [message for message in messages if message.startswith(("SpecAccepted:", "RegionsHealthy:"))]
+    assert (await op.condition("Ready"))[0] == "True"
+    assert [each.note.reason for each in op.world.events.events] == ["Hiring"]
+
+
+async def test_a_queue_that_can_be_read_again_is_told(op):
+    op.apply(replicas=2)
+    await op.settle()
+    op.world.depth.faults.always_error("read", Denied("no role", scope="acct"))
+    await op.settle(3)
+    op.world.depth.faults.reset()
+    op.world.depth.faults.always_error("read", None)
+    await op.settle(3)
+    messages = [each.note.message for each in op.world.events.events if not each.note.warning]
+    assert [message for message in messages if message.startswith("QueueReachable:")]
 
 
 async def test_a_paused_job_runs_again_and_one_that_used_up_its_time_is_replaced(op):

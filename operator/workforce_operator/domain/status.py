@@ -102,20 +102,28 @@ def worth_writing(old: WorkforceStatus, new: WorkforceStatus, now: datetime, las
 
 
 def transitions(old: WorkforceStatus, new: WorkforceStatus) -> tuple[Note, ...]:
-    """What a person should hear of because a condition changed; nothing for one that is unknown or new and no worry."""
+    """What a person should hear of because a condition changed: it is a worry, or another one, or none any more.
+
+    Of a Workforce that scales, drains or is suspended, the acts are told by themselves.
+    """
     before = _by_type(old)
     notes = []
     for condition in new.conditions:
         known = before.get(condition.type)
         if condition.status == "Unknown" or condition.type in (DRAINING, PROGRESSING):
             continue
-        unchanged = known is not None and (known.status, known.reason) == (condition.status, condition.reason)
-        warning = condition.status == "False" and condition.reason not in ("Scaling", "Draining", "Suspended")
-        first = known is None or known.status == "Unknown"
-        by_choice = condition.type == CONTROL_CHANNEL_READY and condition.reason == "NotConfigured"
-        if not (unchanged or by_choice or (first and not warning)):
+        changed = known is None or (known.status, known.reason) != (condition.status, condition.reason)
+        warning = _worries(condition)
+        if changed and (warning or (known is not None and _worries(known))):
             notes.append(Note(condition.reason, f"{condition.type}: {condition.message}", warning=warning))
     return tuple(notes)
+
+
+def _worries(condition: Condition) -> bool:
+    """Whether it is not as it should be, and not because somebody wants it so."""
+    if condition.type == CONTROL_CHANNEL_READY and condition.reason == "NotConfigured":
+        return False
+    return condition.status == "False" and condition.reason not in ("Scaling", "Draining", "Suspended")
 
 
 def _announced(desired: Desired, plan: Plan, previous: WorkforceStatus) -> WorkforceStatus:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Coroutine, Sequence
 
 import structlog
 
+from workforce_operator.edge import event_loop
 from workforce_operator.ports.kubernetes import Key, StoredWorkforce
 
 log = structlog.stdlib.get_logger(__name__)
@@ -96,7 +97,7 @@ class _Thread:
     def _work(self) -> None:
         # Whatever ends the run is told, not raised: a thread has no caller.
         try:
-            asyncio.run(self._main())
+            event_loop.run(self._main())
         except Exception as error:  # supervisor of foreign code: the reason is logged, and it starts again
             self._ended(f"{type(error).__name__}: {error}")
         else:

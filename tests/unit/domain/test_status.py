@@ -220,6 +220,14 @@ def test_people_do_not_hear_of_what_is_good_from_the_start():
     assert transitions(WorkforceStatus(), base()) == ()
 
 
+def test_people_do_not_hear_of_a_scaling_that_begins_or_ends():
+    """They hear of the hires."""
+    scaling = status_of(desired(replicas=4), observed(one=jobs(*running(2))), FULL)
+    assert [each.reason for each in scaling.conditions if each.type == "Ready"] == ["Scaling"]
+    assert transitions(base(), scaling) == ()
+    assert transitions(scaling, base()) == ()
+
+
 def test_people_do_not_hear_again_of_what_stays_bad():
     bad = status_of(desired(), observed(one=None), FULL)
     assert transitions(bad, bad) == ()
