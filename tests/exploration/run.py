@@ -25,7 +25,7 @@ from tests.exploration.specs import INSTALLATION, REGISTERED, variants
 from tests.exploration.virtual import VirtualLoop, run
 from tests.exploration.wire import Network
 from tests.exploration.world import Nodes, Worker, World
-from workforce_operator.api.spec import WorkforceSpec
+from workforce_operator.api.spec import ControlDialect, WorkforceSpec
 from workforce_operator.domain.desired import Desired
 from workforce_operator.domain.errors import Denied, SpecError, Unavailable
 from workforce_operator.domain.observed import Phase
@@ -270,7 +270,8 @@ class _Run:
         told = sum(wave.count or 0 for region in status.regions for wave in region.drains)
         text = f"{key.name}: {len(supply)} work and {leaving} leave, {wanted} wanted, {told} were told"
         # Whoever is told without a name, by a message that was lost perhaps, is not told again before the deadline.
-        if len(supply) > wanted + told and (spec.control is not None or self._any_waits(supply)):
+        too_many = len(supply) > wanted + told and not self._forgot_whom_it_told(spec, status)
+        if too_many and (spec.control is not None or self._any_waits(supply)):
             wrong.append(text)
         if len(supply) < wanted and self._some_task_waits(spec) and spec.suspend == "None":
             wrong.append(text)
@@ -283,6 +284,13 @@ class _Run:
         if not wrong and not len(supply) - told <= status.replicas <= len(supply):
             wrong.append(f"{key.name}: the status says {status.replicas} replicas, {len(supply)} are there")
         return wrong
+
+    def _forgot_whom_it_told(self, spec: WorkforceSpec, status: Any) -> bool:
+        """How many were told without a name went with the status: until their deadline nobody else is told."""
+        if spec.control is None or spec.control.dialect is not ControlDialect.JOBQ:
+            return False
+        forgotten = self.world.clock.now() - timedelta(seconds=spec.drain.deadline_seconds)
+        return any(region.restored_time and region.restored_time > forgotten for region in status.regions)
 
     def _changing_schedules(self, key: Key, spec: WorkforceSpec) -> Iterator[str]:
         now = self.world.clock.now()

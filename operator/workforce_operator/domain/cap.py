@@ -62,8 +62,10 @@ class _Hires(NamedTuple):
 
 
 def _hires(situation: Situation) -> _Hires:
-    under_way, everybody = len(situation.ledger.hiring & situation.count.absent), _all(situation)
-    growth = under_way + min(everybody, max(0, situation.share - situation.ledger.filled))
+    everybody = _all(situation)
+    # One that was decided, and is not wanted any more because the share has fallen, takes no room from another region.
+    under_way = min(len(situation.ledger.hiring & situation.count.absent), everybody)
+    growth = min(under_way + max(0, situation.share - situation.ledger.filled), everybody)
     return _Hires(under_way, growth, everybody)
 
 

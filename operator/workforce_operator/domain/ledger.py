@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
+from jobq.names import COHORT_SIZE
 from workforce_operator.api.spec import DrainMode
 from workforce_operator.api.status import (
     CircuitStatus,
@@ -115,8 +116,9 @@ class Ledger:
         """The ledger less these regions, whose names are not given out again.
 
         An order to a job that has gone waits for it in the queue, and would be taken by another one of the same name.
+        It is cohorts that are kept apart: names of an open one that no job has are given out.
         """
-        reserved = [self.regions[name].next_sequence or 0 for name in regions]
+        reserved = [-(-(self.regions[name].next_sequence or 0) // COHORT_SIZE) * COHORT_SIZE for name in regions]
         kept = {name: region for name, region in self.regions.items() if name not in regions}
         return replace(self, regions=kept, next_sequence=max([self.next_sequence, *reserved]))
 

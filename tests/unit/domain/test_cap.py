@@ -126,3 +126,10 @@ def test_workers_that_can_be_taken_back_need_no_room():
     assert set(orders(answer).values()) == {"accept-new-tasks"}
     assert hires(answer) == []
     assert answer.regions["one"].waiting is None
+
+
+def test_a_hire_that_is_not_wanted_any_more_takes_no_room_from_another_region():
+    known = ledger(one=entry(2, filled=2, share=3, hiring=(1,)), two=entry(0, "two", share=0, filled=0))
+    here = {"one": jobs(*running(1), absent=(1,)), "two": jobs()}
+    answer = decided(scaled(3, one=1, two=2), known, **here)
+    assert by_region(answer) == {"two": [0, 1]}
