@@ -47,6 +47,7 @@ _WORDS = {
     Loss.SILENT: "not heard of",
     Loss.BUSY: "busy",
 }
+_ALL = tuple(Loss)
 _WITHOUT_PROCESS = (Loss.NEVER_RAN, Loss.PAUSED)
 
 
@@ -67,7 +68,7 @@ class Ranking:
 
     def classes(self, *, running: bool = True) -> Iterator[tuple[Loss, Sequence[Job]]]:
         """All classes, or all of jobs that do not run; the smallest loss first, each in the order of its jobs."""
-        yield from ((loss, self._jobs(loss)) for loss in (Loss if running else _WITHOUT_PROCESS))
+        yield from ((loss, self._jobs(loss)) for loss in (_ALL if running else _WITHOUT_PROCESS))
 
     def in_order(self, loss: Loss) -> Sequence[Job]:
         """The jobs of a class, the first to leave first."""

@@ -21,6 +21,7 @@ from workforce_operator.domain.situation import Situation
 from workforce_operator.domain.value import value
 from workforce_operator.domain.waves import above_seen, add, wave_id
 
+_flat = chain.from_iterable
 REQUESTED = "Requested"
 """Reason of the waves of jobs that somebody named."""
 
@@ -63,11 +64,11 @@ def lay_off(situation: Situation, excess: int) -> Shrunk:
     if not situation.can_order:
         return Shrunk(waves, waiting=f"{_workers(excess)} cannot be told to leave: the control channel is not ready")
     leaving = _victims(situation, excess)
-    victims = tuple(chain.from_iterable(leaving.values()))
+    victims = tuple(_flat(leaving.values()))
     waiting = _waits_for_reports(situation, excess - len(victims))
     if not victims:
         return Shrunk(waves, waiting=waiting)
-    wave = _leaving(situation, victims, situation.reason)
+    wave = _leaving(situation, leaving, situation.reason)
     return Shrunk(add(waves, wave), victims, waiting=waiting, leaving=leaving, reason=situation.reason)
 
 
@@ -82,8 +83,8 @@ def requested(situation: Situation) -> Shrunk | None:
     jobs = tuple(job for job in situation.count.running if job.name in asked)
     if not jobs:
         return None
-    wave = _leaving(situation, jobs, REQUESTED)
     leaving = by_loss(jobs, situation.reports)
+    wave = _leaving(situation, leaving, REQUESTED)
     return Shrunk(add(situation.ledger.waves, wave), jobs, leaving=leaving, reason=REQUESTED)
 
 
@@ -117,15 +118,15 @@ def recallable(desired: Desired, count: Count, waves: Iterable[Wave], now: datet
     return [job for job in count.draining if job.sequence in jobs]
 
 
-def _leaving(situation: Situation, jobs: Sequence[Job], reason: str) -> Wave:
+def _leaving(situation: Situation, leaving: Mapping[Loss, Sequence[Job]], reason: str) -> Wave:
     """A new wave of jobs that are told to leave."""
-    revision = _revision(situation, jobs)
+    revision = _revision(situation, _flat(jobs for loss, jobs in leaving.items() if loss is not Loss.SILENT))
     return Wave(
         id=wave_id(revision),
         mode=situation.desired.spec.drain.mode,
         state=DrainState.SENT,
         revision=revision,
-        jobs=frozenset(job.sequence for job in jobs),
+        jobs=frozenset([job.sequence for job in _flat(leaving.values())]),
         sent=situation.now,
         deadline=situation.desired.drain_deadline(situation.now),
         reason=reason,
@@ -169,7 +170,7 @@ def _waits_for_reports(situation: Situation, number: int) -> str | None:
 
 def _without_control(situation: Situation, excess: int) -> Shrunk:
     leaving = first_to_leave(situation.ranking, running=False, most=excess)
-    victims = tuple(chain.from_iterable(leaving.values()))
+    victims = tuple(_flat(leaving.values()))
     cancels = tuple(CancelPending(situation.name, job.name, None, situation.reason) for job in victims)
     left = excess - len(victims)
     waiting = (
@@ -189,7 +190,7 @@ def _unnamed(situation: Situation, excess: int) -> Shrunk:
     waiting = _why_nobody_is_told(situation, left)
     if left == 0 or waiting is not None:
         return replace(never_ran, waiting=waiting)
-    wave = replace(_leaving(situation, (), situation.reason), count=left)
+    wave = replace(_leaving(situation, {}, situation.reason), count=left)
     messages = unnamed_orders(situation.desired, situation.name, wave)
     return Shrunk(
         add(situation.ledger.waves, wave),

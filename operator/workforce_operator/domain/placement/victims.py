@@ -6,10 +6,10 @@ and the jobs belong together; and a job that has started in between changes the 
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
-from itertools import groupby, repeat
+from itertools import groupby, islice, repeat
 from typing import Any
 
 from workforce_operator.domain.observed import Job
@@ -59,6 +59,11 @@ def cut_victims(
     cuts: dict[str, int] = defaultdict(int)
     spare = {site.name: max(0, shares[site.name] - floors[site.name]) for site in sites}
     beyond = {site.name: max(0, site.supply - shares[site.name]) for site in sites}
+    if not any(beyond.values()):
+        # As it mostly is: no region has too many, and none is cut below its floor. Then the first ones simply go.
+        first = Counter(islice(_in_order(amount, sites, rankings), amount))
+        if all(number <= spare[name] for name, number in first.items()):
+            return dict(first)
     for name in _in_order(amount + sum(beyond.values()), sites, rankings):
         if not amount:
             break
