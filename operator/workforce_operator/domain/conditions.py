@@ -16,10 +16,9 @@ from workforce_operator.api.status import Condition
 from workforce_operator.domain.capacity import no_room
 from workforce_operator.domain.observed import Known, Unknown
 from workforce_operator.domain.outcomes import Failure, why_unknown
-from workforce_operator.domain.replace import clock
 from workforce_operator.domain.sizing import arithmetic
-from workforce_operator.domain.template_backoff import TemplateBackoff
 from workforce_operator.domain.view import View
+from workforce_operator.domain.words import counted, verb
 
 Status = Literal["True", "False", "Unknown"]
 
@@ -154,7 +153,7 @@ def _queue_reachable(view: View) -> Verdict:
     if isinstance(queue, Unknown):
         why = why_unknown(queue)
         return Verdict("False", why.reason, why.message)
-    return Verdict("True", "Reached", f"{queue.value.length} tasks in the queue")
+    return Verdict("True", "Reached", f"{counted(queue.value.length, 'task')} in the queue")
 
 
 def _regions_healthy(view: View) -> Verdict:
@@ -166,7 +165,7 @@ def _regions_healthy(view: View) -> Verdict:
         return Verdict("False", "CircuitOpen", "; ".join(texts))
     backoff = next((region.template_backoff for region in view.regions.values() if region.template_backoff), None)
     if backoff is not None:
-        return Verdict("False", "CrashLoop", _of_template(backoff))
+        return Verdict("False", "CrashLoop", backoff.text)
     looping = {name: region for name, region in view.regions.items() if region.crash_loop}
     if looping:
         texts = (f"{name}: {region.error or 'workers fail soon after they start'}" for name, region in looping.items())
@@ -198,12 +197,6 @@ def _capacity_available(view: View) -> Verdict:
     return Verdict("True", "Enough", "no hire is held back")
 
 
-def _of_template(backoff: TemplateBackoff) -> str:
-    when = f"the next one is tried at {clock(backoff.retry_at)}" if backoff.retry_at else "one is tried"
-    text = f"the template: {backoff.failures} workers in a row failed soon after their start; {when}"
-    return f"{text} (last error: {backoff.error})" if backoff.error else text
-
-
 def _control_channel_ready(view: View) -> Verdict:
     if view.desired.spec.control is None:
         return Verdict("False", "NotConfigured", "spec.control is not set: running workers are never told to leave")
@@ -219,15 +212,17 @@ def _draining(view: View) -> Verdict:
     parts = ", ".join(f"{name} {region.draining}" for name, region in view.regions.items() if region.draining)
     overdue = sum(region.overdue for region in view.regions.values())
     if overdue:
-        return Verdict(
-            "True", "DeadlineExceeded", f"{overdue} of {view.draining} leaving workers are past their deadline: {parts}"
+        text = (
+            f"{overdue} of {counted(view.draining, 'leaving worker')} {verb(overdue, 'is past its', 'are past their')}"
         )
+        return Verdict("True", "DeadlineExceeded", f"{text} deadline: {parts}")
     return Verdict("True", "Deletion" if view.desired.deleting else "ScaleDown", f"leaving: {parts}")
 
 
 def _progressing(view: View) -> Verdict:
     if view.desired.deleting:
-        left = f"being deleted; {view.supply + view.draining} jobs are left"
+        jobs = view.supply + view.draining
+        left = f"being deleted; {counted(jobs, 'job')} {verb(jobs, 'is', 'are')} left"
         return Verdict("True", "LayingOff", _sentence(left, view.waiting()))
     suspend = view.desired.spec.suspend
     if suspend is Suspend.HOLD:
@@ -237,18 +232,22 @@ def _progressing(view: View) -> Verdict:
     if view.excess:
         return _shrinking(view)
     if view.draining:
-        return Verdict("True", "LayingOff", f"{view.draining} are leaving" + _unplaced(view))
+        text = f"{view.draining} {verb(view.draining, 'is', 'are')} leaving"
+        return Verdict("True", "LayingOff", text + _unplaced(view))
     if view.pending:
-        return Verdict("True", "Hiring", f"{view.pending} wait for a node" + _unplaced(view))
+        text = f"{view.pending} {verb(view.pending, 'waits', 'wait')} for a node"
+        return Verdict("True", "Hiring", text + _unplaced(view))
     if view.unplaced:
-        return Verdict("True", "Hiring", f"{view.supply} are there" + _unplaced(view))
+        return Verdict("True", "Hiring", f"{view.supply} {verb(view.supply, 'is', 'are')} there" + _unplaced(view))
     return Verdict("False", "Complete", "numbers are as desired")
 
 
 def _growing(view: View) -> Verdict:
+    are = verb(view.missing, "is", "are")
     if view.desired.spec.suspend is Suspend.SCALE_UP_ONLY:
-        return Verdict("False", "Suspended", f"{view.missing} more are wanted; suspend is ScaleUpOnly: nobody is hired")
-    text = _sentence(f"{view.missing} of {view.wanted} are missing", view.waiting()) + _unplaced(view)
+        text = f"{view.missing} more {are} wanted; suspend is ScaleUpOnly: nobody is hired"
+        return Verdict("False", "Suspended", text)
+    text = _sentence(f"{view.missing} of {view.wanted} {are} missing", view.waiting()) + _unplaced(view)
     if view.unheard and view.unheard == view.short:
         return Verdict("False", "ControlChannelNotReady", text)
     if view.blind:
@@ -356,7 +355,7 @@ def _unplaced(view: View) -> str:
     if not view.unplaced:
         return ""
     until = f"until {', '.join(view.moved)} is empty where it was before" if view.moved else "yet"
-    return f"; {view.unplaced} of {view.wanted} have no place {until}"
+    return f"; {view.unplaced} of {view.wanted} {verb(view.unplaced, 'has', 'have')} no place {until}"
 
 
 def _sentence(text: str, why: str) -> str:

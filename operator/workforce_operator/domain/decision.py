@@ -6,7 +6,7 @@ have equal records and are kept once.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -22,9 +22,12 @@ from workforce_operator.domain.observed import Known, Observed, Unknown
 from workforce_operator.domain.outcomes import Failure
 from workforce_operator.domain.placement.sites import Why
 from workforce_operator.domain.sizing import arithmetic
+from workforce_operator.domain.words import counted, verb
 
 MOST_JOBS = 10
 """Jobs named per group of acts; the others are only counted."""
+
+_NOTHING: Mapping[str, Failure] = {}
 
 
 class Fact(Model):
@@ -97,7 +100,13 @@ class Deed:
     error: str | None = None
 
 
-def record(desired: Desired, observed: Observed, plan: Plan, deeds: Iterable[Deed]) -> Record:
+def record(
+    desired: Desired,
+    observed: Observed,
+    plan: Plan,
+    deeds: Iterable[Deed],
+    unsent: Mapping[str, Failure] = _NOTHING,
+) -> Record:
     """The record of one pass.
 
     Args:
@@ -105,11 +114,12 @@ def record(desired: Desired, observed: Observed, plan: Plan, deeds: Iterable[Dee
         observed: What was read.
         plan: What was decided.
         deeds: What was done.
+        unsent: Orders that could not be sent, by region: they show what reading did not.
     """
     return Record(
         generation=desired.generation,
         desired=plan.desired,
-        facts=tuple(_facts(desired, observed, plan)),
+        facts=tuple(_facts(desired, observed, plan, unsent)),
         steps=(*_wanted(desired, plan), *_placed(plan), *_regions(desired, observed, plan), *_told(plan)),
         acts=grouped(deeds),
     )
@@ -141,14 +151,14 @@ def grouped(deeds: Iterable[Deed]) -> tuple[Act, ...]:
     )
 
 
-def _facts(desired: Desired, observed: Observed, plan: Plan) -> Iterable[Fact]:
+def _facts(desired: Desired, observed: Observed, plan: Plan, unsent: Mapping[str, Failure]) -> Iterable[Fact]:
     queue = observed.queue
     if isinstance(queue, Unknown):
         yield _not_read("queue", queue)
     else:
         waits = "some wait" if queue.value.has_visible else "none waits"
-        yield Fact(about="queue", text=f"{queue.value.length} tasks, {waits}")
-    yield from _channels(desired, observed, plan)
+        yield Fact(about="queue", text=f"{counted(queue.value.length, 'task')}, {waits}")
+    yield from _channels(desired, observed, plan, unsent)
     for name, numbers in plan.regions.items():
         reading = observed.regions.get(name)
         if isinstance(reading, Known):
@@ -157,8 +167,8 @@ def _facts(desired: Desired, observed: Observed, plan: Plan) -> Iterable[Fact]:
             yield _not_read(name, reading)
 
 
-def _channels(desired: Desired, observed: Observed, plan: Plan) -> Iterable[Fact]:
-    found = channels(desired.spec.control, plan.ledger, observed, {})
+def _channels(desired: Desired, observed: Observed, plan: Plan, unsent: Mapping[str, Failure]) -> Iterable[Fact]:
+    found = channels(desired.spec.control, plan.ledger, observed, unsent)
     if not found:
         yield Fact(about="control", text="not configured")
     for each in found:
@@ -202,7 +212,8 @@ def _unplaced(plan: Plan) -> Iterable[Step]:
     """How many have no place although clusters that could be read may hold more jobs."""
     if plan.full:
         missing = plan.desired - sum(numbers.desired for numbers in plan.regions.values())
-        yield Step(about="workforce", text=f"{missing} of them have no place yet: {no_room(plan.full)}")
+        text = f"{missing} of them {verb(missing, 'has', 'have')} no place yet: {no_room(plan.full)}"
+        yield Step(about="workforce", text=text)
 
 
 def _why(desired: Desired, plan: Plan) -> str:
@@ -275,7 +286,7 @@ def _region(name: str, numbers: RegionPlan, stopped: str | None) -> Iterable[Ste
     if numbers.lay_offs:
         yield Step(about=name, rule=3, text=f"{compared}: {numbers.lay_offs} laid off")
     if numbers.resumes:
-        yield Step(about=name, rule=4, text=f"{compared}: {numbers.resumes} of {numbers.paused} paused ones resumed")
+        yield Step(about=name, rule=4, text=f"{compared}: {numbers.resumes} of {numbers.paused} paused resumed")
     if numbers.hires:
         yield Step(about=name, rule=4, text=f"{compared}: {numbers.hires} hired")
     if numbers.waiting:

@@ -23,6 +23,7 @@ from workforce_operator.domain.shrink import Shrunk, lay_off, requested, take_ba
 from workforce_operator.domain.situation import Situation
 from workforce_operator.domain.value import value
 from workforce_operator.domain.waves import RECALL_ENDS_AFTER
+from workforce_operator.domain.words import counted, verb
 
 
 @value
@@ -219,7 +220,8 @@ def _waiting(situation: Situation, shrunk: Shrunk, hiring: Hiring) -> str | None
     if hiring.gate.waiting:
         return hiring.gate.waiting
     if count.unread:
-        return f"{len(count.unread)} reserved names have not been read yet"
+        unread = len(count.unread)
+        return f"{counted(unread, 'reserved name')} {verb(unread, 'has', 'have')} not been read yet"
     return None
 
 

@@ -20,6 +20,7 @@ from workforce_operator.domain.recovery import restored_until, unheard
 from workforce_operator.domain.situation import Situation
 from workforce_operator.domain.value import value
 from workforce_operator.domain.waves import above_seen, add, wave_id
+from workforce_operator.domain.words import counted
 
 _flat = chain.from_iterable
 REQUESTED = "Requested"
@@ -62,7 +63,9 @@ def lay_off(situation: Situation, excess: int) -> Shrunk:
     if situation.desired.spec.control.dialect is ControlDialect.JOBQ:
         return _unnamed(situation, excess)
     if not situation.can_order:
-        return Shrunk(waves, waiting=f"{_workers(excess)} cannot be told to leave: the control channel is not ready")
+        return Shrunk(
+            waves, waiting=f"{counted(excess, 'worker')} cannot be told to leave: the control channel is not ready"
+        )
     leaving = _victims(situation, excess)
     victims = tuple(_flat(leaving.values()))
     waiting = _waits_for_reports(situation, excess - len(victims))
@@ -163,8 +166,8 @@ def _waits_for_reports(situation: Situation, number: int) -> str | None:
     if number <= 0 or until is None:
         return None
     return (
-        f"who was told to leave was forgotten with the status: {_workers(number)} may be leaving already, and nobody "
-        f"else is told to until they report, or until {until:%Y-%m-%dT%H:%M:%SZ}"
+        f"who was told to leave was forgotten with the status: {counted(number, 'worker')} may be leaving already, "
+        f"and nobody else is told to until they report, or until {until:%Y-%m-%dT%H:%M:%SZ}"
     )
 
 
@@ -174,7 +177,9 @@ def _without_control(situation: Situation, excess: int) -> Shrunk:
     cancels = tuple(CancelPending(situation.name, job.name, None, situation.reason) for job in victims)
     left = excess - len(victims)
     waiting = (
-        f"{_workers(left)} running too many, and without spec.control they cannot be told to leave" if left else None
+        f"{counted(left, 'worker')} running too many, and without spec.control they cannot be told to leave"
+        if left
+        else None
     )
     return Shrunk(situation.ledger.waves, victims, cancels, waiting, leaving, reason=situation.reason)
 
@@ -206,13 +211,13 @@ def _why_nobody_is_told(situation: Situation, number: int) -> str | None:
     if number == 0:
         return None
     if not situation.can_order:
-        return f"{_workers(number)} cannot be told to leave: the control channel is not ready"
+        return f"{counted(number, 'worker')} cannot be told to leave: the control channel is not ready"
     until = restored_until(situation.desired, situation.ledger)
     if until is None or situation.share == 0:
         return None
     return (
-        f"how many were told to leave was forgotten with the status: {_workers(number)} may be leaving already, and "
-        f"nobody else is told to until {until:%Y-%m-%dT%H:%M:%SZ}"
+        f"how many were told to leave was forgotten with the status: {counted(number, 'worker')} may be leaving "
+        f"already, and nobody else is told to until {until:%Y-%m-%dT%H:%M:%SZ}"
     )
 
 
@@ -221,7 +226,3 @@ def _recallable(desired: Desired, wave: Wave, now: datetime) -> bool:
     if wave.state is not DrainState.SENT or wave.mode is not DrainMode.FINISH or wave.reason == REQUESTED:
         return False
     return now < wave.deadline or desired.spec.drain.on_deadline is DeadlineAction.WAIT
-
-
-def _workers(number: int) -> str:
-    return "1 worker" if number == 1 else f"{number} workers"

@@ -15,7 +15,8 @@ from jobq.control import Exit
 from workforce_operator.api.spec import FailurePolicy
 from workforce_operator.domain.failures import classify, last_description
 from workforce_operator.domain.observed import Job, Outcome, Phase
-from workforce_operator.domain.replace import FAST, back_off, ended_at, was_fast
+from workforce_operator.domain.replace import FAST, back_off, clock, ended_at, was_fast
+from workforce_operator.domain.words import counted, verb
 
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC) - timedelta(days=1)
 _YOUNG = timedelta(seconds=60)
@@ -32,6 +33,7 @@ class TemplateBackoff:
         allowed: How many may be hired now, over all regions: 0 or 1.
         turn: Changes with every trial, so that the trials go round the regions.
         retry_at: When the next trial is made, if not now.
+        trial: The last one that was hired since the last failure, while it lives.
     """
 
     failures: int
@@ -39,6 +41,26 @@ class TemplateBackoff:
     allowed: int
     turn: int
     retry_at: datetime | None
+    trial: Job | None = None
+
+    @property
+    def text(self) -> str:
+        """For people."""
+        row = (
+            f"{counted(self.failures, 'worker')} in a row failed soon after {verb(self.failures, 'its', 'their')} start"
+        )
+        text = f"the template: {row}; {self._tried}"
+        return f"{text} (last error: {self.error})" if self.error else text
+
+    @property
+    def _tried(self) -> str:
+        when = f"at {clock(self.retry_at)}" if self.retry_at else "now"
+        if self.trial is None:
+            return f"the next one is tried {when}"
+        if self.trial.phase is Phase.RUNNING:
+            since = self.trial.started or self.trial.created
+            return "a trial runs" + (f" since {clock(since)}" if since else "")
+        return f"a trial waits for a node; another one is tried {when}"
 
 
 def template_backoff(
@@ -63,16 +85,18 @@ def template_backoff(
         return None
     last = ended_at(run[-1])
     retry_at = last + back_off(len(run) - policy.max_consecutive_failures + 1, policy)
-    trials = [job.created for job in living if job.created is not None and job.created > last]
-    if trials:
+    trials = [job for job in living if job.created is not None and job.created > last]
+    trial = max(trials, key=lambda job: (job.created or _NEVER, job.name), default=None)
+    if trial is not None and trial.created is not None:
         # A trial that gets no node for long says nothing: another one, elsewhere.
-        retry_at = max(retry_at, max(trials) + timedelta(seconds=policy.backoff_max_seconds))
+        retry_at = max(retry_at, trial.created + timedelta(seconds=policy.backoff_max_seconds))
     return TemplateBackoff(
         failures=len(run),
         error=last_description(reversed(run), last_words),
         allowed=int(now >= retry_at),
         turn=len(run) + len(trials),
         retry_at=retry_at if now < retry_at else None,
+        trial=trial,
     )
 
 

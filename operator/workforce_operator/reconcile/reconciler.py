@@ -25,7 +25,7 @@ from workforce_operator.api.base import FINALIZER
 from workforce_operator.api.spec import Suspend
 from workforce_operator.api.status import WorkforceStatus
 from workforce_operator.domain.actions import Cancel, Note, Plan
-from workforce_operator.domain.decision import record, refusal
+from workforce_operator.domain.decision import Record, record, refusal
 from workforce_operator.domain.desired import Desired, region_places
 from workforce_operator.domain.errors import Fenced, Missing, OperatorError, SpecError
 from workforce_operator.domain.job_environment import job_environment, secret_refs
@@ -190,7 +190,9 @@ class Reconciler:
         self._count_losses(observed, done)
         plan = without_unsent(plan, done)
         outcomes = outcomes_of(done)
-        self._record(stored.key, desired, observed, plan, done)
+        self._record(
+            stored.key, desired, observed, plan, record(desired, observed, plan, deeds(done), outcomes.control)
+        )
         if plan.finished:
             return await self._finish(stored, plan)
         status = build_status(desired, observed, plan, outcomes, stored.status)
@@ -301,11 +303,11 @@ class Reconciler:
         for note in (*plan.notes, *notes, *changes):
             await self._events.emit(stored, note)
 
-    def _record(self, key: Key, desired: Desired, observed: Observed, plan: Plan, done: Sequence[Done]) -> None:
+    def _record(self, key: Key, desired: Desired, observed: Observed, plan: Plan, found: Record) -> None:
         def living() -> Workers:
             return workers(desired, observed, plan.ledger, studio=self._cloud.ml_index)
 
-        self._decisions.decided(key, record(desired, observed, plan, deeds(done)), observed.now, living)
+        self._decisions.decided(key, found, observed.now, living)
 
     def _verdict(
         self, key: Key, observed: Observed, plan: Plan, done: Sequence[Done], status: WorkforceStatus

@@ -190,6 +190,20 @@ def test_a_template_that_fails_everywhere_degrades_with_the_last_lines_and_the_n
     assert verdict(status, "Ready") == ("False", "Degraded")
 
 
+@table(
+    ("trial", "says"),
+    [
+        (job(9, created=-0.5, started=-1), "a trial runs since 12:01:00Z (last"),
+        (job(9, "Queued", created=-0.5), "a trial waits for a node; another one is tried at 12:10:30Z (last"),
+    ],
+)
+def test_a_template_in_back_off_tells_of_the_trial_that_is_under_way(trial, says):
+    failed = [job(number, "Failed", created=2, started=1, ended=0) for number in range(5)]
+    reading = observed(now=NOW + 2 * MINUTE, one=jobs(*failed, trial))
+    status = status_of(desired(), reading, ledger(one=entry(10, filled=2)))
+    assert says in said(status, "RegionsHealthy").message
+
+
 def test_one_fast_failure_leaves_a_fleet_ready():
     failed = job(1, "Failed", started=1, ended=0, error="exit code 3")
     status = status_of(desired(), observed(one=jobs(*running(1), failed)), FULL, previous=ready_before())

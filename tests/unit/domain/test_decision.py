@@ -142,7 +142,7 @@ def test_the_words_are_what_a_person_would_say():
         "generation 1, decided 12s ago; the same in 14 passes, for 5m",
         "",
         "What was known",
-        "  queue    1 tasks, some wait",
+        "  queue    1 task, some wait",
         "  control  ready",
         "  regions that are as they should be: 2",
         "",
@@ -200,7 +200,7 @@ def test_jobs_of_a_region_that_cannot_be_read_are_missing_and_it_is_named():
 def test_paused_ones_that_are_resumed_are_told():
     here = jobs(job(0, "Paused"), *running(1, first=1), job(2, "Paused"))
     made = of(desired(replicas=3), observed(one=here), ledger(one=entry(3, filled=3)))
-    assert about(made, "one") == ["3 wanted, 3 there: 2 of 2 paused ones resumed"]
+    assert about(made, "one") == ["3 wanted, 3 there: 2 of 2 paused resumed"]
     assert [fact.text for fact in made.facts if fact.about == "one"] == ["1 running, 2 paused"]
 
 
@@ -266,3 +266,11 @@ def test_how_many_slots_a_worker_of_another_template_has_is_not_known():
     here = jobs(job(0, started=50), job(1, started=50, template="v1:other"))
     listed = workers(desired(), observed(one=here), ledger(one=entry(2)), studio="https://studio")
     assert [each.slots for each in listed.workers] == [desired().spec.template.slots, None]
+
+
+def test_a_channel_that_orders_could_not_be_sent_on_is_told_as_its_condition_tells_it():
+    want, world = desired(replicas=1), observed(one=jobs(*running(2)))
+    made = plan(want, world, ledger(one=entry(2, filled=2)))
+    unsent = {"one": Failure("Unavailable", "the bus does not answer")}
+    facts = record(want, world, made, (), unsent).facts
+    assert ("control", "the bus does not answer", False) in [(fact.about, fact.text, fact.known) for fact in facts]

@@ -12,6 +12,7 @@ from workforce_operator.domain.observed import Known, QueueDepth, Reading, Scali
 from workforce_operator.domain.scaling import behavior, jobq, tasks_per_replica
 from workforce_operator.domain.scaling.backlog import Fleet, Proposal
 from workforce_operator.domain.scaling.schedules import highest
+from workforce_operator.domain.words import counted, verb
 
 _POLICIES = {Policy.JOBQ: jobq.propose, Policy.TASKS_PER_REPLICA: tasks_per_replica.propose}
 _MIN, _MAX = "autoscaling.minReplicas", "autoscaling.maxReplicas"
@@ -68,7 +69,8 @@ def decide(spec: WorkforceSpec, given: Input) -> Scaled:
         asked = spec.replicas or 0
         number = _Number(asked)
         _ceiling(number, spec)
-        return Scaled(_decision(given, number, Proposal(asked, f"{asked} replicas are asked for")))
+        why = f"{counted(asked, 'replica')} {verb(asked, 'is', 'are')} asked for"
+        return Scaled(_decision(given, number, Proposal(asked, why)))
     return _autoscaled(spec, spec.autoscaling, given)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from workforce_operator.domain.observed import QueueDepth
 from workforce_operator.domain.scaling.backlog import Fleet, Proposal, bounded_by_work
+from workforce_operator.domain.words import counted
 
 STEPS = ((100_000, 5000), (50_000, 2000), (10_000, 1000), (1000, 400), (100, 50), (20, 15), (10, 5))
 """Replicas for a backlog of more than so many rounds; a round is a task for each slot of one replica."""
@@ -49,7 +50,8 @@ def propose(depth: QueueDepth, fleet: Fleet, *, tasks_per_replica: int, current:
         return Proposal(0, "no tasks")
     wanted = step(tasks, tasks_per_replica)
     allowed = max(ramp(fleet.running), current)
-    text = f"{tasks} tasks / {tasks_per_replica} per replica = {tasks // tasks_per_replica}: step {wanted} of the table"
+    steps = tasks // tasks_per_replica
+    text = f"{counted(tasks, 'task')} / {tasks_per_replica} per replica = {steps}: step {wanted} of the table"
     if allowed < wanted:
         text += f", ramp {RAMP} × (1 + {fleet.running} running) = {ramp(fleet.running)}"
     return bounded_by_work(Proposal(min(wanted, allowed, tasks), text), depth, fleet)

@@ -9,6 +9,7 @@ from fractions import Fraction
 
 from workforce_operator.domain.observed import QueueDepth
 from workforce_operator.domain.scaling.backlog import Fleet, Proposal, bounded_by_work
+from workforce_operator.domain.words import counted
 
 TOLERANCE = Fraction(1, 10)
 """A backlog that is off the target by no more than this share changes nothing."""
@@ -25,7 +26,7 @@ def propose(depth: QueueDepth, fleet: Fleet, *, tasks_per_replica: int, current:
     """
     tasks = depth.length
     wanted = -(-tasks // tasks_per_replica)
-    text = f"{tasks} tasks / {tasks_per_replica} per replica = {wanted}"
+    text = f"{counted(tasks, 'task')} / {tasks_per_replica} per replica = {wanted}"
     target = current * tasks_per_replica
     if target and wanted != current and abs(tasks - target) <= TOLERANCE * target:
         return Proposal(current, f"{text}, within {TOLERANCE.numerator * 100 // TOLERANCE.denominator} % of {current}")
