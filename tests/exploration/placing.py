@@ -125,7 +125,7 @@ def _open_circuits(observed: Observed, ledger: Ledger, plan: Plan) -> Iterator[W
 
 
 def _idle(observed: Observed, ledger: Ledger, plan: Plan) -> Iterator[Wrong]:
-    """Rule 11: who has completed is replaced only while some task is known to wait; who was drained, at once."""
+    """Rule 11: who has completed is replaced only while some task is known to wait; who was told to go, at once."""
     if isinstance(observed.queue, Known) and _some_task_waits(observed.queue.value, observed):
         return
     for name, before in ledger.regions.items():
@@ -133,11 +133,11 @@ def _idle(observed: Observed, ledger: Ledger, plan: Plan) -> Iterator[Wrong]:
         if not isinstance(reading, Known) or after is None or before.hiring or before.next_sequence is None:
             continue
         leaving = {job for wave in before.waves for job in wave.jobs}
-        drained = sum(job.sequence in leaving for job in reading.value.jobs)
+        told = sum(job.sequence in leaving or job.phase is Phase.ENDING for job in reading.value.jobs)
         ended = [job for job in reading.value.jobs if job.phase is Phase.ENDED and job.sequence not in leaving]
         hires = [action.job for action in plan.actions if isinstance(action, Hire) and action.region == name]
         all_completed = ended and all(job.outcome is Outcome.COMPLETED for job in ended)
-        if len(hires) > drained and all_completed and (after.share or 0) <= before.filled:
+        if len(hires) > told and all_completed and (after.share or 0) <= before.filled:
             yield "rule 11", f"{name}: {hires} are hired, and no task is known to wait"
 
 

@@ -1,10 +1,10 @@
 """The observed state of a Workforce, and the operator's memory of its intentions.
 
-A region's ``desired``, ``next_sequence``, ``open_cohorts``, ``filled``, ``hiring``, ``idle``, ``failing``, ``drains``,
-``restored_time`` and ``moved_time`` are the ledger, and so is the ``next_sequence`` of the whole: it is written with a
-resourceVersion precondition *before* the act that it announces, and read back after a restart. ``reserved``,
-``circuit`` and ``stale_since_time`` are what was last known of a region, and ``last_scale_decision`` is where
-autoscaling goes on from after a restart. Everything else is output only.
+A region's ``desired``, ``next_sequence``, ``first_sequence``, ``open_cohorts``, ``filled``, ``hiring``, ``idle``,
+``failing``, ``drains``, ``restored_time`` and ``moved_time`` are the ledger, and so is the ``next_sequence`` of the
+whole: it is written with a resourceVersion precondition *before* the act that it announces, and read back after a
+restart. ``reserved``, ``circuit`` and ``stale_since_time`` are what was last known of a region, and
+``last_scale_decision`` is where autoscaling goes on from after a restart. Everything else is output only.
 """
 
 from __future__ import annotations
@@ -139,6 +139,8 @@ class RegionStatus(Model):
     """Jobs that were told to leave and have not left."""
     next_sequence: int | None = None
     """First sequence that is not reserved; absent = nothing is hired until all jobs have been listed."""
+    first_sequence: int | None = None
+    """Where the region's own names begin; those below were used before it was taken out and added again. Absent = 0."""
     filled: int = 0
     """How many of the desired replicas have been hired at least once; what is missing beyond that is growth."""
     hiring: Annotated[list[Range], Field(max_length=50_000)] = Field(default_factory=list)

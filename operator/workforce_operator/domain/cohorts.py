@@ -10,7 +10,7 @@ from workforce_operator.domain.observed import Job
 
 
 def open_cohorts(
-    before: Iterable[int], count: Count, *, new: range, evidence: Iterable[Job], desired: int
+    before: Iterable[int], count: Count, *, new: range, evidence: Iterable[Job], desired: int, first: int = 0
 ) -> frozenset[int]:
     """Cohorts to be listed from now on.
 
@@ -24,16 +24,22 @@ def open_cohorts(
         new: Sequences reserved in this pass; ``new.stop`` is the first that is not reserved.
         evidence: Ended jobs that still decide about something.
         desired: The region's desired number.
+        first: The first sequence that was ever reserved.
     """
     ended = frozenset(job.sequence for job in count.ended)
     candidates = frozenset(before) | {cohort(sequence) for sequence in new}
-    unresolved = frozenset(number for number in candidates if _has_unresolved(number, new.stop, ended))
+    unresolved = frozenset(number for number in candidates if _has_unresolved(number, first, new.stop, ended))
     if desired == 0:
         return unresolved
     newest = {cohort(new.stop - 1)} if new.stop else set()
     return unresolved | newest | {cohort(job.sequence) for job in evidence}
 
 
-def _has_unresolved(number: int, next_sequence: int, ended: frozenset[int]) -> bool:
-    first = number * COHORT_SIZE
-    return any(sequence not in ended for sequence in range(first, min(first + COHORT_SIZE, next_sequence)))
+def _has_unresolved(number: int, first: int, next_sequence: int, ended: frozenset[int]) -> bool:
+    return any(sequence not in ended for sequence in reserved_in(number, first, next_sequence))
+
+
+def reserved_in(number: int, first: int, next_sequence: int) -> range:
+    """The sequences of a cohort that are reserved."""
+    begin = number * COHORT_SIZE
+    return range(max(begin, first), min(begin + COHORT_SIZE, next_sequence))

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from jobq.names import COHORT_SIZE
 from workforce_operator.api.spec import DrainMode
 from workforce_operator.api.status import (
     CircuitStatus,
@@ -60,6 +59,7 @@ class RegionLedger:
 
     Attributes:
         share: Replicas placed here; None = not decided yet, or forgotten.
+        first_sequence: Names below are of an earlier region of this name, and are not reserved here.
         next_sequence: First sequence that is not reserved; None until the names in use are known.
         filled: How many of the desired replicas have been hired at least once.
         hiring: Sequences of hires that were decided and whose jobs have not been seen yet; they go on by themselves.
@@ -79,6 +79,7 @@ class RegionLedger:
     coordinates: RegionCoordinates
     share: int | None = None
     next_sequence: int | None = None
+    first_sequence: int = 0
     filled: int = 0
     hiring: frozenset[int] = frozenset()
     idle: int = 0
@@ -116,9 +117,8 @@ class Ledger:
         """The ledger less these regions, whose names are not given out again.
 
         An order to a job that has gone waits for it in the queue, and would be taken by another one of the same name.
-        It is cohorts that are kept apart: names of an open one that no job has are given out.
         """
-        reserved = [-(-(self.regions[name].next_sequence or 0) // COHORT_SIZE) * COHORT_SIZE for name in regions]
+        reserved = [self.regions[name].next_sequence or 0 for name in regions]
         kept = {name: region for name, region in self.regions.items() if name not in regions}
         return replace(self, regions=kept, next_sequence=max([self.next_sequence, *reserved]))
 
@@ -162,6 +162,7 @@ def _read_region(status: RegionStatus) -> RegionLedger:
         coordinates=status.coordinates,
         share=status.desired,
         next_sequence=status.next_sequence,
+        first_sequence=status.first_sequence or 0,
         filled=status.filled,
         hiring=_numbers(status.hiring),
         idle=status.idle,
@@ -215,6 +216,7 @@ def _ledger_fields(region: RegionLedger) -> dict[str, Any]:
         "coordinates": region.coordinates,
         "desired": region.share,
         "next_sequence": region.next_sequence,
+        "first_sequence": region.first_sequence or None,
         "filled": region.filled,
         "hiring": _ranges(region.hiring),
         "idle": region.idle,

@@ -73,6 +73,8 @@ def _restored(situation: Situation) -> RegionLedger:
     return replace(
         situation.ledger,
         next_sequence=max(situation.listed.next_sequence, situation.first_sequence),
+        # Who lives here under an earlier name is looked at like the others.
+        first_sequence=min([situation.first_sequence, *(job.sequence for job in count.live_jobs)]),
         filled=min(situation.share, max(count.supply, len(own))),
         hiring=frozenset(),
         idle=0,
@@ -157,7 +159,9 @@ def _open_cohorts(situation: Situation, names: range, waves: Sequence[Wave]) -> 
         *(job for job in count.ended if _may_have_answered(job, waves)),
     )
     listed = situation.ledger.open_cohorts | situation.listed.cohorts
-    return open_cohorts(listed, count, new=names, evidence=why_missing, desired=situation.share)
+    return open_cohorts(
+        listed, count, new=names, evidence=why_missing, desired=situation.share, first=situation.ledger.first_sequence
+    )
 
 
 def _reserved(situation: Situation, names: range) -> int:

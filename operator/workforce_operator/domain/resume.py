@@ -26,7 +26,8 @@ def resumes(situation: Situation, count: Count, shrunk: Shrunk) -> tuple[Resume,
     """
     leaving = {action.job for action in shrunk.direct}
     candidates = [job for job in sorted(count.paused, key=_age) if job.name not in leaving]
-    wanted = max(0, situation.share - len(count.pending) - len(count.running))
+    # Of those that run some may have been told to leave, nobody knows which: they are no supply.
+    wanted = max(0, situation.share - (count.supply - len(count.paused)))
     return tuple(Resume(situation.name, job.name) for job in candidates[:wanted])
 
 

@@ -18,9 +18,9 @@ from typing import TypeVar
 
 import structlog
 
-from jobq.names import COHORT_SIZE
 from workforce_operator.api.spec import Control, Queue
 from workforce_operator.domain.capacity import ClusterCapacity
+from workforce_operator.domain.cohorts import reserved_in
 from workforce_operator.domain.desired import control_of
 from workforce_operator.domain.errors import Fenced, Missing, OperatorError, SpecError
 from workforce_operator.domain.ledger import RegionLedger
@@ -254,7 +254,11 @@ class Observer:
     async def _jobs_of(self, place: Workplace, ledger: RegionLedger | None) -> RegionJobs:
         if ledger is None or ledger.next_sequence is None:
             return RegionJobs(jobs=await self._jobs.list_owned(place))
-        reserved = _reserved(ledger.open_cohorts, ledger.next_sequence)
+        reserved = frozenset(
+            sequence
+            for number in ledger.open_cohorts
+            for sequence in reserved_in(number, ledger.first_sequence, ledger.next_sequence)
+        )
         listed = await self._jobs.list_cohorts(place, ledger.open_cohorts) if ledger.open_cohorts else ()
         missing = reserved - {job.sequence for job in listed}
         absent = self._absences.recent(place.prefix, missing)
@@ -287,12 +291,3 @@ class Observer:
             raise
         except OperatorError as error:
             return Unknown.because(error)
-
-
-def _reserved(cohorts: frozenset[int], next_sequence: int) -> frozenset[int]:
-    """Every reserved sequence of these cohorts."""
-    return frozenset(
-        sequence
-        for number in cohorts
-        for sequence in range(number * COHORT_SIZE, min((number + 1) * COHORT_SIZE, next_sequence))
-    )

@@ -205,6 +205,7 @@ EFFECTS = {
     "status.regions[].paused": _NUMBERS,
     "status.regions[].draining": _NUMBERS,
     "status.regions[].nextSequence": _LEDGER,
+    "status.regions[].firstSequence": f"{_HIRING}::test_a_region_that_is_added_again_gives_no_name_out_twice",
     "status.nextSequence": f"{_HIRING}::test_a_region_that_is_added_again_gives_no_name_out_twice",
     "status.regions[].filled": _LEDGER,
     "status.regions[].hiring[].first": f"{_HIRING}::test_a_hire_that_was_decided_goes_on_although_the_queue_is_empty",

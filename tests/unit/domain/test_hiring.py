@@ -448,9 +448,9 @@ def test_a_region_that_is_added_again_gives_no_name_out_twice():
     stored = write_ledger(WorkforceStatus(), without.ledger).model_dump(mode="json", by_alias=True, exclude_none=True)
     kept = read_ledger(WorkforceStatus.model_validate(stored))
     elsewhere = plan(desired(replicas=3, regions=regions(one=0, two=3)), observed(one=jobs(), two=jobs()), kept)
-    assert hires(elsewhere) == [256, 257, 258]
-    assert elsewhere.ledger.regions["two"].open_cohorts == {1}
-    assert elsewhere.ledger.next_sequence == 256
+    assert hires(elsewhere) == [3, 4, 5]
+    two = read_ledger(write_ledger(WorkforceStatus(), elsewhere.ledger)).regions["two"]
+    assert (two.first_sequence, two.next_sequence, two.open_cohorts) == (3, 6, {0})
 
 
 def test_a_region_that_may_have_no_worker_any_more_waits_for_no_hire():

@@ -6,7 +6,6 @@ from datetime import timedelta
 
 import pytest
 
-from jobq.names import COHORT_SIZE
 from tests.support.planning import (
     MINUTE,
     NOW,
@@ -434,7 +433,7 @@ def test_a_region_that_stands_elsewhere_now_is_emptied_first():
     assert chosen(full) == [0, 1]
     assert full.ledger.regions["one"].coordinates.workspace == "ws"
     empty = plan(elsewhere, observed(one=jobs()), full.ledger)
-    assert empty.ledger == Ledger(next_sequence=COHORT_SIZE)
+    assert empty.ledger == Ledger(next_sequence=2)
     fresh = plan(elsewhere, observed(one=jobs()), empty.ledger)
     assert fresh.ledger.regions["one"].coordinates.workspace == "other"
 

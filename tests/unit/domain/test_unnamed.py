@@ -20,6 +20,7 @@ from tests.support.planning import (
     observed,
     orders,
     pending_cancels,
+    resumed,
     running,
     wave,
 )
@@ -192,3 +193,11 @@ def test_the_ends_of_others_bring_supply_back_to_what_is_desired():
 def test_a_deadline_is_as_long_as_the_spec_says():
     decided = plan(jobq(0, drain={"deadlineSeconds": 120}), observed(one=jobs(*running(1))), ledger(one=entry(1)))
     assert decided.ledger.regions["one"].waves[0].deadline == NOW + timedelta(seconds=120)
+
+
+def test_a_paused_worker_is_resumed_before_anybody_is_hired_for_those_that_were_told():
+    here = jobs(*running(4), job(4, "Paused", started=50))
+    known = ledger(one=entry(5, filled=5, waves=(told(4),)))
+    decided = plan(jobq(3), observed(one=here), known)
+    assert resumed(decided) == [name_of(4)]
+    assert hires(decided) == [5, 6]
