@@ -156,7 +156,7 @@ def _facts(desired: Desired, observed: Observed, plan: Plan, unsent: Mapping[str
     if isinstance(queue, Unknown):
         yield _not_read("queue", queue)
     else:
-        waits = "some wait" if queue.value.has_visible else "none waits"
+        waits = verb(queue.value.length, "it waits", "some wait") if queue.value.has_visible else "none waits"
         yield Fact(about="queue", text=f"{counted(queue.value.length, 'task')}, {waits}")
     yield from _channels(desired, observed, plan, unsent)
     for name, numbers in plan.regions.items():
@@ -286,7 +286,9 @@ def _region(name: str, numbers: RegionPlan, stopped: str | None) -> Iterable[Ste
     if numbers.lay_offs:
         yield Step(about=name, rule=3, text=f"{compared}: {numbers.lay_offs} laid off")
     if numbers.resumes:
-        yield Step(about=name, rule=4, text=f"{compared}: {numbers.resumes} of {numbers.paused} paused resumed")
+        yield Step(
+            about=name, rule=4, text=f"{compared}: {numbers.resumes} of {counted(numbers.paused, 'paused one')} resumed"
+        )
     if numbers.hires:
         yield Step(about=name, rule=4, text=f"{compared}: {numbers.hires} hired")
     if numbers.waiting:

@@ -142,7 +142,7 @@ def test_the_words_are_what_a_person_would_say():
         "generation 1, decided 12s ago; the same in 14 passes, for 5m",
         "",
         "What was known",
-        "  queue    1 task, some wait",
+        "  queue    1 task, it waits",
         "  control  ready",
         "  regions that are as they should be: 2",
         "",
@@ -200,7 +200,7 @@ def test_jobs_of_a_region_that_cannot_be_read_are_missing_and_it_is_named():
 def test_paused_ones_that_are_resumed_are_told():
     here = jobs(job(0, "Paused"), *running(1, first=1), job(2, "Paused"))
     made = of(desired(replicas=3), observed(one=here), ledger(one=entry(3, filled=3)))
-    assert about(made, "one") == ["3 wanted, 3 there: 2 of 2 paused resumed"]
+    assert about(made, "one") == ["3 wanted, 3 there: 2 of 2 paused ones resumed"]
     assert [fact.text for fact in made.facts if fact.about == "one"] == ["1 running, 2 paused"]
 
 
