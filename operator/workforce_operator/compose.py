@@ -139,7 +139,7 @@ async def build(settings: Settings, cloud: Cloud) -> AsyncIterator[Operator]:
         azure = await _azure(stack, cloud, kubernetes.lease)
         metrics, pulse, ring = Metrics(), Pulse(), decisions.DecisionRing()
         queue: WorkQueue[Key] = WorkQueue(max_delay=settings.resync_seconds)
-        recent = Recent()
+        recent, absences = Recent(), Absences(settled=kubernetes.lease.settled)
 
         def wake(key: Key, new: StoredWorkforce | None) -> None:
             recent.changed(key, new)
@@ -155,6 +155,7 @@ async def build(settings: Settings, cloud: Cloud) -> AsyncIterator[Operator]:
                 ring=ring,
                 outdated=queue.is_dirty,
                 recent=recent,
+                absences=absences,
                 installation=installation,
             )
             return Loop(
@@ -180,6 +181,7 @@ async def build(settings: Settings, cloud: Cloud) -> AsyncIterator[Operator]:
                 informer=Informer(kopf_run(settings.namespaces), wake).run,
                 pass_seconds=settings.pass_seconds,
                 drain_seconds=settings.drain_seconds,
+                settled=absences.are_settled,
             )
         )
         _watch(metrics, queue, pulse, daemon)
@@ -264,9 +266,10 @@ def _reconciler(
     ring: decisions.DecisionRing,
     outdated: Callable[[Key], bool],
     recent: Recent,
+    absences: Absences,
     installation: str,
 ) -> Reconciler:
-    clock, absences = SystemClock(), Absences(settled=kubernetes.lease.settled)
+    clock = SystemClock()
     observer = Observer(
         jobs=azure.jobs,
         depth=azure.depth,

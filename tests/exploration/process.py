@@ -22,7 +22,7 @@ from tests.exploration.wire import (
     WiredTemplates,
 )
 from workforce_operator.adapters.arm.governor import Governor
-from workforce_operator.adapters.kubernetes.election import are_settled
+from workforce_operator.adapters.kubernetes.election import Record, settles_after
 from workforce_operator.api.status import WorkforceStatus
 from workforce_operator.domain.errors import Fenced
 from workforce_operator.ports.kubernetes import Key
@@ -80,16 +80,22 @@ class Crowded(SharedJobs):
 
 
 class OperatorProcess:
-    """Starts when it is made. Ends when it is killed, or finds that another one leads."""
+    """Starts when it is made. Ends when it is killed, or finds that another one leads.
 
-    def __init__(self, network: Network, name: str, *, skew: float, key_of_job) -> None:
+    Who follows one that was killed is started in the same Pod; else another Pod takes the lease.
+    """
+
+    def __init__(
+        self, network: Network, name: str, *, skew: float, key_of_job, former: OperatorProcess | None = None
+    ) -> None:
         self.name, self._network, self._loop = name, network, network.world.loop
+        self.pod = former.pod if former is not None and former.dead else name
         self.dead = False
         self.read_at: dict[Key, float] = {}
         self.confirmed: set[Key] = set()
         self.clock = WallClock(self._loop)
         self.clock.skew = skew
-        self._leads_since = self._loop.now or None
+        self._settles = self._loop.now + settles_after(self.pod, former and Record(former.pod, "1"))
         self._frozen_until = 0.0
         self._lease_lost_at = float("inf")
         self.no_longer_leads = asyncio.Event()
@@ -149,8 +155,8 @@ class OperatorProcess:
             raise Fenced("the lease is held by another process")
 
     def settled(self) -> bool:
-        """See ``ports.azure.WriteGuard``. The first process has no forerunner."""
-        return are_settled(self._leads_since, self._loop.now)
+        """See ``ports.azure.WriteGuard``."""
+        return self._loop.now >= self._settles
 
     def check_lease(self) -> None:
         self.check()

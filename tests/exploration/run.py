@@ -145,9 +145,9 @@ class _Run:
         while True:
             self._trace("a process starts")
             self.world.forget_reports()
-            leader = OperatorProcess(
-                self.network, f"p{len(self.processes)}", skew=self.skew, key_of_job=self._key_of_job
-            )
+            former = self.processes[-1] if self.processes else None
+            name = f"p{len(self.processes)}"
+            leader = OperatorProcess(self.network, name, skew=self.skew, key_of_job=self._key_of_job, former=former)
             self.processes.append(leader)
             await leader.no_longer_leads.wait()
             await asyncio.sleep(self.world.rng.uniform(1, LEASE_SECONDS))

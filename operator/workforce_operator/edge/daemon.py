@@ -93,6 +93,7 @@ class Parts:
         informer: Wakes keys until it is cancelled.
         pass_seconds: The limit of one pass, for liveness.
         drain_seconds: Time that passes have to finish at the end.
+        settled: Whether no hire can be on its way any more.
     """
 
     leadership: Leadership
@@ -104,6 +105,7 @@ class Parts:
     informer: Callable[[], Coroutine[Any, Any, None]]
     pass_seconds: float
     drain_seconds: float
+    settled: Callable[[], bool]
 
 
 class Daemon:
@@ -188,12 +190,16 @@ class Daemon:
             group.create_task(_then_cancel(parts.loop(installation_id).run(), helpers), name="passes")
 
     async def _end(self, work: asyncio.Task[ExitCode]) -> None:
-        """The ladder: no new pass, wait for those under way, break them off, give the lease back."""
+        """The ladder: no new pass, wait for those under way, break them off, give the lease back if it may be."""
         self._parts.queue.close()
         if self._parts.pulse.oldest_seconds() > 0:
             await asyncio.wait([work], timeout=self._parts.drain_seconds)
         await _cancel(work)
-        await self._parts.leadership.release()
+        if self._parts.settled():
+            await self._parts.leadership.release()
+        else:
+            # Who finds it given back waits for nothing.
+            log.warning("the lease is left to run out, because hires may still be on their way")
 
     def _broken(self, work: asyncio.Task[ExitCode]) -> ExitCode:
         error = work.exception()

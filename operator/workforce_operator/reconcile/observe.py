@@ -119,6 +119,12 @@ class Absences:
         own = self._young(self._sent, prefix, missing, LATE_SECONDS)
         return own if self._settled() else missing
 
+    def are_settled(self) -> bool:
+        """Whether no hire can be on its way any more: none of this process, nor of a former leader."""
+        now = self._clock()
+        own = any(now - at < LATE_SECONDS for sent in self._sent.values() for at in sent.values())
+        return not own and self._settled()
+
     def _young(
         self, times: dict[str, dict[int, float]], prefix: str, among: frozenset[int], seconds: float
     ) -> frozenset[int]:

@@ -11,12 +11,12 @@ from workforce_operator.adapters.kubernetes.election import (
     Decision,
     Record,
     Sighting,
-    are_settled,
     decide,
     observe,
+    settles_after,
     still_held,
-    was_left,
 )
+from workforce_operator.reconcile.observe import LATE_SECONDS
 
 
 def test_without_a_lease_one_is_made():
@@ -54,10 +54,14 @@ def test_there_is_time_to_try_several_times_before_giving_up():
     assert DURATION > RENEW_DEADLINE
 
 
-def test_whoever_has_not_given_its_lease_back_may_have_writes_on_their_way_for_a_while():
-    assert was_left("a", Record("b", "1"))
-    assert not was_left("a", Record("a", "1")), "a process of the same Pod, which has ended"
-    assert not was_left("a", Record("", "1"))
-    assert are_settled(None, 0)
-    assert not are_settled(100, 100 + SETTLED_AFTER - 1)
-    assert are_settled(100, 100 + SETTLED_AFTER)
+@table(
+    ("found", "seconds"),
+    [
+        (None, 0),
+        (Record("", "1"), 0),
+        (Record("a", "1"), LATE_SECONDS),  # a process of the same Pod: it has ended, what it sent perhaps has not
+        (Record("b", "1"), SETTLED_AFTER),
+    ],
+)
+def test_whoever_has_not_given_its_lease_back_may_have_writes_on_their_way_for_a_while(found, seconds):
+    assert settles_after("a", found) == seconds

@@ -60,7 +60,7 @@ class Process:
         self.store, self.queue, self.pulse = MemoryWorkforceStore(), WorkQueue(), pulse or Pulse()
         self.store.apply(KEY, {})
         self.loop = RecordingLoop(self.queue)
-        self.installation_errors = []
+        self.installation_errors, self.settled = [], True
         self.informer = asyncio.Event().wait
         self.daemon = Daemon(
             Parts(
@@ -73,6 +73,7 @@ class Process:
                 informer=self.inform,
                 pass_seconds=300,
                 drain_seconds=10,
+                settled=lambda: self.settled,
             )
         )
 
@@ -181,6 +182,16 @@ async def test_a_pass_that_does_not_finish_is_broken_off(process, looptime):
     assert await running is ExitCode.STOPPED
     assert 10 <= looptime < 16
     assert process.leadership.released
+
+
+@pytest.mark.looptime
+async def test_the_lease_is_left_to_run_out_while_a_hire_may_be_on_its_way(process):
+    running = asyncio.create_task(process.daemon.run())
+    await process.until(lambda: process.loop.keys == [KEY])
+    process.settled = False
+    process.daemon.stop()
+    assert await running is ExitCode.STOPPED
+    assert not process.leadership.released
 
 
 @pytest.mark.looptime

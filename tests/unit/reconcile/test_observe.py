@@ -109,6 +109,21 @@ async def test_a_hire_without_an_answer_is_awaited_for_a_while():
     assert absences.late("p", frozenset({1, 2, 3})) == frozenset()
 
 
+def test_nothing_is_settled_while_a_hire_of_this_process_or_a_former_one_may_be_on_its_way():
+    now, former = [0.0], [True]
+    absences = Absences(clock=lambda: now[0], settled=lambda: former[0])
+    assert absences.are_settled()
+    absences.sending("a", 1)
+    assert not absences.are_settled()
+    absences.answered("a", 1)
+    assert absences.are_settled()
+    absences.sending("a", 2)
+    now[0] = LATE_SECONDS
+    assert absences.are_settled()
+    former[0] = False
+    assert not absences.are_settled()
+
+
 async def test_a_hire_of_whose_job_a_list_has_told_is_not_awaited_any_more():
     absences = Absences()
     absences.sending("p", 1)

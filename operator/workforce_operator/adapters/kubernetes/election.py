@@ -21,6 +21,10 @@ SETTLED_AFTER = 300.0
 Whoever is stopped between its last look at the Lease and the next line sends what it has in hand when it goes on:
 nothing that it reads by then can hold it back. So nothing is let go before.
 """
+ENDED_AFTER = 180.0
+"""The same where the holder has surely ended: it sends nothing any more, but the service may still be carrying out what
+it had sent. As long as for a hire of this process that got no answer (``reconcile.observe.LATE_SECONDS``).
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,14 +81,13 @@ def still_held(renewed: float | None, now: float) -> bool:
     return renewed is not None and 0 <= now - renewed < RENEW_DEADLINE
 
 
-def was_left(me: str, record: Record) -> bool:
-    """Whether a Lease that begins anew was left without being given back: its holder may be stopped, and go on.
+def settles_after(me: str, record: Record | None) -> float:
+    """Seconds from when a Lease is taken until the writes of whoever had it are taken to have arrived.
 
-    One in our own name was an ended process's.
+    Args:
+        me: Who takes it. A Lease in the same name was an earlier process's of the same Pod.
+        record: The Lease as it was found; None = there was none.
     """
-    return record.holder not in ("", me)
-
-
-def are_settled(taken: float | None, now: float) -> bool:
-    """Whether the writes of whoever left the Lease have arrived; ``taken`` is when it was taken, or None."""
-    return taken is None or now - taken >= SETTLED_AFTER
+    if record is None or not record.holder:
+        return 0.0
+    return ENDED_AFTER if record.holder == me else SETTLED_AFTER

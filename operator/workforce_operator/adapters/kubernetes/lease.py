@@ -23,11 +23,10 @@ from workforce_operator.adapters.kubernetes.election import (
     Decision,
     Record,
     Sighting,
-    are_settled,
     decide,
     observe,
+    settles_after,
     still_held,
-    was_left,
 )
 from workforce_operator.domain.errors import Conflict, Fenced, Missing, OperatorError
 
@@ -64,7 +63,7 @@ class Lease:
         self._clock = clock
         self._seen: Sighting | None = None
         self._renewed: float | None = None
-        self._taken: float | None = None
+        self._settles = 0.0
         self._problem: str | None = None
         self._acquired = _timestamp()
 
@@ -75,7 +74,7 @@ class Lease:
 
     def settled(self) -> bool:
         """Whether the writes of a former leader that has not given the lease back have arrived by now."""
-        return are_settled(self._taken, self._clock())
+        return self._clock() >= self._settles
 
     async def acquire(self, standing_by: Callable[[], None] = lambda: None) -> None:
         """Wait until this process leads. Faults only prolong it; they are logged once per change.
@@ -143,8 +142,8 @@ class Lease:
             return False
         if self._renewed is None:
             self._acquired = _timestamp()
-            left = self._seen is not None and was_left(self._identity, self._seen.record)
-            self._taken = sent if left else None
+            found = None if self._seen is None else self._seen.record
+            self._settles = sent + settles_after(self._identity, found)
         if self._seen is None:
             written = await self._api.create(self._path().rsplit("/", 1)[0], self._document(self._identity, None, 0))
         else:
