@@ -68,5 +68,5 @@ def test_a_killed_operator_hires_nobody_twice_and_drains_nobody_that_was_not_cho
     cancelled = [job for job in fleet.jobs() if job["properties"]["status"] == "Canceled"]
     assert not [job["name"] for job in cancelled if job["properties"]["properties"].get("StartTimeUtc")]
 
-    fleet.bench.kubectl("delete", "wf", fleet.name, "--timeout=90s")
+    fleet.bench.kubectl("delete", "wf", fleet.name, "--timeout=240s")
     wait_until(lambda: fleet.live() == 0, "the end of the last worker")
