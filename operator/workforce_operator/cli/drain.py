@@ -22,7 +22,10 @@ from workforce_operator.domain.workers import Workers
 @about_one_workforce
 @click.argument("job")
 def drain(target: Target, job: str) -> None:
-    """Ask the worker JOB of the Workforce NAME to finish its tasks and leave; another worker takes its place."""
+    """Ask the worker JOB of the Workforce NAME to finish its tasks and leave.
+
+    Another worker takes its place, unless the Workforce is suspended.
+    """
     click.echo(run(_drain(target, job)))
 
 
@@ -38,7 +41,7 @@ async def _drain(target: Target, job: str) -> str:
     path = f"/apis/{GROUP}/{VERSION}/namespaces/{target.namespace}/{PLURAL}/{target.name}"
     async with open_kubernetes() as api:
         found = await api.get(path)
-        _refuse(found.get("spec", {}).get("control"))
+        _refuse(found.get("spec", {}))
         before = requested_drains(found["metadata"].get("annotations") or {})
         names = sorted((before & living.keys()) | {job})
         metadata = {"resourceVersion": found["metadata"]["resourceVersion"]}
@@ -47,8 +50,11 @@ async def _drain(target: Target, job: str) -> str:
     return f"{job} is to finish its tasks and leave"
 
 
-def _refuse(control: dict[str, Any] | None) -> None:
-    """Without a channel nobody can be told, and ai4s-jobq's workers cannot be told one by one."""
+def _refuse(spec: dict[str, Any]) -> None:
+    """Without a channel nobody can be told, ai4s-jobq's workers cannot be told one by one, and Hold tells nobody."""
+    control = spec.get("control")
+    if spec.get("suspend") == "Hold":
+        raise SpecError("spec.suspend is Hold: nobody is told anything until that is changed")
     if control is None:
         raise SpecError("spec.control is not set: running workers cannot be told to leave")
     if control.get("dialect") == "JobQ":

@@ -191,6 +191,7 @@ def test_drain_names_the_job_on_the_workforce_and_forgets_those_that_are_gone(dr
         ("md-uksouth-0123456789-1", {"control": {}}, "is Queued and runs no task"),
         ("md-uksouth-0123456789-0", {}, "spec.control is not set"),
         ("md-uksouth-0123456789-0", {"control": {"dialect": "JobQ"}}, "cannot be told to leave one by one"),
+        ("md-uksouth-0123456789-0", {"suspend": "Hold", "control": {}}, "spec.suspend is Hold"),
     ],
 )
 def test_drain_says_why_it_cannot(draining: Any, job: str, spec: Any, said: str) -> None:

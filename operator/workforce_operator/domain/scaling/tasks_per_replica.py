@@ -29,5 +29,6 @@ def propose(depth: QueueDepth, fleet: Fleet, *, tasks_per_replica: int, current:
     text = f"{counted(tasks, 'task')} / {tasks_per_replica} per replica = {wanted}"
     target = current * tasks_per_replica
     if target and wanted != current and abs(tasks - target) <= TOLERANCE * target:
-        return Proposal(current, f"{text}, within {TOLERANCE.numerator * 100 // TOLERANCE.denominator} % of {current}")
+        wanted = current
+        text += f", within {TOLERANCE.numerator * 100 // TOLERANCE.denominator} % of {current}"
     return bounded_by_work(Proposal(wanted, text), depth, fleet)

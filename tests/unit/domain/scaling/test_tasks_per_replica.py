@@ -28,6 +28,12 @@ def test_tasks_that_are_being_run_count_and_hire_nobody():
     assert propose(QueueDepth(7, has_visible=True, visible=1), running, tasks_per_replica=1, current=1).number == 4
 
 
+@table("tasks", [36, 40, 44])
+def test_whoever_would_find_nothing_to_do_is_not_wanted_within_the_tolerance_either(tasks):
+    depth = QueueDepth(tasks, has_visible=False, visible=0)
+    assert propose(depth, Fleet(3, 3, 10), tasks_per_replica=4, current=10).number == 3
+
+
 def test_a_proposal_tells_its_arithmetic():
     told = propose(QueueDepth(105, has_visible=True), NOBODY, tasks_per_replica=1, current=100).why
     assert told == "105 tasks / 1 per replica = 105, within 10 % of 100"
