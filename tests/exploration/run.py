@@ -188,6 +188,8 @@ class _Run:
 
     async def _stays(self, why: str, act: Callable[[], None]) -> None:
         """Nothing is written although something happens that asks for nothing."""
+        if any(_tells_anybody(stored.status) for stored in self.world.store._objects.values()):
+            return  # Who was told without a name, by a message that was lost perhaps, is told anew at each deadline.
         writes = self._writes()
         act()
         await asyncio.sleep(LEASE_SECONDS + QUIET)
@@ -209,7 +211,7 @@ class _Run:
             await self._gone(key, until)
             left = self.world.store._objects.get(key)
             # Whoever was told without a name, by a message that was lost perhaps, leaves at the deadline.
-            told = left is not None and any(wave.count for region in left.status.regions for wave in region.drains)
+            told = left is not None and _tells_anybody(left.status)
             self.rules.check(left is None or told, "rule 10", f"{key.name}: the deletion does not end")
 
     async def _gone(self, key: Key, until: float) -> None:
@@ -528,3 +530,8 @@ class _Run:
 
 
 __all__ = ["INSTALLATION", "Desired", "Result", "play"]
+
+
+def _tells_anybody(status: Any) -> bool:
+    """Whether a wave is under way that names nobody."""
+    return any(wave.count for region in status.regions for wave in region.drains)

@@ -470,3 +470,8 @@ def test_regions_without_a_free_node_are_named_while_something_has_no_place():
     answer = placed(9, *sites)
     assert answer.full == {"a": False, "b": True}
     assert placed(6, *sites).full == {}
+
+
+def test_a_worker_that_is_taken_back_needs_no_free_node():
+    assert shares(3, site("a", 1, most=6, free=1, back=1, count=here(running=1))) == [3]
+    assert shares(4, site("a", 1, most=6, free=1, back=1, count=here(running=1))) == [3]

@@ -97,7 +97,8 @@ class Site:
         by_limit = max(0, self.most - share)
         if not bounds:
             return by_limit
-        return min(by_limit, max(0, min(bounds) - max(0, share - self.perhaps)))
+        # Whoever is taken back has a node.
+        return min(by_limit, max(0, min(bounds) - max(0, share - self.perhaps - self.back)))
 
     def is_full(self, share: int) -> bool:
         """Whether only what is free keeps more from being placed here."""
