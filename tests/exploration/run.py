@@ -529,9 +529,9 @@ class _Run:
             self._delete(each)
 
 
-__all__ = ["INSTALLATION", "Desired", "Result", "play"]
-
-
 def _tells_anybody(status: Any) -> bool:
     """Whether a wave is under way that names nobody."""
     return any(wave.count for region in status.regions for wave in region.drains)
+
+
+__all__ = ["INSTALLATION", "Desired", "Result", "play"]

@@ -212,10 +212,9 @@ def _draining(view: View) -> Verdict:
     parts = ", ".join(f"{name} {region.draining}" for name, region in view.regions.items() if region.draining)
     overdue = sum(region.overdue for region in view.regions.values())
     if overdue:
-        text = (
-            f"{overdue} of {counted(view.draining, 'leaving worker')} {verb(overdue, 'is past its', 'are past their')}"
-        )
-        return Verdict("True", "DeadlineExceeded", f"{text} deadline: {parts}")
+        past = verb(overdue, "is past its deadline", "are past their deadline")
+        text = f"{overdue} of {counted(view.draining, 'leaving worker')} {past}: {parts}"
+        return Verdict("True", "DeadlineExceeded", text)
     return Verdict("True", "Deletion" if view.desired.deleting else "ScaleDown", f"leaving: {parts}")
 
 

@@ -59,8 +59,8 @@ class RegionLedger:
 
     Attributes:
         share: Replicas placed here; None = not decided yet, or forgotten.
-        first_sequence: Names below are of an earlier region of this name, and are not reserved here.
         next_sequence: First sequence that is not reserved; None until the names in use are known.
+        first_sequence: Names below are of an earlier region of this name, and are not reserved here.
         filled: How many of the desired replicas have been hired at least once.
         hiring: Sequences of hires that were decided and whose jobs have not been seen yet; they go on by themselves.
         idle: Replicas whose workers completed, and whose replacement waits for work.

@@ -13,6 +13,9 @@ from workforce_operator.api.template import Template
 from workforce_operator.domain.capacity import ClusterCapacity
 from workforce_operator.domain.observed import Job, LastReport, QueueDepth
 
+LATE_SECONDS = 180.0
+"""How long after it was sent a hire without an answer may still arrive: we wait for an answer for a third of it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Workplace:

@@ -25,7 +25,7 @@ from workforce_operator.domain.desired import control_of
 from workforce_operator.domain.errors import Fenced, Missing, OperatorError, SpecError
 from workforce_operator.domain.ledger import RegionLedger
 from workforce_operator.domain.observed import Job, Known, Observed, QueueDepth, RegionJobs, Unknown
-from workforce_operator.ports.azure import Capacity, ControlChannel, TaskQueueDepth, WorkerJobs, Workplace
+from workforce_operator.ports.azure import LATE_SECONDS, Capacity, ControlChannel, TaskQueueDepth, WorkerJobs, Workplace
 from workforce_operator.ports.kubernetes import Clock
 from workforce_operator.reconcile.telemetry import Telemetry
 from workforce_operator.reconcile.together import flat_group, together
@@ -39,9 +39,6 @@ MAX_READS = 50
 READS_AT_ONCE = 8
 ABSENT_SECONDS = 300.0
 """How long an answer "there is no such job" is remembered."""
-
-LATE_SECONDS = 180.0
-"""How long after it was sent a hire without an answer may still arrive: we wait for an answer for a third of it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from workforce_operator.adapters.kubernetes.election import (
     settles_after,
     still_held,
 )
-from workforce_operator.reconcile.observe import LATE_SECONDS
+from workforce_operator.ports.azure import LATE_SECONDS
 
 
 def test_without_a_lease_one_is_made():

@@ -11,8 +11,8 @@ from workforce_operator.api.spec import RegionControl
 from workforce_operator.domain.errors import Denied, Fenced, Throttled, Unavailable
 from workforce_operator.domain.ledger import RegionLedger
 from workforce_operator.domain.observed import Known, Unknown
-from workforce_operator.ports.azure import JobBody
-from workforce_operator.reconcile.observe import LATE_SECONDS, MAX_READS, Absences, Observer, Subject
+from workforce_operator.ports.azure import LATE_SECONDS, JobBody
+from workforce_operator.reconcile.observe import MAX_READS, Absences, Observer, Subject
 
 BODY = JobBody(properties={}, template_hash="v1:0")
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from workforce_operator.ports.azure import LATE_SECONDS
+
 DURATION = 15.0
 """Seconds that a Lease lasts; candidates wait as long after its last change."""
 RENEW_DEADLINE = 10.0
@@ -20,10 +22,6 @@ SETTLED_AFTER = 300.0
 
 Whoever is stopped between its last look at the Lease and the next line sends what it has in hand when it goes on:
 nothing that it reads by then can hold it back. So nothing is let go before.
-"""
-ENDED_AFTER = 180.0
-"""The same where the holder has surely ended: it sends nothing any more, but the service may still be carrying out what
-it had sent. As long as for a hire of this process that got no answer (``reconcile.observe.LATE_SECONDS``).
 """
 
 
@@ -85,9 +83,10 @@ def settles_after(me: str, record: Record | None) -> float:
     """Seconds from when a Lease is taken until the writes of whoever had it are taken to have arrived.
 
     Args:
-        me: Who takes it. A Lease in the same name was an earlier process's of the same Pod.
+        me: Who takes it. A Lease in the same name was an earlier process's of the same Pod: it has ended, and sends
+            nothing any more, but the service may still be carrying out what it had sent.
         record: The Lease as it was found; None = there was none.
     """
     if record is None or not record.holder:
         return 0.0
-    return ENDED_AFTER if record.holder == me else SETTLED_AFTER
+    return LATE_SECONDS if record.holder == me else SETTLED_AFTER
