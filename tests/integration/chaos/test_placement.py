@@ -72,7 +72,6 @@ def test_hires_that_a_region_refuses_are_made_elsewhere_until_a_trial_works(benc
     bench.until(lambda: bench.condition("RegionsHealthy") == ("True", "AllHealthy"), "the end of it is told")
     bench.until(lambda: available(bench, "uksouth") == ("True", "CircuitClosed"), "the region says so itself")
     assert len(bench.jobs()) == 8
-    bench.kubectl("delete", "wf/md", "--timeout=90s")
 
 
 def test_an_outage_of_a_region_moves_nobody_and_lays_nobody_off(bench, chaos):
