@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -53,8 +54,6 @@ class Cluster:
     server: str
     state_dir: Path
     binaries: Binaries
-    start_seconds: float
-    """From nothing to a Ready node."""
 
     @property
     def environ(self) -> dict[str, str]:
@@ -153,24 +152,20 @@ def stop_pod_runner(process: subprocess.Popen[bytes]) -> None:
     process.wait(timeout=60)
 
 
-@pytest.fixture(scope="session")
-def kubernetes_cluster(tmp_path_factory: pytest.TempPathFactory, kubernetes_binaries: Binaries) -> Iterator[Cluster]:
-    """The cluster of this session, with a node that runs Pods."""
-    state_dir = tmp_path_factory.mktemp("kubernetes").resolve()
+@contextmanager
+def _running(state_dir: Path, binaries: Binaries, *, node: bool) -> Iterator[Cluster]:
+    """A cluster of its own, of which nothing is left afterwards."""
     started = time.monotonic()
-    control_plane = LocalKubernetes(binaries=kubernetes_binaries, state_dir=state_dir)
+    control_plane = LocalKubernetes(binaries=binaries, state_dir=state_dir)
     # A loop of its own that runs only to start and to stop: tests have theirs.
     with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
         pods = None
         try:
             runner.run(control_plane.start())
-            control_plane_seconds = time.monotonic() - started
-            pods = start_pod_runner(control_plane.kubeconfig, state_dir, "--restart-backoff", "1")
-            seconds = time.monotonic() - started
-            sys.stderr.write(
-                f"\nKubernetes: control plane after {control_plane_seconds:.1f} s, node ready after {seconds:.1f} s\n"
-            )
-            yield Cluster(control_plane.kubeconfig, control_plane.server, state_dir, kubernetes_binaries, seconds)
+            sys.stderr.write(f"\nKubernetes: control plane after {time.monotonic() - started:.1f} s\n")
+            if node:
+                pods = start_pod_runner(control_plane.kubeconfig, state_dir, "--restart-backoff", "1")
+            yield Cluster(control_plane.kubeconfig, control_plane.server, state_dir, binaries)
         finally:
             if pods is not None:
                 stop_pod_runner(pods)
@@ -178,6 +173,22 @@ def kubernetes_cluster(tmp_path_factory: pytest.TempPathFactory, kubernetes_bina
             left = tagged(state_dir)
             end(left, grace=0)
     assert not left, f"left behind: {left}"
+
+
+@pytest.fixture(scope="session")
+def kubernetes_cluster(tmp_path_factory: pytest.TempPathFactory, kubernetes_binaries: Binaries) -> Iterator[Cluster]:
+    """The cluster of this session, with a node that runs Pods."""
+    with _running(tmp_path_factory.mktemp("kubernetes").resolve(), kubernetes_binaries, node=True) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def new_cluster(tmp_path: Path, kubernetes_binaries: Binaries) -> Iterator[Cluster]:
+    """A second, empty control plane, without a node: what somebody has who lost the first one."""
+    state_dir = tmp_path / "new-kubernetes"
+    state_dir.mkdir()
+    with _running(state_dir.resolve(), kubernetes_binaries, node=False) as cluster:
+        yield cluster
 
 
 @pytest.fixture

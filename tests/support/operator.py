@@ -135,8 +135,13 @@ def azure_program_running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 @pytest.fixture(scope="session")
 def definition(kubernetes_cluster: Cluster) -> None:
     """The resource definition is there."""
-    kubernetes_cluster.kubectl("apply", "--server-side", "-f", str(ROOT / "crds" / "workforces.yaml"))
-    await_definition(kubernetes_cluster.kubectl)
+    define(kubernetes_cluster)
+
+
+def define(cluster: Cluster) -> None:
+    """Install the resource definition and wait until it is served."""
+    cluster.kubectl("apply", "--server-side", "-f", str(ROOT / "crds" / "workforces.yaml"))
+    await_definition(cluster.kubectl)
 
 
 class OperatorProcess:

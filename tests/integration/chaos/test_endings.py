@@ -7,7 +7,7 @@ import uuid
 
 import pytest
 
-from tests.support.operator import OVER, OperatorProcess
+from tests.support.operator import OVER, OperatorProcess, define
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(400)]
 
@@ -37,35 +37,44 @@ def test_deletion_ends_without_azure_and_an_equal_workforce_takes_the_jobs_back(
     bench.until(lambda: all(job["status"] in OVER for job in bench.jobs()), "the end of all jobs")
 
 
-def test_a_lost_cluster_gets_its_jobs_back_and_another_one_with_the_same_names_never_touches_them(bench, tmp_path):
-    """The object goes with its status, as with a lost cluster; another installation then has the same names."""
+def test_a_new_cluster_takes_the_jobs_of_a_lost_one_back_and_another_installation_never_touches_them(
+    bench, new_cluster, tmp_path
+):
+    """Two whole Kubernetes beside one Azure; the first is lost with its operator, its objects and their status."""
     bench.operator.start()
     bench.apply(bench.workforce(replicas=2))
     bench.until(lambda: len(bench.running()) == 2, "two running jobs")
     bench.operator.kill()
-    forget(bench)
-
-    other = OperatorProcess(
-        bench.operator.environment | {"WORKFORCE_INSTALLATION_ID": uuid.uuid4().hex[:12], "POD_NAME": "other-0"},
-        tmp_path / "other.log",
-    )
-    theirs = other.environment["WORKFORCE_INSTALLATION_ID"]
-    other.start()
+    lost = bench.cluster
+    define(new_cluster)
+    new_cluster.kubectl("create", "namespace", bench.namespace)
+    bench.cluster = new_cluster
+    bench.operator.environment["KUBECONFIG"] = str(new_cluster.kubeconfig)
     try:
-        bench.apply(bench.workforce(replicas=3, deletionPolicy="Cancel"))
-        bench.until(lambda: len(bench.azure.jobs(f"{theirs}/")) == 3, "three jobs of the other installation")
-        bench.wait_ready()
-        bench.kubectl("delete", "wf/md", "--timeout=90s")
-        bench.until(lambda: all(job["status"] in OVER for job in bench.azure.jobs(f"{theirs}/")), "their end")
-    finally:
-        other.kill()
-    assert len(bench.running()) == 2
+        other = OperatorProcess(
+            bench.operator.environment | {"WORKFORCE_INSTALLATION_ID": uuid.uuid4().hex[:12]}, tmp_path / "other.log"
+        )
+        theirs = other.environment["WORKFORCE_INSTALLATION_ID"]
+        other.start()
+        try:
+            bench.apply(bench.workforce(replicas=3, deletionPolicy="Cancel"))
+            bench.until(lambda: len(bench.azure.jobs(f"{theirs}/")) == 3, "three jobs of the other installation")
+            bench.wait_ready()
+            bench.kubectl("delete", "wf/md", "--timeout=90s")
+            bench.until(lambda: all(job["status"] in OVER for job in bench.azure.jobs(f"{theirs}/")), "their end")
+        finally:
+            other.kill()
+        assert len(bench.running()) == 2
 
-    bench.operator.start()
-    bench.apply(bench.workforce(replicas=2, deletionPolicy="Cancel"))
-    bench.wait_ready()
-    assert len(bench.jobs()) == 2
-    assert len(bench.azure.jobs(f"{theirs}/")) == 3
+        bench.operator.start()
+        bench.apply(bench.workforce(replicas=2, deletionPolicy="Cancel"))
+        bench.wait_ready()
+        assert len(bench.jobs()) == 2
+        assert len(bench.running()) == 2
+        assert len(bench.azure.jobs(f"{theirs}/")) == 3
+    finally:
+        bench.operator.kill()
+        bench.cluster = lost
 
 
 def test_a_status_of_another_installation_is_left_alone(bench, tmp_path):
