@@ -80,9 +80,12 @@ def _fields(given: Sequence[str], kind: str) -> dict[str, Any]:
         if not separator:
             raise click.UsageError(f"{each}: give FIELD=VALUE")
         try:
-            value = yaml.safe_load(text)
+            # A pattern may begin with *, which in YAML would name something that is not there.
+            value = text if text.startswith("*") else yaml.safe_load(text)
         except (yaml.YAMLError, RecursionError) as error:
-            raise click.UsageError(f"{each}: the value can be read neither as a word nor as YAML") from error
+            raise click.UsageError(
+                f"{each}: the value can be read neither as a word nor as YAML: put it in quotes"
+            ) from error
         if name in own or "where" not in own:
             fields[name] = value
         else:

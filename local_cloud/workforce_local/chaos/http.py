@@ -36,6 +36,8 @@ def chaos_middleware(engine: Engine, classify: Classify, base_url: Callable[[], 
         strokes = engine.strike(known) if known is not None else []
         if known is None or not strokes:
             return await handler(request)
+        # What was sent is on its way, whether its client waits for it or not: aiohttp drops what nobody has read.
+        await request.read()
         await asyncio.sleep(sum(stroke.seconds for stroke in strokes))
         fault = strokes[-1].fault
         if is_final(fault):
@@ -55,7 +57,6 @@ async def _instead(request: web.Request, fault: faults.RequestFault, service: st
         return _cut(request)
     if isinstance(fault, faults.Drop) or (isinstance(fault, faults.Outage) and fault.shows_as == "cut"):
         return _cut(request)
-    await request.read()  # A server that answers before it has read makes the client see a reset instead.
     return _answer(fault, service, base_url)
 
 
@@ -74,7 +75,6 @@ async def _carry_out(
     request: web.Request, handler: Handler, strokes: Sequence[Stroke], snapshots: Snapshots
 ) -> web.StreamResponse:
     """Let the service do it, once or twice, and change a list that it answers with."""
-    await request.read()
     given = [stroke.fault for stroke in strokes]
     stale = next((fault for fault in given if isinstance(fault, faults.StaleList)), None)
     key = (request.method, str(request.rel_url), await request.read())

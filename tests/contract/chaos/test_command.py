@@ -53,6 +53,9 @@ async def test_one_fault_is_added_by_its_fields_and_the_log_says_what_it_did(run
     latency = await run("chaos", "add", "latency", "service=[queue, blob]", "seconds=0.5", "share=0.1")
     assert latency.output == "set latency-1\n"
     assert "service=queue,blob" in (await run("chaos", "list")).output
+    late = await run("chaos", "add", "latency", "name=late", "method=PUT", "path=*/jobs/*")
+    assert late.output == "set late\n"
+    assert "path=*/jobs/*" in (await run("chaos", "list")).output
 
 
 async def test_mistakes_are_told_with_their_place(run, tmp_path):

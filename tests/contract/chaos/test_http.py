@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+
 import pytest
 from azure.core.exceptions import ClientAuthenticationError, ServiceRequestError, ServiceResponseError
 from azure.identity.aio import ClientSecretCredential
@@ -75,6 +78,22 @@ async def test_a_hire_outlives_a_storm_of_429(arm, chaos):
     struck = await chaos.injected(fault="storm")
     assert [each["what"].split()[0] for each in struck] == ["PUT", "PUT"]
     assert len(requests(arm.azure, "PUT", "/jobs/a")) == 1
+
+
+async def test_a_late_hire_arrives_although_its_client_has_gone_meanwhile(arm, chaos):
+    """Azure knows nothing of a client that was killed: what it has sent is carried out."""
+    body = await arm.body("true")
+    await chaos.set({"kind": "latency", "name": "slow", "where": PUTS, "seconds": 0.5})
+    hire = asyncio.create_task(arm.send("PUT", "/jobs/a", body))
+    for _ in range(1000):
+        if await chaos.injected(fault="slow"):
+            break
+        await asyncio.sleep(0.01)
+    hire.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await hire
+    assert arm.azure.jobs() == []
+    await eventually(lambda: [job.name for job in arm.azure.jobs()] == ["a"], "the job")
 
 
 async def test_a_hire_whose_answer_was_lost_is_repeated_and_makes_one_job(arm, chaos):
