@@ -80,17 +80,26 @@ def _fields(given: Sequence[str], kind: str) -> dict[str, Any]:
         if not separator:
             raise click.UsageError(f"{each}: give FIELD=VALUE")
         try:
-            # A pattern may begin with *, which in YAML would name something that is not there.
-            value = text if text.startswith("*") else yaml.safe_load(text)
+            value = _value(text)
         except (yaml.YAMLError, RecursionError) as error:
-            raise click.UsageError(
-                f"{each}: the value can be read neither as a word nor as YAML: put it in quotes"
-            ) from error
+            raise click.UsageError(f"{each}: the value begins like YAML's lists and objects, and is none") from error
         if name in own or "where" not in own:
             fields[name] = value
         else:
             fields.setdefault("where", {})[name.removeprefix("where.")] = value
     return fields
+
+
+def _value(text: str) -> Any:
+    """A number, true, false, null, list or object as YAML has them; all else is the text that was typed, also `*`."""
+    if text.startswith(("[", "{")):
+        return yaml.safe_load(text)
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
+    is_null = text.strip() in {"", "~", "null"}
+    return value if is_null or isinstance(value, bool | int | float) else text
 
 
 @chaos.command("list")

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sys
+import textwrap
 from datetime import UTC, datetime
 
 import click
@@ -23,9 +26,27 @@ def explain(target: Target, last: int, everything: bool, output: str) -> None:  
     if output == "json":
         click.echo(json.dumps(answer["decisions"], indent=2))
         return
-    now = datetime.now(UTC)
+    now, width = datetime.now(UTC), shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     for number, document in enumerate(answer["decisions"]):
         if number:
             click.echo()
-        click.echo(f"{target.namespace}/{target.name}: ", nl=False)
-        click.echo("\n".join(in_words(Entry.model_validate(document), now, everything=everything)))
+        first, *lines = in_words(Entry.model_validate(document), now, everything=everything)
+        for line in (f"{target.namespace}/{target.name}: {first}", *lines):
+            click.echo(line if width is None else wrapped(line, width))
+
+
+def wrapped(line: str, width: int) -> str:
+    """The line in as many as it takes in a terminal; all but the first stand further in. Names are never broken."""
+    if len(line) <= width:
+        return line
+    text = line.lstrip()
+    indent = " " * (len(line) - len(text))
+    lines = textwrap.wrap(
+        text,
+        width,
+        initial_indent=indent,
+        subsequent_indent=f"{indent}    ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return "\n".join(lines)

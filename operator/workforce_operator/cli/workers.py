@@ -41,9 +41,9 @@ def workers(target: Target, output: str) -> None:
 
 
 def table(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Rows in columns, as kubectl prints them."""
+    """Rows in columns as kubectl prints them, but closer: a drain, too, is to fit into 80."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["   ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return ["  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
 def _row(worker: Worker, now: datetime, *, wide: bool) -> tuple[str, ...]:
@@ -53,7 +53,7 @@ def _row(worker: Worker, now: datetime, *, wide: bool) -> tuple[str, ...]:
         worker.state,
         age((now - worker.created_time).total_seconds()) if worker.created_time else "?",
         _busy(worker),
-        f"{worker.drain.reason}, {age((now - worker.drain.sent_time).total_seconds())}" if worker.drain else "",
+        f"{worker.drain.reason} {age((now - worker.drain.sent_time).total_seconds())}" if worker.drain else "",
     )
     return (*cells, worker.studio) if wide else cells
 

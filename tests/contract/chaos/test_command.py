@@ -58,6 +58,13 @@ async def test_one_fault_is_added_by_its_fields_and_the_log_says_what_it_did(run
     assert "path=*/jobs/*" in (await run("chaos", "list")).output
 
 
+async def test_a_value_that_is_no_number_or_list_is_the_text_that_was_typed(run):
+    for path in ("*/jobs/*", "*", "a: b", "&jobs", "2026-03-09"):
+        await run("chaos", "add", "lostResponse", "name=lost", "service=arm", f"path={path}")
+        assert f"path={path}" in (await run("chaos", "list")).output
+    assert (await run("chaos", "add", "throttle", "name=mute", "retryAfterSeconds=null")).output == "set mute\n"
+
+
 async def test_mistakes_are_told_with_their_place(run, tmp_path):
     wrong = await run("chaos", "add", "throttle", "share=7")
     assert wrong.exit_code == 1
@@ -65,7 +72,7 @@ async def test_mistakes_are_told_with_their_place(run, tmp_path):
     assert (await run("chaos", "add", "throttle", "share")).exit_code == 2
     broken = await run("chaos", "add", "throttle", "share=[1")
     assert broken.exit_code == 2
-    assert "share=[1: the value can be read neither" in broken.output
+    assert "share=[1: the value begins like YAML's lists and objects, and is none" in broken.output
     nowhere = await run("chaos", "add", "nodeLoss", "region=nowhere")
     assert nowhere.exit_code == 1
     assert "faults[0].region: there is no region nowhere, only uksouth, westeurope" in nowhere.output

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
+import sys
+import termios
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -74,12 +78,44 @@ def answering(monkeypatch: pytest.MonkeyPatch, module: Any, answer: dict[str, An
     return asked
 
 
+def in_a_terminal(arguments: list[str], *, columns: int) -> list[str]:
+    """The lines that a verb prints in a terminal of so many columns."""
+    master, slave = pty.openpty()
+    termios.tcsetwinsize(slave, (24, columns))
+    with os.fdopen(slave, "w", encoding="utf-8") as terminal, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "stdout", terminal)
+        patch.setattr(sys, "__stdout__", terminal)
+        patch.delenv("COLUMNS", raising=False)
+        workforce(arguments, standalone_mode=False)
+        terminal.flush()
+        shown = os.read(master, 65_536).decode()
+    os.close(master)
+    return shown.splitlines()
+
+
 def test_explain_prints_the_last_decision_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = answering(monkeypatch, explain_verb, DECISIONS)
     shown = CliRunner().invoke(workforce, ["explain", "md", "-n", "chem"])
     assert asked == ["/debug/decisions/chem/md?last=1"]
     assert shown.output.splitlines()[0].startswith("chem/md: generation 3, decided ")
     assert "  uksouth: 2 wanted, 1 there" in shown.output.splitlines()
+
+
+def test_explain_is_not_wrapped_where_no_terminal_reads_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    record = {"generation": 3, "desired": 2, "steps": [{"about": "uksouth", "text": "word " * 40}]}
+    answering(monkeypatch, explain_verb, {"decisions": [DECISIONS["decisions"][0] | {"decision": record}]})
+    shown = CliRunner().invoke(workforce, ["explain", "md", "-n", "chem"], env={"COLUMNS": "40"})
+    assert f"  uksouth: {'word ' * 40}" in shown.output.splitlines()
+
+
+def test_explain_wraps_what_is_wider_than_the_terminal_and_breaks_no_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "md-sims-westeurope-0123456789-21"
+    record = {"generation": 3, "desired": 2, "steps": [{"about": "uksouth", "text": f"told to leave: {name}, {name}"}]}
+    answering(monkeypatch, explain_verb, {"decisions": [DECISIONS["decisions"][0] | {"decision": record}]})
+    lines = in_a_terminal(["explain", "md", "-n", "chem"], columns=40)
+    at = lines.index("  uksouth: told to leave:")
+    assert lines[at + 1 : at + 3] == [f"      {name},", f"      {name}"]
+    assert max(map(len, lines)) <= 40
 
 
 def test_explain_gives_the_stored_records_as_json(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,8 +130,16 @@ def test_workers_are_listed_a_line_each_and_unreadable_regions_named(monkeypatch
     header, first, second = shown.stdout.splitlines()
     assert header.split() == ["NAME", "REGION", "STATE", "AGE", "BUSY", "DRAIN"]
     assert first.split() == ["md-uksouth-0123456789-0", "uksouth", "Running", "3h", "3/4"]
-    assert second.split()[2:] == ["Queued", "?", "?/?", "ScaleDown,", "5h"]
+    assert second.split()[2:] == ["Queued", "?", "?/?", "ScaleDown", "5h"]
     assert "westeurope" in shown.stderr
+
+
+def test_workers_who_are_told_to_leave_fit_into_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    named = {"name": "md-sims-westeurope-0123456789-21", "region": "westeurope", "state": "Running"}
+    leaving = WORKERS["workers"][1] | named | {"createdTime": WORKERS["workers"][0]["createdTime"]}  # type: ignore[operator,index]
+    answering(monkeypatch, workers_verb, WORKERS | {"workers": [leaving]})
+    shown = CliRunner().invoke(workforce, ["workers", "md-sims", "-n", "chem"])
+    assert max(map(len, shown.stdout.splitlines())) <= 80
 
 
 def test_workers_are_given_as_json_and_with_links_to_the_studio(monkeypatch: pytest.MonkeyPatch) -> None:
