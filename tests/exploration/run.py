@@ -231,6 +231,9 @@ class _Run:
             stored = self.world.store._objects.get(key)
             if stored is None:
                 continue
+            surveyed = [each.name for each in stored.status.regions if each.surveyed_time is not None]
+            if stored.spec.get("suspend") != "Hold":
+                wrong += [f"{key.name}: {name} is to be listed once more" for name in surveyed]
             # Read every pollIntervalSeconds by the operator's clock, which was wrong perhaps when it last was.
             known = stored.status.queue_length
             if "autoscaling" in stored.spec and known != self.script.tasks:

@@ -1,10 +1,10 @@
 """The observed state of a Workforce, and the operator's memory of its intentions.
 
 A region's ``desired``, ``next_sequence``, ``first_sequence``, ``open_cohorts``, ``filled``, ``hiring``, ``idle``,
-``failing``, ``drains``, ``restored_time`` and ``moved_time`` are the ledger, and so is the ``next_sequence`` of the
-whole: it is written with a resourceVersion precondition *before* the act that it announces, and read back after a
-restart. ``reserved``, ``circuit`` and ``stale_since_time`` are what was last known of a region, and
-``last_scale_decision`` is where autoscaling goes on from after a restart. Everything else is output only.
+``failing``, ``drains``, ``surveyed_time``, ``restored_time`` and ``moved_time`` are the ledger, and so is the
+``next_sequence`` of the whole: it is written with a resourceVersion precondition *before* the act that it announces,
+and read back after a restart. ``reserved``, ``circuit`` and ``stale_since_time`` are what was last known of a region,
+and ``last_scale_decision`` is where autoscaling goes on from after a restart. Everything else is output only.
 """
 
 from __future__ import annotations
@@ -159,6 +159,8 @@ class RegionStatus(Model):
         default_factory=list
     )
     """Drains that were ordered and have not ended, at most 16."""
+    surveyed_time: AwareDatetime | None = None
+    """When all jobs here were first listed. Lists lag, so that it is done once more 15 minutes later; absent = done."""
     restored_time: AwareDatetime | None = None
     """When the ledger was lost and began anew with jobs alive; absent once no drain from before can be under way."""
     moved_time: AwareDatetime | None = None

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
+from jobq.names import cohort
 from workforce_operator.api.spec import DrainMode
 from workforce_operator.api.status import (
     CircuitStatus,
@@ -25,6 +26,9 @@ from workforce_operator.api.status import (
 )
 from workforce_operator.domain.circuit import Circuit
 from workforce_operator.domain.value import value
+
+SURVEY_AGAIN = timedelta(minutes=15)
+"""Jobs that a list does not show after so long were not there when it was first read."""
 
 LONGEST_MESSAGE = 500
 """Of a failure that is remembered."""
@@ -68,6 +72,8 @@ class RegionLedger:
         environment: What the environment's label stands for; None = not looked up.
         open_cohorts: Cohorts that must be listed.
         waves: Drains and recalls under way.
+        surveyed: When the names in use were first listed; they are once more ``SURVEY_AGAIN`` later, because lists lag.
+            None = that is done.
         restored: When the ledger began anew with jobs alive: some of them may be draining without a wave knowing it.
         moved: When jobs that waited for too long were last moved away from here.
         circuit: Failures of hires here; no intention, so a change of it alone is no change of the ledger.
@@ -87,11 +93,21 @@ class RegionLedger:
     environment: Pin | None = None
     open_cohorts: frozenset[int] = frozenset()
     waves: tuple[Wave, ...] = ()
+    surveyed: datetime | None = None
     restored: datetime | None = None
     moved: datetime | None = None
     circuit: Circuit | None = field(default=None, compare=False)
     reserved: int | None = field(default=None, compare=False)
     unreadable_since: datetime | None = field(default=None, compare=False)
+
+    def is_due(self, now: datetime) -> bool:
+        """Whether all jobs are to be listed: their names are not known, or perhaps not all of them."""
+        return self.next_sequence is None or (self.surveyed is not None and now >= self.surveyed + SURVEY_AGAIN)
+
+    def knows(self, sequence: int) -> bool:
+        """Whether a job under this name is seen without listing all."""
+        reserved = self.first_sequence <= sequence < (self.next_sequence or 0)
+        return reserved and cohort(sequence) in self.open_cohorts
 
     def may_hold(self, most: int) -> int:
         """How many jobs may live here while nobody can read it; ``most`` is its maxReplicas (rule 1)."""
@@ -170,6 +186,7 @@ def _read_region(status: RegionStatus) -> RegionLedger:
         environment=Pin(status.environment.template_hash, status.environment.version) if status.environment else None,
         open_cohorts=_numbers(status.open_cohorts),
         waves=tuple(_read_wave(wave) for wave in status.drains),
+        surveyed=status.surveyed_time,
         restored=status.restored_time,
         moved=status.moved_time,
         circuit=_read_circuit(status.circuit),
@@ -224,6 +241,7 @@ def _ledger_fields(region: RegionLedger) -> dict[str, Any]:
         "environment": _resolved(region.environment),
         "open_cohorts": _ranges(region.open_cohorts),
         "drains": [_write_wave(wave) for wave in region.waves],
+        "surveyed_time": region.surveyed,
         "restored_time": region.restored,
         "moved_time": region.moved,
         "circuit": write_circuit(region.circuit),

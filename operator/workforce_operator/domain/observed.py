@@ -118,12 +118,14 @@ class RegionJobs:
         unread: Reserved sequences that were neither listed nor read: perhaps live. They count in caps and as supply
             when hiring, and as nothing when laying off.
         late: The absent ones that a hire which is still on its way may bring about: nothing is let go before it came.
+        complete: All jobs were listed, not only those of the open cohorts.
     """
 
     jobs: tuple[Job, ...] = ()
     absent: frozenset[int] = frozenset()
     unread: frozenset[int] = frozenset()
     late: frozenset[int] = frozenset()
+    complete: bool = False
 
     @cached_property
     def by_sequence(self) -> Mapping[int, Job]:

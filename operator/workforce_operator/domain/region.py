@@ -79,6 +79,7 @@ def _restored(situation: Situation) -> RegionLedger:
         hiring=frozenset(),
         idle=0,
         failing=0,
+        surveyed=situation.now,
         restored=situation.now if count.live and situation.desired.spec.control is not None else None,
     )
 

@@ -161,7 +161,7 @@ def assess(
         listed=seen.listed,
         count=seen.count,
         ranking=seen.ranking,
-        ledger=_settled(seen, share),
+        ledger=_settled(desired, seen, share, observed.now),
         revision=seen.revision,
         reason=reason,
         now=observed.now,
@@ -177,9 +177,9 @@ def assess(
     )
 
 
-def _settled(seen: Seen, share: int) -> RegionLedger:
+def _settled(desired: Desired, seen: Seen, share: int, now: datetime) -> RegionLedger:
     """What is intended once the share is known, less what has come to an end."""
-    before = seen.ledger
+    before = _surveyed(desired, seen, now)
     # A job under a name that was never reserved (a lost status, an operator of another time) is counted, and its
     # name is not given out again.
     next_sequence = None if before.next_sequence is None else max(before.next_sequence, seen.listed.next_sequence)
@@ -190,7 +190,20 @@ def _settled(seen: Seen, share: int) -> RegionLedger:
         # Whoever is here was hired once, whatever share that was for.
         filled=min(share, max(before.filled, seen.count.supply)),
         waves=seen.waves,
-        restored=seen.restored,
         reserved=None,
         unreadable_since=None,
+    )
+
+
+def _surveyed(desired: Desired, seen: Seen, now: datetime) -> RegionLedger:
+    """The ledger with the live jobs that only a list of all has shown: they may be draining without a wave knowing."""
+    before = replace(seen.ledger, restored=seen.restored)
+    if not seen.listed.complete or before.next_sequence is None:
+        return before
+    found = [job.sequence for job in seen.count.live_jobs if not before.knows(job.sequence)]
+    return replace(
+        before,
+        first_sequence=min([before.first_sequence, *found]),
+        surveyed=None,
+        restored=now if found and desired.spec.control is not None else before.restored,
     )

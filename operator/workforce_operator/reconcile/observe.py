@@ -1,7 +1,8 @@
 """Reads the world for one pass: every region, the queue and every control channel, each with its own timeout.
 
 It decides nothing: what could not be read becomes an `Unknown` with its reason and never an empty list. Only open
-cohorts are listed, and lists may lag; so every reserved name that a list does not show is read by itself.
+cohorts are listed, and lists may lag; so every reserved name that a list does not show is read by itself, and a
+workspace whose names in use were not known is listed twice.
 
 Invariant: a sequence counts as absent only if its name was read and did not exist, or if this process has reserved it
 and knows that it never sent anything under it. The memory of that is short and only spares reads: a name that was
@@ -52,7 +53,7 @@ class Subject:
         queue: The task queue, or None if it is not known any more.
         queue_read: A reading of it that is still young enough; else it is read anew.
         control: The control channel of ``spec.control``, or None if there is none; regions may have another.
-        hold: Nothing may be made: the control channels are not looked after.
+        hold: Nothing may be made or remembered: the control channels are not looked after, and nothing is listed again.
     """
 
     installation_id: str
@@ -199,7 +200,7 @@ class Observer:
     async def _region(self, subject: Subject, name: str) -> Known[RegionJobs] | Unknown:
         place, ledger = subject.places[name], subject.ledger.get(name)
         with structlog.contextvars.bound_contextvars(region=name):
-            return await self._read("region", place.prefix, lambda: self._jobs_of(place, ledger))
+            return await self._read("region", place.prefix, lambda: self._jobs_of(place, ledger, hold=subject.hold))
 
     async def _nodes(self, subject: Subject, name: str) -> Known[ClusterCapacity] | Unknown:
         place = subject.places[name]
@@ -254,15 +255,17 @@ class Observer:
             self._told[what, source] = unknown
         return unknown
 
-    async def _jobs_of(self, place: Workplace, ledger: RegionLedger | None) -> RegionJobs:
+    async def _jobs_of(self, place: Workplace, ledger: RegionLedger | None, *, hold: bool) -> RegionJobs:
         if ledger is None or ledger.next_sequence is None:
-            return RegionJobs(jobs=await self._jobs.list_owned(place))
+            return RegionJobs(jobs=await self._jobs.list_owned(place), complete=True)
         reserved = frozenset(
             sequence
             for number in ledger.open_cohorts
             for sequence in reserved_in(number, ledger.first_sequence, ledger.next_sequence)
         )
-        listed = await self._jobs.list_cohorts(place, ledger.open_cohorts) if ledger.open_cohorts else ()
+        # Under Hold nothing is remembered, so that it would be listed at every pass.
+        complete = ledger.is_due(self._clock.now()) and not hold
+        listed = await self._listed(place, ledger, complete=complete)
         missing = reserved - {job.sequence for job in listed}
         absent = self._absences.recent(place.prefix, missing)
         asked = sorted(missing - absent)[:MAX_READS]
@@ -273,7 +276,13 @@ class Observer:
             absent=absent,
             unread=missing - absent - {job.sequence for job in found},
             late=self._absences.late(place.prefix, missing) & absent,
+            complete=complete,
         )
+
+    async def _listed(self, place: Workplace, ledger: RegionLedger, *, complete: bool) -> tuple[Job, ...]:
+        if complete:
+            return await self._jobs.list_owned(place)
+        return await self._jobs.list_cohorts(place, ledger.open_cohorts) if ledger.open_cohorts else ()
 
     async def _read_names(self, place: Workplace, sequences: list[int]) -> tuple[tuple[Job, ...], frozenset[int]]:
         """Read names one by one; gives the jobs found and the sequences that do not exist. Others stay unread."""

@@ -127,7 +127,7 @@ class _Desk:
     """Who asked for the jobs of a workspace lately.
 
     Attributes:
-        asked: By prefix: when, and for how many cohorts.
+        asked: By prefix: when, and for how many pages at least.
         pages: Of the list of all jobs, at least.
     """
 
@@ -154,17 +154,11 @@ class SharedJobs:
 
     async def list_cohorts(self, place: Workplace, cohorts: frozenset[int]) -> tuple[Job, ...]:
         """See ``ports.azure.WorkerJobs``."""
-        desk = self._desks.setdefault(_desk_key(place), _Desk())
-        alone = self._pages_alone(desk, place, len(cohorts))
         try:
-            if desk.pages < alone:
-                listing = await self._shared.get(
-                    _desk_key(place), lambda: self._list_all(desk, place, alone - 1), asker=place.prefix
-                )
-                if listing is not None:
-                    jobs = listing.jobs.get((place.owner, place.prefix), ())
-                    return tuple(job for job in jobs if cohort(job.sequence) in cohorts)
-            return await self._jobs.list_cohorts(place, cohorts)
+            jobs = await self._of_all(place, len(cohorts))
+            if jobs is None:
+                return await self._jobs.list_cohorts(place, cohorts)
+            return tuple(job for job in jobs if cohort(job.sequence) in cohorts)
         finally:
             self._outdate(place)
 
@@ -174,7 +168,11 @@ class SharedJobs:
 
     async def list_owned(self, place: Workplace) -> tuple[Job, ...]:
         """See ``ports.azure.WorkerJobs``."""
-        return await self._jobs.list_owned(place)
+        try:
+            jobs = await self._of_all(place, 1)
+            return await self._jobs.list_owned(place) if jobs is None else jobs
+        finally:
+            self._outdate(place)
 
     async def get(self, place: Workplace, name: str) -> Job | None:
         """See ``ports.azure.WorkerJobs``."""
@@ -205,10 +203,21 @@ class SharedJobs:
         """Give up what is still being read."""
         await self._shared.close()
 
-    def _pages_alone(self, desk: _Desk, place: Workplace, cohorts: int) -> int:
+    async def _of_all(self, place: Workplace, pages: int) -> tuple[Job, ...] | None:
+        """The Workforce's jobs in the list of all, or None where its own list of so many pages costs less."""
+        desk = self._desks.setdefault(_desk_key(place), _Desk())
+        alone = self._pages_alone(desk, place, pages)
+        if desk.pages >= alone:
+            return None
+        listing = await self._shared.get(
+            _desk_key(place), lambda: self._list_all(desk, place, alone - 1), asker=place.prefix
+        )
+        return None if listing is None else listing.jobs.get((place.owner, place.prefix), ())
+
+    def _pages_alone(self, desk: _Desk, place: Workplace, pages: int) -> int:
         now = self._clock()
         desk.asked = {prefix: each for prefix, each in desk.asked.items() if now - each[0] < self._seconds}
-        desk.asked[place.prefix] = (now, cohorts)
+        desk.asked[place.prefix] = (now, pages)
         return sum(number for _, number in desk.asked.values())
 
     async def _list_all(self, desk: _Desk, place: Workplace, most_pages: int) -> Listing | None:

@@ -227,6 +227,7 @@ EFFECTS = {
     "status.regions[].drains[].sentTime": _LEDGER,
     "status.regions[].drains[].deadlineTime": _LEDGER,
     "status.regions[].drains[].reason": _LEDGER,
+    "status.regions[].surveyedTime": f"{_RECOVERY}::test_a_job_that_a_lagging_list_left_out_is_found_by_the_second_one",
     "status.regions[].restoredTime": f"{_RECOVERY}::test_a_lost_ledger_with_live_workers_says_when_it_began",
     "status.regions[].movedTime": f"{_PLACING}::test_rule_7_jobs_move_at_most_once_per_cool_down",
     "status.regions[].circuit.failures": _CIRCUIT,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -28,8 +29,8 @@ from tests.support.planning import (
 from tests.support.tables import table
 from workforce_operator.api.status import DrainState
 from workforce_operator.domain.actions import Plan
-from workforce_operator.domain.ledger import Wave
-from workforce_operator.domain.observed import LastReport
+from workforce_operator.domain.ledger import SURVEY_AGAIN, RegionLedger, Wave
+from workforce_operator.domain.observed import Job, LastReport
 from workforce_operator.domain.plan import plan
 from workforce_operator.domain.waves import jobs_in, next_revision, wave_id
 
@@ -75,6 +76,59 @@ def test_a_new_workforce_has_lost_nothing():
 
 def test_without_control_no_drain_can_have_been_forgotten():
     assert first_pass(2, control=None).ledger.regions["one"].restored is None
+
+
+def second_list(*listed: Job, replicas: int = 0, before: RegionLedger | None = None, **spec: Any) -> Plan:
+    """All jobs are listed once more, a quarter of an hour after none was found."""
+    known = ledger(one=before or entry(0, share=0, surveyed=NOW - SURVEY_AGAIN))
+    shown = replace(jobs(*listed), complete=True)
+    return plan(desired(replicas=replicas, regions=regions(one=20), **spec), observed(one=shown), known)
+
+
+def test_a_new_ledger_says_when_its_jobs_were_listed():
+    assert first_pass(0).ledger.regions["one"].surveyed == NOW
+    assert first_pass(2).ledger.regions["one"].surveyed == NOW
+
+
+def test_all_jobs_are_listed_once_more_a_quarter_of_an_hour_later():
+    new = entry(0, surveyed=NOW)
+    assert not new.is_due(NOW + SURVEY_AGAIN - timedelta(seconds=1))
+    assert new.is_due(NOW + SURVEY_AGAIN)
+    assert not entry(0).is_due(NOW + SURVEY_AGAIN)
+
+
+def test_a_job_that_a_lagging_list_left_out_is_found_by_the_second_one():
+    answer = second_list(*running(3))
+    after = answer.ledger.regions["one"]
+    assert (after.next_sequence, after.open_cohorts, after.surveyed) == (3, {0}, None)
+    assert chosen(answer) == {0, 1, 2}
+
+
+def test_who_was_found_by_the_second_list_may_be_leaving_already():
+    assert second_list(*running(3), replicas=2).ledger.regions["one"].restored == NOW
+    assert chosen(second_list(*running(3), replicas=2)) == frozenset()
+    assert second_list(*running(3), replicas=2, control=None).ledger.regions["one"].restored is None
+
+
+def test_a_second_list_that_shows_nothing_new_only_ends_the_survey():
+    before = entry(3, share=3, filled=3, reserved=3)
+    answer = second_list(*running(3), replicas=3, before=replace(before, surveyed=NOW - SURVEY_AGAIN))
+    assert answer.ledger.regions["one"] == before
+    assert answer.actions == ()
+
+
+def test_a_second_list_that_is_still_to_come_ends_nothing():
+    known = ledger(one=entry(0, share=0, surveyed=NOW))
+    answer = plan(desired(replicas=0, regions=regions(one=20)), observed(one=jobs()), known)
+    assert answer.ledger.regions["one"].surveyed == NOW
+
+
+def test_who_is_found_under_an_earlier_name_is_looked_at_like_the_others():
+    answer = second_list(
+        *running(2, first=3), before=entry(10, share=0, first_sequence=10, surveyed=NOW - SURVEY_AGAIN)
+    )
+    assert answer.ledger.regions["one"].first_sequence == 3
+    assert chosen(answer) == {3, 4}
 
 
 def test_a_worker_that_names_our_order_is_in_its_wave_again():

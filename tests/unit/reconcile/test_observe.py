@@ -9,7 +9,7 @@ import pytest
 from jobq.control import DrainFinished, Exit, State
 from workforce_operator.api.spec import RegionControl
 from workforce_operator.domain.errors import Denied, Fenced, Throttled, Unavailable
-from workforce_operator.domain.ledger import RegionLedger
+from workforce_operator.domain.ledger import SURVEY_AGAIN, RegionLedger
 from workforce_operator.domain.observed import Known, Unknown
 from workforce_operator.ports.azure import LATE_SECONDS, JobBody
 from workforce_operator.reconcile.observe import MAX_READS, Absences, Observer, Subject
@@ -168,6 +168,17 @@ async def test_without_a_next_sequence_everything_that_is_ours_is_listed(world, 
     assert sequences(seen.jobs) == [0, 300]
     assert world.jobs.faults.made("list_owned")
     assert not world.jobs.faults.made("get")
+
+
+async def test_what_was_listed_when_its_names_were_not_known_is_listed_once_more_but_not_under_hold(world, subject):
+    known = replace(ledger(world, next_sequence=1), surveyed=world.clock.now())
+    await hire(world, 0, 300)
+    subject = replace(subject, ledger={"uksouth": known})
+    assert sequences((await region(world, subject)).jobs) == [0]
+    world.clock.advance(SURVEY_AGAIN.total_seconds())
+    assert sequences((await region(world, replace(subject, hold=True))).jobs) == [0]
+    seen = await region(world, subject)
+    assert (sequences(seen.jobs), seen.complete) == ([0, 300], True)
 
 
 async def test_only_open_cohorts_are_listed_and_read(world, subject):

@@ -69,6 +69,13 @@ async def test_workforces_that_ask_at_about_the_same_time_share_one_list(parts):
     assert parts.lists == (1, 1)
 
 
+async def test_workforces_whose_names_are_not_known_share_one_list_too(parts):
+    await parts.hire(PLACES[1], 300)
+    owned = [await parts.shared.list_owned(where) for where in PLACES]
+    assert [[job.sequence for job in found] for found in owned] == [[0], [0, 300], [0]]
+    assert (len(parts.source.faults.made("list_owned")), parts.lists) == (1, (0, 1))
+
+
 async def test_those_that_ask_one_after_the_other_list_their_own(parts):
     for where in PLACES:
         await parts.names(where)
