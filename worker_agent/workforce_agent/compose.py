@@ -188,26 +188,40 @@ async def _control(
         return
     # Imported here, because a worker without a control channel need not pay for it.
     from workforce_agent.control import TargetedListener, UntargetedListener  # noqa: PLC0415 - see above
-    from workforce_agent.service_bus import OPTIONS, ServiceBus, open_report_sender  # noqa: PLC0415 - see above
+    from workforce_agent.service_bus import (  # noqa: PLC0415 - see above
+        OPTIONS,
+        SESSION_OPTIONS,
+        ServiceBus,
+        open_report_sender,
+    )
 
     async with AsyncExitStack() as stack:
         client = service_bus_client(cloud, control.host, credential, **OPTIONS)
+        clients = [client]
         open_sender: OpenSender | None = None
         if control.reports_queue:
             open_sender = partial(open_report_sender, client, control.reports_queue)
         worker.reporter = Reporter(control.job, open_sender, worker.activity)
-        bus = ServiceBus(client, topic=control.topic, node_queue=control.node_queue)
         sides: list[tuple[str, Callable[[], Coroutine[Any, Any, None]]]] = [("reports", worker.reporter.run)]
         first_look: Callable[[], Coroutine[Any, Any, None]] = _nothing
         if control.node_queue and control.job:
-            targeted = TargetedListener(bus, pid_root(), job=control.job)
+            # A client of its own: the other one asks again by itself, and says only then that the session is held.
+            prompt = service_bus_client(cloud, control.host, credential, **SESSION_OPTIONS)
+            clients.append(prompt)
+            sessions = ServiceBus(prompt, node_queue=control.node_queue)
+            targeted = TargetedListener(sessions, pid_root(), job=control.job)
             first_look = targeted.first_look
             sides.append(("session", targeted.run))
         if control.topic_name:
+            bus = ServiceBus(client, topic=control.topic)
             listener = UntargetedListener(bus, worker, pid_root(), topic=control.topic_name, job=control.job)
             sides.append(("topic", listener.run))
         tasks = [asyncio.create_task(watch(name, side), name=name) for name, side in sides]
-        stack.push_async_callback(_end, tasks, client.close)
+
+        async def close() -> None:
+            await asyncio.gather(*(each.close() for each in clients))
+
+        stack.push_async_callback(_end, tasks, close)
         yield first_look
 
 

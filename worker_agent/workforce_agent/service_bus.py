@@ -23,6 +23,8 @@ from workforce_agent.report import ReportError, Sender
 TRY_SECONDS = 10.0
 OPTIONS: dict[str, Any] = {"try_timeout": TRY_SECONDS, "retry_total": 3}
 """For the client; `jobq.connect.service_bus_client` takes them."""
+SESSION_OPTIONS: dict[str, Any] = {"try_timeout": TRY_SECONDS, "retry_total": 0}
+"""For the client of the job's session: nobody is to wait for the SDK's own attempts to hear that it is held."""
 REASON_LIMIT = 4000
 
 _FAULTS = (ServiceBusError, AzureError, OSError, ValueError)
@@ -122,7 +124,7 @@ class ServiceBus:
         node_queue: Of the targeted orders, if there is one.
     """
 
-    def __init__(self, client: ServiceBusClient, *, topic: str | None, node_queue: str | None) -> None:
+    def __init__(self, client: ServiceBusClient, *, topic: str | None = None, node_queue: str | None = None) -> None:
         self._client = client
         self._topic = topic or ""
         self._node_queue = node_queue or ""

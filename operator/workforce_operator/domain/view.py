@@ -71,6 +71,11 @@ class View:
         return sum(region.draining for region in self.regions.values())
 
     @property
+    def untouched(self) -> bool:
+        """Whether nothing is touched: then shares are those of before, and only all together is compared."""
+        return self.desired.spec.suspend is Suspend.HOLD and not self.desired.deleting
+
+    @property
     def idle(self) -> int:
         """Replicas that are missing because there is no work."""
         return sum(region.held for region in self.regions.values() if region.idle)
@@ -78,13 +83,15 @@ class View:
     @property
     def missing(self) -> int:
         """Replicas that are missing, idle ones not counted."""
+        if self.untouched:
+            return max(0, self.wanted - self.supply)
         shortage = sum(max(0, region.desired - region.supply) for region in self.regions.values())
         return shortage - self.idle
 
     @property
     def unplaced(self) -> int:
         """Replicas wanted that no region has a place for while, or just after, others are emptied where they were."""
-        if self.desired.deleting or (self.unreadable and not (self.moved or self.full)):
+        if self.desired.deleting or self.untouched or (self.unreadable and not (self.moved or self.full)):
             return 0
         return max(0, self.wanted - sum(region.desired for region in self.regions.values()))
 
@@ -115,6 +122,8 @@ class View:
     @property
     def excess(self) -> int:
         """Supply that is too much."""
+        if self.untouched:
+            return max(0, self.supply - self.wanted)
         return sum(max(0, region.supply - region.desired) for region in self.regions.values())
 
     def waiting(self) -> str:

@@ -186,6 +186,21 @@ async def test_a_second_agent_of_the_job_takes_over_the_session(agent, bus):
     assert await second.exit_code(90) == 0
 
 
+async def test_no_task_is_begun_while_a_dead_predecessor_holds_the_session(queue, agent, files, bus):
+    """As after the loss of a node: the order that waits in the session comes before the first task."""
+    await push(queue, files.quick("a"))
+    await bus.order("j0")
+    async with bus.client.get_queue_receiver(NODES, session_id="j0") as predecessor:
+        worker = await agent(**bus.environ("j0"))
+        await worker.said("control_unavailable")
+        for _ in range(5):
+            await asyncio.sleep(2.5)
+            await predecessor.session.renew_lock()
+        assert worker.events("work_without_first_look") == []
+    assert await worker.exit_code() == 0
+    assert files.count("a", "started") == 0
+
+
 async def test_work_does_not_depend_on_the_control_channel(queue, agent, files, bus):
     await push(queue, files.quick("a"))
     environ = bus.environ("j0", WORKFORCE_NODE_QUEUE_NAME="missing", WORKFORCE_REPORTS_QUEUE_NAME="missing-too")

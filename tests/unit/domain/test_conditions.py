@@ -157,6 +157,18 @@ def test_suspension_is_told(suspend, ready, progressing):
     assert verdict(status, "Progressing") == progressing
 
 
+@table(
+    ("replicas", "text"),
+    [(1, "2 of 1 run, 1 too many"), (5, "2 of 5 run")],
+)
+def test_what_is_asked_for_under_hold_and_not_done_is_told(replicas, text):
+    """Shares stay as they were, so that no region by itself has too few or too many."""
+    known = ledger(one=entry(2, share=2, filled=2))
+    status = status_of(desired(replicas=replicas, suspend="Hold"), observed(one=jobs(*running(2))), known)
+    assert verdict(status, "Ready") == ("False", "Suspended")
+    assert said(status, "Ready").message == text
+
+
 def test_hold_with_the_right_numbers_is_ready():
     status = status_of(desired(suspend="Hold"), observed(one=jobs(*running(2))), FULL)
     assert verdict(status, "Ready") == ("True", "AsDesired")
