@@ -249,6 +249,9 @@ def _names_begin_anew(without: Any) -> Any:
 
 MUTANTS = {
     "the cap is off by one": Mutant(plan, "assess", _cap_off_by_one, seed=7),
+    "nobody counts over all regions": Mutant(
+        plan, "with_room", lambda _: lambda _desired, _observed, _ledger, each: each, seed=1
+    ),
     "the ledger is written after the act": Mutant(Reconciler, "_pass", _ledger_after_the_act, seed=2),
     "drains in the ledger are forgotten": Mutant(reconciler, "read_ledger", _drains_forgotten, seed=9),
     "unknown is read as zero": Mutant(Observer, "_region", _unknown_is_zero, seed=39),

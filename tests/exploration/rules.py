@@ -6,6 +6,7 @@ looks at a decision, and judges it by what was observed and not by what the plan
 
 from __future__ import annotations
 
+import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
@@ -31,6 +32,8 @@ from workforce_operator.ports.kubernetes import Key, StoredWorkforce
 
 T = TypeVar("T")
 GRACE = timedelta(seconds=60)
+_IN_ALL = ""
+"""Stands for all regions together among their caps; no region has this name."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,8 @@ class Rules:
 
     def applied(self, key: Key, spec: dict[str, Any]) -> None:
         caps = {region["name"]: region["maxReplicas"] for region in spec["regions"]}
+        if "autoscaling" in spec:
+            caps[_IN_ALL] = spec["autoscaling"]["maxReplicas"]
         self._said[key].caps.append((self.world.loop.now, caps))
         environments = {region["name"]: _environment(spec, region) for region in spec["regions"]}
         self._said[key].environments.append((self.world.loop.now, environments))
@@ -211,6 +216,9 @@ class Rules:
         live = self.world.living_in(place)
         most = self._most(said, decided_at, lambda caps: caps.get(place.region, 0))
         self.check(len(live) <= most, "rule 2", f"{len(live)} live jobs in {place.region}, maxReplicas {most}")
+        everybody = [worker for worker in self.workers_of(key) if worker.address not in self.left_behind]
+        most = self._most(said, decided_at, lambda caps: caps.get(_IN_ALL, sys.maxsize))
+        self.check(len(everybody) <= most, "rule 2", f"{len(everybody)} live jobs, autoscaling.maxReplicas {most}")
 
     def submitted(self, key: Key, place: Workplace, environment: str, *, decided_at: float) -> None:
         """A job was made."""

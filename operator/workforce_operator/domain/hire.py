@@ -59,7 +59,7 @@ def hire(situation: Situation, deficit: int) -> Hiring:
     the rest are replacements, which ``replace.gate`` decides about.
     """
     ledger, count = situation.ledger, situation.count
-    going_on = sorted(ledger.hiring & count.absent)[:deficit]
+    going_on = sorted(ledger.hiring & count.absent, key=lambda name: (name not in count.late, name))[:deficit]
     growth = min(situation.share - ledger.filled, deficit - len(going_on))
     allowed = gate(
         deficit - len(going_on) - growth,
@@ -94,9 +94,13 @@ def hire(situation: Situation, deficit: int) -> Hiring:
 
 
 def _names(situation: Situation, going_on: list[int], wanted: int) -> tuple[tuple[int, ...], int]:
-    """Names for the hires. Caps count every name that may have a job, so that no late or repeated PUT exceeds them."""
+    """Names for the hires. Caps count every name that may have a job, so that no late or repeated PUT exceeds them.
+
+    First come those under which a hire may arrive anyway: they are counted, and repeating them adds nobody.
+    """
     count, first_new = situation.count, situation.ledger.next_sequence or 0
-    unused = (*going_on, *sorted(count.absent.difference(going_on)))
+    decided = frozenset(going_on)
+    unused = sorted(count.absent, key=lambda name: (name not in count.late, name not in decided, name))
     reused = unused[: max(0, min(wanted, situation.most - count.possibly_live))]
     room = max(0, situation.most - count.possibly_live - len(count.absent))
     new = min(wanted - len(reused), room)

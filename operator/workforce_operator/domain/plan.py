@@ -243,7 +243,8 @@ def _with_trials(desired: Desired, observed: Observed, situations: Mapping[str, 
     )
     if backoff is None:
         return dict(situations)
-    short = [name for name, each in situations.items() if each.count.supply < each.share and each.may_hire]
+    # Where nobody can be hired now, the turn would stay for ever: it is the trials that move it.
+    short = [name for name, each in situations.items() if each.count.supply < each.share and each.can_hire]
     tried = short[backoff.turn % len(short)] if short else None
     return {
         name: replace(each, backoff=backoff, trials=backoff.allowed if name == tried else 0)

@@ -83,6 +83,11 @@ class Situation:
         return min(limits, default=None)
 
     @property
+    def can_hire(self) -> bool:
+        """Whether one more may be hired: nothing forbids it, and the circuit and maxReplicas leave room."""
+        return self.may_hire and self.limit != 0 and self.count.possibly_live < self.most
+
+    @property
     def can_order(self) -> bool:
         """Whether workers can be told something now."""
         return self.desired.spec.control is not None and self.channel_ready

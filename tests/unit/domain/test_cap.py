@@ -133,3 +133,19 @@ def test_a_hire_that_is_not_wanted_any_more_takes_no_room_from_another_region():
     here = {"one": jobs(*running(1), absent=(1,)), "two": jobs()}
     answer = decided(scaled(3, one=1, two=2), known, **here)
     assert by_region(answer) == {"two": [0, 1]}
+
+
+def test_a_hire_that_may_still_arrive_counts_whether_it_is_wanted_or_not():
+    known = ledger(one=entry(3, filled=0, share=3, hiring=(0, 1, 2)), two=entry(0, "two", share=0, filled=0))
+    moved = ledger(one=entry(3, filled=0, share=0, hiring=(0, 1, 2)), two=entry(0, "two", share=3, filled=0))
+    here = {"one": jobs(late=(0, 1, 2)), "two": jobs()}
+    assert by_region(decided(scaled(3, one=3, two=3), moved, **here)) == {}
+    assert by_region(decided(scaled(3, one=3, two=3), known, **here)) == {"one": [0, 1, 2]}
+    assert by_region(decided(scaled(3, one=3, two=3), moved, one=jobs(absent=(0, 1, 2)), two=jobs())) == {
+        "two": [0, 1, 2]
+    }
+
+
+def test_names_under_which_a_hire_may_arrive_are_hired_under_first():
+    known = ledger(one=entry(3, filled=3, share=3, hiring=(0, 1)))
+    assert by_region(decided(scaled(1, one=3), known, one=jobs(absent=(0,), late=(1, 2)))) == {"one": [1]}

@@ -10,6 +10,7 @@ from tests.support.planning import NOW, TEMPLATE, desired, entry, hires, job, jo
 from tests.support.tables import table
 from workforce_operator.api.spec import FailurePolicy
 from workforce_operator.api.template import Overrides
+from workforce_operator.domain.circuit import Circuit
 from workforce_operator.domain.plan import plan
 from workforce_operator.domain.template import region_template
 from workforce_operator.domain.template_backoff import template_backoff
@@ -121,6 +122,16 @@ def test_trials_go_round_the_regions():
         decided = plan(wanted, observed(one=jobs(*run(count, ago=20)), two=jobs()), books)
         tried |= {action.region for action in decided.actions}
     assert tried == {"one", "two"}
+
+
+def test_no_trial_is_given_to_a_region_that_cannot_hire_now():
+    shut = Circuit(3, NOW, NOW + timedelta(hours=1), "Denied", "no role")
+    for count in (5, 6):
+        wanted, books = fleet(count)
+        ended = run(count, ago=20)
+        refused = ledger(one=replace(books.regions["one"], circuit=shut), two=books.regions["two"])
+        decided = plan(wanted, observed(one=jobs(*ended), two=jobs()), refused)
+        assert {action.region for action in decided.actions} == {"two"}
 
 
 def test_an_edited_template_is_hired_at_once():
