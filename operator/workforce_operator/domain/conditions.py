@@ -157,12 +157,13 @@ def _queue_reachable(view: View) -> Verdict:
 
 
 def _regions_healthy(view: View) -> Verdict:
-    if view.unreadable:
-        return Verdict("False", "RegionUnreadable", _by_name(view.unreadable))
-    open_circuits = {name: circuit for name, circuit in view.circuits.items() if circuit.is_open}
-    if open_circuits:
-        texts = (f"{name}: {circuit.text(view.observed.now)}" for name, circuit in open_circuits.items())
-        return Verdict("False", "CircuitOpen", "; ".join(texts))
+    unreadable = [_by_name(view.unreadable)] if view.unreadable else []
+    now = view.observed.now
+    stopped = [f"{name}: {circuit.text(now)}" for name, circuit in view.circuits.items() if circuit.is_open]
+    if unreadable or stopped:
+        # One outage must not hide another one.
+        reason = "RegionUnreadable" if unreadable else "CircuitOpen"
+        return Verdict("False", reason, "; ".join(unreadable + stopped))
     backoff = next((region.template_backoff for region in view.regions.values() if region.template_backoff), None)
     if backoff is not None:
         return Verdict("False", "CrashLoop", backoff.text)
@@ -194,7 +195,22 @@ def _capacity_available(view: View) -> Verdict:
     throttled = {name: failure for name, failure in view.failures.items() if failure.reason == "Throttled"}
     if throttled:
         return Verdict("False", "Throttled", _by_name(throttled))
-    return Verdict("True", "Enough", "no hire is held back")
+    return Verdict("True", "Enough", "no hire waits for room" + _refused_nodes(view))
+
+
+def _refused_nodes(view: View) -> str:
+    """Who was hired and gets no node because of a quota, as the end of a sentence: it is for Azure to mend."""
+    short = {name: each.pending for name, each in view.regions.items() if each.pending and _is_short(view, name)}
+    jobs, where = sum(short.values()), ", ".join(short)
+    if not jobs:
+        return ""
+    wait = verb(jobs, "waits", "wait")
+    return f"; {counted(jobs, 'job')} {wait} for a node, because the quota is used up in {where}"
+
+
+def _is_short(view: View, region: str) -> bool:
+    reading = view.observed.capacity.get(region)
+    return isinstance(reading, Known) and reading.value.quota
 
 
 def _control_channel_ready(view: View) -> Verdict:
@@ -269,7 +285,7 @@ def _ready(view: View, current: Mapping[str, Condition], previous: Condition | N
     if unsettled is None:
         return _satisfied(view)
     if previous is not None and _was_ready(view, previous) and _is_recent(view, current):
-        return Verdict("True", previous.reason, previous.message)
+        return Verdict("True", previous.reason, unsettled.message)
     return unsettled
 
 
@@ -301,8 +317,10 @@ def _unsettled(view: View) -> Verdict | None:
         return Verdict("False", "Suspended" if suspended else "Scaling", _sentence(of, view.waiting()))
     if view.excess or view.draining:
         held = view.excess and view.desired.spec.suspend is Suspend.HOLD
-        text = f"{of}, {view.excess + view.draining} too many"
-        return Verdict("False", "Suspended" if held else "Draining", _sentence(text, view.waiting()))
+        over = f", {view.excess} too many" if view.excess else ""
+        leaving = f", {view.draining} {verb(view.draining, 'is', 'are')} leaving" if view.draining else ""
+        text = _sentence(of + over + leaving, view.waiting())
+        return Verdict("False", "Suspended" if held else "Draining", text)
     if view.unplaced:
         return Verdict("False", "Scaling", of + _unplaced(view))
     if view.held is not None:

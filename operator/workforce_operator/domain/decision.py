@@ -162,7 +162,7 @@ def _facts(desired: Desired, observed: Observed, plan: Plan, unsent: Mapping[str
     for name, numbers in plan.regions.items():
         reading = observed.regions.get(name)
         if isinstance(reading, Known):
-            yield Fact(about=name, text=_counts(numbers))
+            yield Fact(about=name, text=_counts(numbers) + _quota(observed, name))
         else:
             yield _not_read(name, reading)
 
@@ -190,6 +190,12 @@ def _counts(numbers: RegionPlan) -> str:
         (numbers.draining, "leaving"),
     )
     return ", ".join(f"{count} {word}" for count, word in named if count) or "no jobs"
+
+
+def _quota(observed: Observed, name: str) -> str:
+    """Why no more nodes come, where the cluster says so. How many are free is not told: it changes all the time."""
+    reading = observed.capacity.get(name)
+    return "; the quota is used up" if isinstance(reading, Known) and reading.value.quota else ""
 
 
 def _wanted(desired: Desired, plan: Plan) -> Iterable[Step]:
@@ -270,8 +276,13 @@ def _regions(desired: Desired, observed: Observed, plan: Plan) -> Iterable[Step]
             text = f"{numbers.desired} wanted here; it could not be read, so it is left as it is"
             yield Step(about=name, rule=1, text=text)
             continue
-        steps = [] if hold else list(_region(name, numbers, _stopped(plan, name, observed.now)))
-        yield from steps or [Step(about=name, text=f"{numbers.desired} wanted, as there are", idle=True)]
+        steps = _held(name, numbers) if hold else _region(name, numbers, _stopped(plan, name, observed.now))
+        yield from list(steps) or [Step(about=name, text=f"{numbers.desired} wanted, as there are", idle=True)]
+
+
+def _held(name: str, numbers: RegionPlan) -> Iterable[Step]:
+    if numbers.supply != numbers.desired:
+        yield Step(about=name, text=f"{numbers.desired} wanted, {numbers.supply} there: nothing is touched")
 
 
 def _stopped(plan: Plan, name: str, now: datetime) -> str | None:
@@ -284,13 +295,13 @@ def _region(name: str, numbers: RegionPlan, stopped: str | None) -> Iterable[Ste
     # The numbers are those after the decision: whoever was laid off is no supply any more.
     compared = f"{numbers.desired} wanted, {numbers.supply + numbers.lay_offs} there"
     if numbers.lay_offs:
-        yield Step(about=name, rule=3, text=f"{compared}: {numbers.lay_offs} laid off")
+        yield Step(about=name, rule=3, text=f"{compared}: lay off {numbers.lay_offs}")
     if numbers.resumes:
         yield Step(
-            about=name, rule=4, text=f"{compared}: {numbers.resumes} of {counted(numbers.paused, 'paused one')} resumed"
+            about=name, rule=4, text=f"{compared}: resume {numbers.resumes} of {counted(numbers.paused, 'paused one')}"
         )
     if numbers.hires:
-        yield Step(about=name, rule=4, text=f"{compared}: {numbers.hires} hired")
+        yield Step(about=name, rule=4, text=f"{compared}: hire {numbers.hires}")
     if numbers.waiting:
         yield Step(about=name, rule=_waiting_rule(numbers), text=f"{compared}: {numbers.waiting}")
     elif stopped is not None:

@@ -40,8 +40,14 @@ class OperatorError(Exception):
     """Base of all expected failures. The message is one steady line: the same failure reads the same each time.
 
     Conditions, Events and logs tell a failure once per change. An address in memory in what a library says, or the id
-    of the request in what a service says, would be a change, and a write of the status at every pass.
+    of the request in what a service says, would be a change, and a write of the status at every pass. So the id stands
+    beside the message, for the log alone.
+
+    Attributes:
+        request_id: The service's own id of the request that failed: what its support asks for. None if it said none.
     """
+
+    request_id: str | None = None
 
     def __init__(self, message: str) -> None:
         super().__init__(" ".join(_CHANGING.sub("", message).split()))
@@ -89,6 +95,15 @@ class Missing(OperatorError):
 
 class Fenced(OperatorError):
     """This process does not hold the lease (any more); it must not write."""
+
+
+def request_of(error: BaseException | None) -> dict[str, str]:
+    """For a line of the log: the id of the request that failed, also if another error was made of the answer."""
+    while error is not None:
+        if isinstance(error, OperatorError) and error.request_id is not None:
+            return {"request_id": error.request_id}
+        error = error.__cause__
+    return {}
 
 
 def reason_of(error: OperatorError) -> str:

@@ -12,7 +12,7 @@ _WORDS = {
     "hire": "hired",
     "order": "told to leave",
     "recall": "told to stay",
-    "cancel_pending": "cancelled before they ran",
+    "cancel_pending": "cancelled before running",
     "cancel": "cancelled",
     "resume": "resumed",
 }
@@ -21,6 +21,7 @@ _RESULTS = {
     "failed": "failed",
     "put_off": "left for the next pass",
 }
+_DONE = "done"
 _TOLD = ("order", "recall")
 _TOLD_BEFORE = "told before"
 _MANY_JOBS = 3
@@ -105,10 +106,13 @@ def _acts(acts: Iterable[Act]) -> list[str]:
 
 def _act(act: Act) -> str:
     names = ", ".join(act.jobs[:_MANY_JOBS]) + (", …" if act.count > _MANY_JOBS else "")
-    result = "" if act.result == "done" else f" – {_result(act)}"
+    result, what = _result(act), _WORDS.get(act.kind, act.kind)
+    if result not in (_DONE, _TOLD_BEFORE):
+        what = f"not {what}"
+    after = "" if result == _DONE else f" – {result}"
     error = f": {act.error}" if act.error else ""
     why = f" ({act.why})" if act.why else ""
-    return f"{act.region}: {act.count} {_WORDS.get(act.kind, act.kind)}{why}: {names}{result}{error}"
+    return f"{act.region}: {act.count} {what}{why}: {names}{after}{error}"
 
 
 def _result(act: Act) -> str:

@@ -57,7 +57,7 @@ class Metrics:
                 self._actions.labels(kind.value, action_result.value)
         for cause in LossCause:
             self._lost.labels(cause.value)
-        for source in ("region", "queue", "control"):
+        for source in ("region", "capacity", "queue", "control"):
             self._unread.labels(source)
 
     def pass_ended(self, result: PassResult, seconds: float) -> None:

@@ -23,7 +23,7 @@ from jobq.control import Operation
 from workforce_operator.api.spec import Control
 from workforce_operator.domain.actions import Action, Cancel, CancelPending, Hire, Resume, SendOrder, SendToAny
 from workforce_operator.domain.desired import control_of
-from workforce_operator.domain.errors import Denied, Fenced, Missing, OperatorError, Throttled, Unavailable
+from workforce_operator.domain.errors import Denied, Fenced, Missing, OperatorError, Throttled, Unavailable, request_of
 from workforce_operator.domain.observed import Phase
 from workforce_operator.ports.azure import ControlChannel, JobBody, WorkerJobs, Workplace
 from workforce_operator.reconcile.accepted import Accepted
@@ -201,7 +201,7 @@ class Executor:
             except Fenced:
                 raise
             except OperatorError as error:
-                log.warning("an action failed", action=kind.value, reason=str(error))
+                log.warning("an action failed", action=kind.value, reason=str(error), **request_of(error))
                 return Done(action, ActionResult.FAILED, error, of_control=ordering)
             if result is ActionResult.DONE:
                 log.info(_TOLD[kind], **_details(action))

@@ -23,7 +23,7 @@ from workforce_operator.api.spec import Control, Queue
 from workforce_operator.domain.capacity import ClusterCapacity
 from workforce_operator.domain.cohorts import reserved_in
 from workforce_operator.domain.desired import control_of
-from workforce_operator.domain.errors import Fenced, Missing, OperatorError, SpecError
+from workforce_operator.domain.errors import Fenced, Missing, OperatorError, SpecError, request_of
 from workforce_operator.domain.ledger import RegionLedger
 from workforce_operator.domain.observed import Job, Known, Observed, QueueDepth, RegionJobs, Unknown
 from workforce_operator.ports.azure import LATE_SECONDS, Capacity, ControlChannel, TaskQueueDepth, WorkerJobs, Workplace
@@ -235,6 +235,7 @@ class Observer:
         return await self._read("control", control.service_bus.namespace, ensure)
 
     async def _read(self, source: str, what: str, read: Callable[[], Awaitable[T]]) -> Known[T] | Unknown:
+        request: dict[str, str] = {}
         try:
             async with asyncio.timeout(self._seconds):
                 value = await read()
@@ -243,7 +244,7 @@ class Observer:
         except TimeoutError:
             unknown = Unknown("Timeout", f"no answer within {self._seconds:g} s")
         except OperatorError as error:
-            unknown = Unknown.because(error)
+            unknown, request = Unknown.because(error), request_of(error)
         else:
             if self._told.pop((what, source), None) is not None:
                 log.info("readable again", source=source)
@@ -251,7 +252,7 @@ class Observer:
         self._telemetry.read_failed(source)
         if self._told.get((what, source)) != unknown:
             # Once per change: an outage of hours is one line, not one per pass.
-            log.warning("cannot be read", source=source, reason=unknown.reason, detail=unknown.message)
+            log.warning("cannot be read", source=source, reason=unknown.reason, detail=unknown.message, **request)
             self._told[what, source] = unknown
         return unknown
 

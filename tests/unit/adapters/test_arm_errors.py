@@ -8,7 +8,7 @@ from azure.core.utils import case_insensitive_dict
 
 from tests.support.tables import table
 from workforce_operator.adapters.arm.errors import Absent, Refused, error_of, retry_after
-from workforce_operator.domain.errors import Conflict, Denied, Missing, SpecError, Throttled, Unavailable
+from workforce_operator.domain.errors import Conflict, Denied, Missing, SpecError, Throttled, Unavailable, request_of
 
 HTML = "<html><head><title>503 Service Temporarily Unavailable</title></head></html>"
 
@@ -104,3 +104,12 @@ def test_the_message_is_for_people_and_bounded():
     text = str(error(400, long))
     assert text.startswith("hire job x: HTTP 400")
     assert len(text) < 600
+
+
+def test_the_id_of_the_request_is_kept_for_the_log_and_out_of_the_message():
+    refused = error(400, document("UserError"), x_ms_request_id="4f1d-77")
+    assert "4f1d-77" not in str(refused)
+    told = SpecError(str(refused), reason="InvalidTemplate")
+    told.__cause__ = refused
+    assert request_of(told) == {"request_id": "4f1d-77"}
+    assert request_of(error(503, HTML)) == {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 from jobq.control import Exit
@@ -22,8 +23,10 @@ from tests.support.planning import (
 from tests.support.tables import table
 from tests.support.workforces import region
 from workforce_operator.api.status import WorkforceStatus
+from workforce_operator.domain.capacity import ClusterCapacity
 from workforce_operator.domain.conditions import TYPES
 from workforce_operator.domain.errors import Denied, SpecError, Unavailable
+from workforce_operator.domain.observed import Known
 from workforce_operator.domain.outcomes import Failure, Outcomes
 from workforce_operator.domain.plan import plan
 from workforce_operator.domain.status import build_status, refused_status
@@ -96,6 +99,7 @@ def test_replacing_a_lost_worker_does_not_clear_ready_for_ten_minutes():
     preempted = jobs(*running(1), job(1, "Queued"))
     first = status_of(desired(), observed(one=preempted), FULL, previous=ready_before())
     assert verdict(first, "Ready") == ("True", "AsDesired")
+    assert said(first, "Ready").message == "1 of 2 run"
     assert verdict(first, "Progressing") == ("True", "Hiring")
     second = status_of(desired(), observed(now=NOW + 9 * MINUTE, one=preempted), FULL, previous=first)
     assert verdict(second, "Ready") == ("True", "AsDesired")
@@ -124,6 +128,23 @@ def test_leaving_workers_are_not_what_was_asked_for():
     assert verdict(status, "Progressing") == ("True", "LayingOff")
     assert verdict(status, "Draining") == ("True", "ScaleDown")
     assert said(status, "Draining").message == "leaving: one 1"
+    assert said(status, "Ready").message == "1 of 1 run, 1 is leaving"
+
+
+def test_workers_who_cannot_be_told_to_leave_are_too_many_and_not_said_to_leave():
+    status = status_of(desired(replicas=1, control=None), observed(one=jobs(*running(3))), FULL)
+    assert said(status, "Ready").message.startswith("3 of 1 run, 2 too many (")
+
+
+def test_jobs_that_get_no_node_because_of_a_quota_are_told_although_no_hire_is_held_back():
+    waiting = observed(one=jobs(*running(1), job(1, "Queued")))
+    short, enough = ClusterCapacity(9, 2, 1, 0, quota=True), ClusterCapacity(9, 2, 1, 0)
+    status = status_of(desired(), replace(waiting, capacity={"one": Known(short, NOW)}), FULL)
+    assert verdict(status, "CapacityAvailable") == ("True", "Enough")
+    told = "no hire waits for room; 1 job waits for a node, because the quota is used up in one"
+    assert said(status, "CapacityAvailable").message == told
+    status = status_of(desired(), replace(waiting, capacity={"one": Known(enough, NOW)}), FULL)
+    assert said(status, "CapacityAvailable").message == "no hire waits for room"
 
 
 def test_workers_past_their_deadline_are_told():

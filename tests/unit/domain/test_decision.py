@@ -47,14 +47,14 @@ def shifted(made):
 
 def test_a_hire_is_told_with_the_numbers_that_called_for_it():
     made = of(desired(replicas=3), observed(one=jobs(*running(1))), ledger(one=entry(1, filled=1)))
-    assert about(made, "one") == ["3 wanted, 1 there: 2 hired"]
+    assert about(made, "one") == ["3 wanted, 1 there: hire 2"]
     assert [fact.text for fact in made.facts if fact.about == "one"] == ["1 running"]
 
 
 def test_a_lay_off_names_its_rule():
     made = of(desired(replicas=1), observed(one=jobs(*running(3))), ledger(one=entry(3, filled=3)))
     assert [step.rule for step in made.steps if step.about == "one"][-1] == 3
-    assert about(made, "one") == ["1 wanted, 3 there: 2 laid off"]
+    assert about(made, "one") == ["1 wanted, 3 there: lay off 2"]
 
 
 def test_it_is_said_which_region_s_share_changed_and_why():
@@ -100,10 +100,11 @@ def test_autoscaling_tells_its_arithmetic_and_every_clamp():
     )
 
 
-def test_a_held_workforce_says_so_and_nothing_of_its_regions():
+def test_a_held_workforce_says_so_and_what_it_leaves_as_it_is():
     made = of(desired(replicas=5, suspend="Hold"), observed(one=jobs(*running(1))), ledger(one=entry(1, filled=1)))
     assert "suspend is Hold: nothing is touched" in about(made, "workforce")
-    assert all(step.idle for step in made.steps if step.about == "one")
+    assert about(made, "one") == ["5 wanted, 1 there: nothing is touched"]
+    assert not any("as they should be" in line for line in words(made))
 
 
 def test_a_deletion_says_its_policy():
@@ -158,6 +159,25 @@ def test_the_words_are_what_a_person_would_say():
     assert words(busy)[-1] == "  two: 4 hired: wf-two-0, wf-two-1, wf-two-2, …"
 
 
+@table(
+    ("deed", "line"),
+    [
+        (Deed("hire", "one", "wf-0", "failed", error="no role"), "one: 1 not hired: wf-0 – failed: no role"),
+        (Deed("hire", "one", "wf-0", "put_off"), "one: 1 not hired: wf-0 – left for the next pass"),
+    ],
+)
+def test_what_was_not_done_is_not_said_to_be_done(deed, line):
+    made = of(desired(replicas=0), observed(one=jobs()), ledger(one=entry(0)), [deed])
+    assert words(made)[-1] == f"  {line}"
+
+
+def test_a_quota_that_gives_a_region_no_nodes_is_told_with_its_numbers():
+    world = observed(one=jobs(*running(1), job(1, "Queued")))
+    world = replace(world, capacity={"one": Known(ClusterCapacity(9, 2, 1, 0, quota=True), NOW)})
+    made = of(desired(replicas=2), world, ledger(one=entry(2, filled=2)))
+    assert [fact.text for fact in made.facts if fact.about == "one"] == ["1 running, 1 pending; the quota is used up"]
+
+
 def test_no_line_of_a_usual_record_is_wider_than_a_terminal():
     before = ledger(one=entry(2, filled=2))
     made = of(desired(replicas=1), observed(one=jobs(*running(2))), before)
@@ -200,7 +220,7 @@ def test_jobs_of_a_region_that_cannot_be_read_are_missing_and_it_is_named():
 def test_paused_ones_that_are_resumed_are_told():
     here = jobs(job(0, "Paused"), *running(1, first=1), job(2, "Paused"))
     made = of(desired(replicas=3), observed(one=here), ledger(one=entry(3, filled=3)))
-    assert about(made, "one") == ["3 wanted, 3 there: 2 of 2 paused ones resumed"]
+    assert about(made, "one") == ["3 wanted, 3 there: resume 2 of 2 paused ones"]
     assert [fact.text for fact in made.facts if fact.about == "one"] == ["1 running, 2 paused"]
 
 
@@ -258,7 +278,7 @@ def test_an_order_that_was_sent_before_is_not_told_as_one_that_nobody_needs():
     made = of(desired(replicas=1), observed(one=jobs(*running(1))), ledger(one=entry(1, filled=1)), deeds)
     assert words(made)[-2:] == [
         "  one: 1 told to leave (ScaleDown): wf-1 – told before",
-        "  one: 1 cancelled before they ran: wf-2 – not needed any more",
+        "  one: 1 not cancelled before running: wf-2 – not needed any more",
     ]
 
 

@@ -342,6 +342,10 @@ def test_failed_hires_open_the_circuit_in_the_status_and_a_hire_that_works_close
     assert condition(one, "Available") == ("False", "CircuitOpen")
     assert condition(other, "Available") == ("True", "CircuitClosed")
     assert condition(opened, "RegionsHealthy") == ("False", "CircuitOpen")
+    away = replace(world, regions={**world.regions, "two": Unknown("Unavailable", "no answer")})
+    both = told(plan(wanted, away, known), away, wanted, Outcomes(regions={"one": denied}, refused={"one": denied}))
+    (healthy,) = (each for each in both.conditions if each.type == "RegionsHealthy")
+    assert (healthy.reason, healthy.message[:38]) == ("RegionUnreadable", "two: no answer; one: no role (one hire")
 
     kept = read_ledger(WorkforceStatus.model_validate(opened.model_dump(mode="json", by_alias=True)))
     again = plan(wanted, world, kept)

@@ -59,6 +59,7 @@ def test_every_series_exists_before_its_first_event():
     found = families(Metrics())
     assert value(found, "workforce_actions", "workforce_actions_total", kind="order", result="done") == 0
     assert value(found, "workforce_reconcile_errors", "workforce_reconcile_errors_total", result="bug") == 0
+    assert value(found, "workforce_unread_sources", "workforce_unread_sources_total", source="capacity") == 0
 
 
 def test_a_watched_gauge_reads_the_live_value():

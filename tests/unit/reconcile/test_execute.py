@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
+import structlog.testing
 
 from jobq.control import OnDeadline, Operation, Order
 from workforce_operator.api.spec import Control, DrainMode, RegionControl
@@ -449,3 +450,12 @@ async def test_a_namespace_that_says_nothing_delays_no_order_in_another(world, b
     assert [sent.namespace for sent in world.control.orders] == ["bus"]
     answer.set()
     assert Counter(each.result for each in await executing) == {ActionResult.DONE: len(stuck) + 1}
+
+
+async def test_an_action_that_failed_is_logged_with_the_service_s_own_id_of_the_request(world, execute):
+    refused = Denied("no role", scope="/s")
+    refused.request_id = "4f1d-77"
+    world.jobs.faults.next_error("hire", refused)
+    with structlog.testing.capture_logs() as logs:
+        await execute(hire(world, 0))
+    assert [entry["request_id"] for entry in logs if entry["event"] == "an action failed"] == ["4f1d-77"]

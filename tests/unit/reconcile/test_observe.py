@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
+import structlog.testing
 
 from jobq.control import DrainFinished, Exit, State
 from workforce_operator.api.spec import RegionControl
@@ -336,3 +337,13 @@ async def test_reports_come_from_all_namespaces(world, subject):
     assert set(seen.reports) == {"lives-bus", "lives-other"}
     assert set(seen.last_words) == {"ended-bus", "ended-other"}
     assert {each.job for each in seen.finished} == {"left-bus", "left-other"}
+
+
+async def test_a_reading_that_failed_is_logged_with_the_service_s_own_id_of_the_request(world, subject):
+    away = Unavailable("no answer")
+    away.request_id = "4f1d-77"
+    world.jobs.faults.next_error("list_cohorts", away)
+    with structlog.testing.capture_logs() as logs:
+        seen = await world.observer.observe(subject)
+    assert seen.regions["uksouth"] == Unknown("Unavailable", "no answer")
+    assert [entry["request_id"] for entry in logs if entry["event"] == "cannot be read"] == ["4f1d-77"]

@@ -55,6 +55,9 @@ class Absent(Missing):
         self.parent = parent
 
 
+REQUEST_ID = "x-ms-request-id"
+
+
 def error_of(status: int, headers: Mapping[str, str], body: str, *, what: str, scope: str) -> OperatorError:
     """What an answer with an error status means.
 
@@ -65,6 +68,12 @@ def error_of(status: int, headers: Mapping[str, str], body: str, *, what: str, s
         what: What was attempted, for people: "hire job x".
         scope: ARM id that the request spoke of.
     """
+    error = _meaning(status, headers, body, what=what, scope=scope)
+    error.request_id = headers.get(REQUEST_ID)
+    return error
+
+
+def _meaning(status: int, headers: Mapping[str, str], body: str, *, what: str, scope: str) -> OperatorError:
     codes, message = _read_error(body)
     text = f"{what}: HTTP {status}" + (f" {message}" if message else "")
     if status == 429:

@@ -212,7 +212,9 @@ def _error(error: Mapping[str, Any], place: Workplace) -> OperatorError:
         headers = case_insensitive_dict(error["headers"])
         found = error_of(error["status"], headers, error["body"], what=what, scope=workspace_path(place))
         if isinstance(found, Refused) or (isinstance(found, Absent) and not found.parent):
-            return SpecError(str(found), reason=INVALID)
+            refused = SpecError(str(found), reason=INVALID)
+            refused.request_id = found.request_id
+            return refused
         return found
     text = f"{what}: {error['message']}"
     return SpecError(text, reason=INVALID) if error["kind"] == "spec" else Unavailable(text)

@@ -62,7 +62,7 @@ class StorageQueueDepth:
                     raise Unavailable(f"read queue {name}: the answer has no count of messages")
                 seen = len(await client.peek_messages(max_messages=MOST_PEEKED)) if length else 0
         except (AzureError, OSError, TimeoutError) as error:
-            raise depth_error(error, name) from error
+            raise depth_error(error, name, made_by="the first push makes it") from error
         return QueueDepth(length, has_visible=seen > 0, visible=seen if seen < MOST_PEEKED else None)
 
     async def close(self) -> None:
