@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
@@ -187,11 +187,15 @@ class World:
     def end(self, worker: Worker, state: str, error: str | None = None) -> None:
         """The job ends."""
         if self.phase(worker) is not Phase.ENDED:
-            if state == "Failed" and self._is_heard(worker):
-                said = {"job": worker.name, "time": self.clock.now(), "why": "failed", "exit_code": 1}
-                self.control.report(worker.namespace, Exit(error=["it broke"], **said))
+            if state == "Failed":
+                self._last_words(worker, "failed", 1, ["it broke"])
             self._off_its_node(worker)
             self._set(worker, state, error)
+
+    def _last_words(self, worker: Worker, why: str, exit_code: int, error: Sequence[str] = ()) -> None:
+        if self._is_heard(worker):
+            said = {"job": worker.name, "time": self.clock.now(), "why": why, "exit_code": exit_code}
+            self.control.report(worker.namespace, Exit(error=list(error), **said))
 
     def preempt(self, worker: Worker, state: str = "Queued") -> None:
         """The job loses its node and waits for another one."""
@@ -332,6 +336,7 @@ class World:
     def _left(self, worker: Worker) -> None:
         """Its last task has ended, unless it was told to stay meanwhile, or its task takes longer."""
         if worker.leaving is not None and self.loop.now >= worker.leaves_at - 1e-3:
+            self._last_words(worker, "drain-finish", 0)
             self.end(worker, "Completed")
 
     def _later(self, seconds: float, worker: Worker, life: int, act) -> None:

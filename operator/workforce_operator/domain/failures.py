@@ -48,6 +48,15 @@ _PREEMPTED = frozenset({"sigterm", "preemption", "eviction-timeout"})
 """Words of an exit report that say that the platform took the node."""
 
 
+_DRAINED = frozenset({"drain-finish", "drain-checkpoint", "drain-deadline"})
+"""Words of an exit report that say that the worker was told to leave."""
+
+
+def was_told_to_leave(last_words: Exit | None) -> bool:
+    """Whether a worker that has ended says that it was drained."""
+    return last_words is not None and last_words.why in _DRAINED
+
+
 def classify(job: Job, last_words: Exit | None) -> FailureClass:
     """Whose fault a failed job's end was.
 

@@ -10,6 +10,7 @@ from jobq.control import Exit
 from workforce_operator.api.spec import ControlDialect, Suspend
 from workforce_operator.domain.counting import Count, count_jobs
 from workforce_operator.domain.desired import Desired
+from workforce_operator.domain.failures import was_told_to_leave
 from workforce_operator.domain.ledger import RegionLedger, Wave
 from workforce_operator.domain.observed import Known, LastReport, Observed, Phase, QueueDepth, RegionJobs, Unknown
 from workforce_operator.domain.ranking import Ranking
@@ -33,7 +34,7 @@ class Situation:
         ledger: What is intended, less what has come to an end.
         revision: For a wave that this pass makes.
         reason: CamelCase: why jobs would be laid off.
-        drained: Sequences of all jobs that a wave knew when this pass began, those that have just ended included.
+        drained: Sequences of jobs that were told to leave: by a wave that this pass began with, or by their last words.
         channel_ready: The region's control channel can be sent on.
         channel_awaited: Nobody is hired before that is so for the first time; see ``plan``.
         last_words: Exit reports by job name.
@@ -111,7 +112,7 @@ class Seen:
         waves: Of that, the waves that have not come to an end.
         restored: Of that, when the ledger began anew, as long as it matters.
         revision: For a wave that this pass makes.
-        drained: Sequences of all jobs that a wave knew when this pass began, those that have just ended included.
+        drained: Sequences of jobs that were told to leave: by a wave that this pass began with, or by their last words.
     """
 
     name: str
@@ -139,7 +140,11 @@ def look(
     restored = ledger.restored if until is not None and observed.now < until else None
     if restored is not None:
         waves = rebuilt(desired, name, listed.jobs, waves, observed.reports, before=revision, now=observed.now)
-    known = frozenset(job for wave in ledger.waves for job in wave.jobs)
+    # A wave is forgotten when all its jobs have left, and what is said by their ends is needed for longer.
+    said = [
+        job.sequence for job in listed.by_phase[Phase.ENDED] if was_told_to_leave(observed.last_words.get(job.name))
+    ]
+    known = frozenset(job for wave in ledger.waves for job in wave.jobs).union(said)
     count = count_jobs(listed, waves)
     return Seen(name, listed, count, Ranking(count, observed.reports), ledger, waves, restored, revision, drained=known)
 

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from jobq.control import Exit
 from tests.support.planning import NOW, desired, entry, job, jobs, ledger, name_of, observed, running, wave
 from tests.support.workforces import CONTROL
 from workforce_operator.domain.actions import Hire, SendOrder
@@ -39,6 +40,16 @@ def test_another_worker_takes_its_place_and_it_is_not_taken_back():
     made = plan(wanting(1), observed(one=jobs(*running(3))), leaving)
     assert len(hires(made)) == 1
     assert [each.reason for each in made.ledger.regions["one"].waves] == [REQUESTED]
+
+
+def test_another_worker_takes_its_place_at_once_though_others_were_laid_off_soon_after_their_start():
+    """Their wave is forgotten; their last words say that their ends are no sign of a queue that runs dry."""
+    gone = [job(number, "Completed", started=3, ended=0) for number in (3, 4, 5)]
+    words = {each.name: Exit(job=each.name, time=NOW, why="drain-finish", exit_code=0) for each in gone}
+    known = ledger(one=entry(6, filled=3, share=3, waves=(wave(1, reason=REQUESTED),)))
+    world = observed(one=jobs(*running(3), *gone), last_words=words)
+    assert len(hires(plan(wanting(1), world, known))) == 1
+    assert not hires(plan(wanting(1), replace(world, last_words={}), known))
 
 
 def test_planning_again_tells_nobody_else():
