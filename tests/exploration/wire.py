@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
@@ -369,11 +369,11 @@ class WiredControl:
     def take_finished(self, control: Control) -> tuple[DrainFinished, ...]:
         return self._control.take_finished(control)
 
-    def reports(self, control: Control) -> Mapping[str, LastReport]:
-        return self._control.reports(control)
+    def reports(self, control: Control, jobs: Collection[str]) -> Mapping[str, LastReport]:
+        return self._control.reports(control, jobs)
 
-    def last_words(self, control: Control) -> Mapping[str, Exit]:
-        return self._control.last_words(control)
+    def last_words(self, control: Control, jobs: Collection[str]) -> Mapping[str, Exit]:
+        return self._control.last_words(control, jobs)
 
     def recall_confirmed(self, control: Control, job: str, revision: int) -> bool:
         return self._control.recall_confirmed(control, job, revision)

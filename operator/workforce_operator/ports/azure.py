@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -195,12 +195,12 @@ class ControlChannel(Protocol):
         """
         ...
 
-    def reports(self, control: Control) -> Mapping[str, LastReport]:
-        """The latest ``state`` report per job name, as far as they came. Never waits."""
+    def reports(self, control: Control, jobs: Collection[str]) -> Mapping[str, LastReport]:
+        """The latest ``state`` report of each of these jobs, by name, as far as they came. Never waits."""
         ...
 
-    def last_words(self, control: Control) -> Mapping[str, Exit]:
-        """The latest ``exit`` report per job name, of jobs that have not spoken since; bounded. Never waits."""
+    def last_words(self, control: Control, jobs: Collection[str]) -> Mapping[str, Exit]:
+        """The latest ``exit`` report of those of these jobs that have not spoken since; bounded. Never waits."""
         ...
 
     def take_finished(self, control: Control) -> tuple[DrainFinished, ...]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -180,9 +180,11 @@ class Observer:
                 control: group.create_task(self._channel(subject, control, names), name="observe control")
                 for control, names in listeners.items()
             }
+        seen = {name: task.result() for name, task in regions.items()}
+        workers = {control: _names(seen[name] for name in names) for control, names in listeners.items()}
         return Observed(
             now=self._clock.now(),
-            regions={name: task.result() for name, task in regions.items()},
+            regions=seen,
             queue=queue.result(),
             control=channels[subject.control].result() if subject.control in channels else self._not_configured(),
             own_control={
@@ -192,8 +194,8 @@ class Observer:
                 if control != subject.control
             },
             capacity={name: task.result() for name, task in capacity.items()},
-            reports={job: state for each in channels for job, state in self._control.reports(each).items()},
-            last_words={job: words for each in channels for job, words in self._control.last_words(each).items()},
+            reports={job: state for each in workers.items() for job, state in self._control.reports(*each).items()},
+            last_words={job: said for each in workers.items() for job, said in self._control.last_words(*each).items()},
             finished=tuple(finished for each in channels for finished in self._control.take_finished(each)),
         )
 
@@ -304,3 +306,7 @@ class Observer:
             raise
         except OperatorError as error:
             return Unknown.because(error)
+
+
+def _names(readings: Iterable[Known[RegionJobs] | Unknown]) -> list[str]:
+    return [job.name for reading in readings if isinstance(reading, Known) for job in reading.value.jobs]

@@ -31,6 +31,7 @@ from workforce_operator.domain.errors import Fenced, Missing, Unavailable
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 JOB = "md-uksouth-0123456789-7"
+NAMES = (JOB, "other", "first", "second", "ours", "theirs", "ended")
 ORDER = Order(
     operation=Operation.GRACEFUL_DOWNSCALE,
     id="w1-0123456789-7",
@@ -130,7 +131,7 @@ async def test_without_the_lease_nothing_is_made_and_nothing_sent(bench: Control
 
 
 async def test_before_any_report_there_is_nothing_and_it_does_not_wait(bench: ControlBench):
-    assert bench.channel.reports(control()) == {}
+    assert bench.channel.reports(control(), NAMES) == {}
     assert not bench.channel.recall_confirmed(control(), JOB, 0)
 
 
@@ -138,14 +139,15 @@ async def test_the_latest_state_of_each_job_is_kept(bench: ControlBench):
     await bench.channel.ensure(control(), TOPICS, INSTALLATION)
     for report in (state(seconds=1, busy=2), state(seconds=0, busy=9), state("other", seconds=5)):
         await bench.report(report)
-    await bench.until(lambda: "other" in bench.channel.reports(control()))
-    assert bench.channel.reports(control())[JOB].busy_slots == 2
+    await bench.until(lambda: "other" in bench.channel.reports(control(), NAMES))
+    assert bench.channel.reports(control(), NAMES)[JOB].busy_slots == 2
+    assert list(bench.channel.reports(control(), ["other", "nobody"])) == ["other"]
 
 
 async def test_a_recall_is_confirmed_by_a_report_of_its_revision_that_accepts_tasks(bench: ControlBench):
     await bench.channel.ensure(control(), TOPICS, INSTALLATION)
     await bench.report(state(revision=7, accepting=False))
-    await bench.until(lambda: JOB in bench.channel.reports(control()))
+    await bench.until(lambda: JOB in bench.channel.reports(control(), NAMES))
     assert not bench.channel.recall_confirmed(control(), JOB, 7)
     await bench.report(state(revision=8, seconds=1))
     await bench.until(lambda: bench.channel.recall_confirmed(control(), JOB, 7))
@@ -155,12 +157,12 @@ async def test_a_recall_is_confirmed_by_a_report_of_its_revision_that_accepts_ta
 
 async def test_the_last_words_of_a_worker_are_kept_until_its_job_speaks_again(bench: ControlBench):
     await bench.channel.ensure(control(), TOPICS, INSTALLATION)
-    assert bench.channel.last_words(control()) == {}
+    assert bench.channel.last_words(control(), NAMES) == {}
     words = Exit(job=JOB, time=NOW, why="crashed", exit_code=3, error=["boom"])
     await bench.report(words)
-    await bench.until(lambda: bench.channel.last_words(control()) == {JOB: words})
+    await bench.until(lambda: bench.channel.last_words(control(), NAMES) == {JOB: words})
     await bench.report(state(seconds=1))
-    await bench.until(lambda: bench.channel.last_words(control()) == {})
+    await bench.until(lambda: bench.channel.last_words(control(), NAMES) == {})
 
 
 async def test_the_end_of_a_drain_is_given_once(bench: ControlBench):
@@ -220,10 +222,10 @@ async def test_a_queue_that_was_deleted_is_made_again(bus: RealBus):
 async def test_reports_are_read_again_after_connections_were_cut(bus: RealBus):
     await bus.channel.ensure(control(), TOPICS, INSTALLATION)
     await bus.send_report(encode_report(state("first")))
-    await bus.bench().until(lambda: "first" in bus.channel.reports(control()))
+    await bus.bench().until(lambda: "first" in bus.channel.reports(control(), NAMES))
     bus.server.drop_connections()
     await bus.send_report(encode_report(state("second")))
-    await bus.bench().until(lambda: "second" in bus.channel.reports(control()))
+    await bus.bench().until(lambda: "second" in bus.channel.reports(control(), NAMES))
 
 
 async def test_a_malformed_report_is_dead_lettered_with_the_reason_and_the_next_one_is_read(bus: RealBus):
@@ -231,7 +233,7 @@ async def test_a_malformed_report_is_dead_lettered_with_the_reason_and_the_next_
     with structlog.testing.capture_logs() as logs:
         for text in ("not json", '{"kind": "state", "job": 7}', encode_report(state())):
             await bus.send_report(text)
-        await bus.bench().until(lambda: JOB in bus.channel.reports(control()))
+        await bus.bench().until(lambda: JOB in bus.channel.reports(control(), NAMES))
     queue = bus.management.broker.queue(REPORTS)
     await bus.bench().until(lambda: len(queue.dead_letters.messages) == 2 and not queue.messages)
     assert [entry["event"] for entry in logs] == ["a report cannot be read"] * 2
@@ -240,9 +242,9 @@ async def test_a_malformed_report_is_dead_lettered_with_the_reason_and_the_next_
 async def test_the_last_words_of_a_worker_end_its_entry(bus: RealBus):
     await bus.channel.ensure(control(), TOPICS, INSTALLATION)
     await bus.send_report(encode_report(state()))
-    await bus.bench().until(lambda: JOB in bus.channel.reports(control()))
+    await bus.bench().until(lambda: JOB in bus.channel.reports(control(), NAMES))
     await bus.send_report(encode_report(Exit(job=JOB, time=NOW, why="drained", exit_code=0)))
-    await bus.bench().until(lambda: JOB not in bus.channel.reports(control()))
+    await bus.bench().until(lambda: JOB not in bus.channel.reports(control(), NAMES))
 
 
 async def test_each_installation_that_is_acted_for_has_its_own_queues_and_their_reports_come_together(bus: RealBus):
@@ -259,8 +261,8 @@ async def test_each_installation_that_is_acted_for_has_its_own_queues_and_their_
         DrainFinished(job="left", time=NOW, drain_id="w1"),
     ):
         await bus.send_report(encode_report(report), reports_queue_name("otherone"))
-    await bus.bench().until(lambda: set(bus.channel.reports(control())) == {"ours", "theirs"})
-    await bus.bench().until(lambda: "ended" in bus.channel.last_words(control()))
+    await bus.bench().until(lambda: set(bus.channel.reports(control(), NAMES)) == {"ours", "theirs"})
+    await bus.bench().until(lambda: "ended" in bus.channel.last_words(control(), NAMES))
     assert bus.channel.recall_confirmed(control(), "theirs", 3)
     assert not bus.channel.recall_confirmed(control(), "ours", 3)
     left: list[DrainFinished] = []

@@ -325,17 +325,21 @@ async def test_a_namespace_that_no_region_listens_in_is_left_alone(world, subjec
     assert "bus" not in world.control.entities
 
 
-async def test_reports_come_from_all_namespaces(world, subject):
+async def test_reports_come_from_all_namespaces_and_only_those_of_jobs_that_were_seen(world, subject):
     world.control.namespaces = {"bus", "other"}
     time = datetime(2026, 1, 1, tzinfo=UTC)
-    for namespace in ("bus", "other"):
-        living = State(job=f"lives-{namespace}", time=time, busy_slots=1, completed=0, failed=0, accepting=True)
-        world.control.report(namespace, living)
-        world.control.report(namespace, Exit(job=f"ended-{namespace}", time=time, why="done", exit_code=0))
+    names = {}
+    for namespace, place in (("bus", world.place()), ("other", world.place("westeurope"))):
+        await hire(world, 0, 1, region=place.region)
+        names[namespace] = (f"{place.prefix}-0", f"{place.prefix}-1")
+        for job in (names[namespace][0], f"of-another-workforce-{namespace}"):
+            living = State(job=job, time=time, busy_slots=1, completed=0, failed=0, accepting=True)
+            world.control.report(namespace, living)
+        world.control.report(namespace, Exit(job=names[namespace][1], time=time, why="done", exit_code=0))
         world.control.report(namespace, DrainFinished(job=f"left-{namespace}", time=time, drain_id="w1"))
     seen = await world.observer.observe(with_own_namespace(world, subject))
-    assert set(seen.reports) == {"lives-bus", "lives-other"}
-    assert set(seen.last_words) == {"ended-bus", "ended-other"}
+    assert set(seen.reports) == {names["bus"][0], names["other"][0]}
+    assert set(seen.last_words) == {names["bus"][1], names["other"][1]}
     assert {each.job for each in seen.finished} == {"left-bus", "left-other"}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -76,13 +76,15 @@ class MemoryControlChannel:
                 raise Missing(f"topic {topic} does not exist in {namespace}")
             self.announced.append((topic, order, message_id))
 
-    def reports(self, control: Control) -> Mapping[str, LastReport]:
+    def reports(self, control: Control, jobs: Collection[str]) -> Mapping[str, LastReport]:
         """See ``ports.azure.ControlChannel``."""
-        return dict(self._reports.get(control.service_bus.namespace, {}))
+        known = self._reports.get(control.service_bus.namespace, {})
+        return {job: known[job] for job in jobs if job in known}
 
-    def last_words(self, control: Control) -> Mapping[str, Exit]:
+    def last_words(self, control: Control, jobs: Collection[str]) -> Mapping[str, Exit]:
         """See ``ports.azure.ControlChannel``."""
-        return dict(self._last_words.get(control.service_bus.namespace, {}))
+        known = self._last_words.get(control.service_bus.namespace, {})
+        return {job: known[job] for job in jobs if job in known}
 
     def take_finished(self, control: Control) -> tuple[DrainFinished, ...]:
         """See ``ports.azure.ControlChannel``."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -160,13 +160,13 @@ class ServiceBusControl:
                 self._entities.forget(control.service_bus)
             raise found from error
 
-    def reports(self, control: Control) -> Mapping[str, LastReport]:
+    def reports(self, control: Control, jobs: Collection[str]) -> Mapping[str, LastReport]:
         """See ``ports.azure.ControlChannel``."""
-        return {job: state for bus in self._all(control) for job, state in bus.reports.states().items()}
+        return {job: state for bus in self._all(control) for job, state in bus.reports.states(jobs).items()}
 
-    def last_words(self, control: Control) -> Mapping[str, Exit]:
+    def last_words(self, control: Control, jobs: Collection[str]) -> Mapping[str, Exit]:
         """See ``ports.azure.ControlChannel``."""
-        return {job: words for bus in self._all(control) for job, words in bus.reports.last_words().items()}
+        return {job: words for bus in self._all(control) for job, words in bus.reports.last_words(jobs).items()}
 
     def take_finished(self, control: Control) -> tuple[DrainFinished, ...]:
         """See ``ports.azure.ControlChannel``."""

@@ -6,10 +6,13 @@ Nothing depends on a report: the oldest are forgotten first, and a worker's last
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
 
 from jobq.control import DrainAccepted, DrainFinished, Exit, Hello, State
 from workforce_operator.domain.observed import LastReport
+
+T = TypeVar("T")
 
 KEPT = 20_000
 LAST_WORDS_KEPT = 2_000
@@ -53,13 +56,13 @@ class Reports:
         self._finished.clear()
         return finished
 
-    def last_words(self) -> Mapping[str, Exit]:
-        """A copy of the exit reports, by job name."""
-        return dict(self._last_words)
+    def last_words(self, jobs: Iterable[str]) -> dict[str, Exit]:
+        """The exit reports of these jobs, by name."""
+        return _of(jobs, self._last_words)
 
-    def states(self) -> Mapping[str, LastReport]:
-        """A copy, by job name."""
-        return dict(self._states)
+    def states(self, jobs: Iterable[str]) -> dict[str, LastReport]:
+        """The latest states of these jobs, by name."""
+        return _of(jobs, self._states)
 
     def recall_confirmed(self, job: str, revision: int) -> bool:
         """Whether the job said that it accepts tasks under this or a later revision."""
@@ -71,3 +74,8 @@ class Reports:
         known = self._last_words.get(report.job)
         if known is not None and known.time < report.time:
             del self._last_words[report.job]
+
+
+def _of(jobs: Iterable[str], known: Mapping[str, T]) -> dict[str, T]:
+    """Only what is asked for: a namespace may serve thousands of Workforces, and each asks at every pass."""
+    return {job: known[job] for job in jobs if job in known}
