@@ -10,8 +10,8 @@ from workforce_operator.api.autoscaling import Autoscaling, Schedule
 from workforce_operator.api.spec import Suspend
 from workforce_operator.domain.actions import Hire, Plan, Resume
 from workforce_operator.domain.desired import Desired, moved_regions
-from workforce_operator.domain.ledger import Ledger, Wave
-from workforce_operator.domain.observed import Job, Known, Observed, Outcome, Phase, QueueDepth
+from workforce_operator.domain.ledger import Ledger, RegionLedger, Wave
+from workforce_operator.domain.observed import Job, Known, Observed, Outcome, Phase, QueueDepth, RegionJobs
 from workforce_operator.domain.placement.sites import Why
 from workforce_operator.domain.recovery import FRESH
 
@@ -132,13 +132,37 @@ def _idle(observed: Observed, ledger: Ledger, plan: Plan) -> Iterator[Wrong]:
         reading, after = observed.regions.get(name), plan.ledger.regions.get(name)
         if not isinstance(reading, Known) or after is None or before.hiring or before.next_sequence is None:
             continue
-        leaving = {job for wave in before.waves for job in wave.jobs}
-        told = sum(job.sequence in leaving or job.phase is Phase.ENDING for job in reading.value.jobs)
-        ended = [job for job in reading.value.jobs if job.phase is Phase.ENDED and job.sequence not in leaving]
+        told, ended = _left(before, reading.value)
         hires = [action.job for action in plan.actions if isinstance(action, Hire) and action.region == name]
         all_completed = ended and all(job.outcome is Outcome.COMPLETED for job in ended)
         if len(hires) > told and all_completed and (after.share or 0) <= before.filled:
             yield "rule 11", f"{name}: {hires} are hired, and no task is known to wait"
+    yield from _idle_anywhere(observed, ledger, plan)
+
+
+def _idle_anywhere(observed: Observed, ledger: Ledger, plan: Plan) -> Iterator[Wrong]:
+    """Nor elsewhere: the places of those who wait for work may move, and wait on where they come to."""
+    regions = ledger.regions
+    if any(region.share is None or region.next_sequence is None for region in regions.values()):
+        return
+    hires = [action.job for action in plan.actions if isinstance(action, Hire)]
+    shares = sum(region.share or 0 for region in regions.values())
+    asked = max(0, sum(region.share or 0 for region in plan.ledger.regions.values()) - shares)
+    for name, region in regions.items():
+        asked += max(0, (region.share or 0) - region.filled) + len(region.hiring) + region.failing
+        reading = observed.regions.get(name)
+        if isinstance(reading, Known):
+            told, ended = _left(region, reading.value)
+            asked += told + sum(job.outcome is not Outcome.COMPLETED for job in ended)
+    if len(hires) > asked:
+        yield "rule 11", f"{hires} are hired, {asked} may be, and no task is known to wait"
+
+
+def _left(before: RegionLedger, listed: RegionJobs) -> tuple[int, list[Job]]:
+    """How many were told to leave, or are being cancelled; and those who ended without having been told."""
+    leaving = {job for wave in before.waves for job in wave.jobs}
+    told = sum(job.sequence in leaving or job.phase is Phase.ENDING for job in listed.jobs)
+    return told, [job for job in listed.jobs if job.phase is Phase.ENDED and job.sequence not in leaving]
 
 
 def _some_task_waits(depth: QueueDepth, observed: Observed) -> bool:

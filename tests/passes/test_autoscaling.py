@@ -104,3 +104,22 @@ async def test_an_autoscaled_fleet_at_rest_is_not_written_about(op):
     version = (await op.stored()).resource_version
     await op.settle(5, seconds=60)
     assert (await op.stored()).resource_version == version
+
+
+async def test_a_fleet_that_completed_on_an_empty_queue_is_not_hired_again_by_an_older_reading(op):
+    op.world.depth.set("acct", "tasks", 40)
+    op.apply(**autoscaling(maxReplicas=4, pollIntervalSeconds=3600))
+    await op.settle(6)
+    op.world.clock.advance(3600)
+    await op.once()
+    made, reads = len(op.world.jobs.jobs), len(op.world.depth.faults.made("read"))
+    op.world.depth.set("acct", "tasks", 0)
+    op.world.clock.advance(5)
+    for job in op.live():
+        op.world.jobs.set_state(job.name, "Completed")
+    verdict = await op.once()
+    assert verdict.delay == 0
+    await op.settle(4, seconds=30)
+    assert len(op.world.jobs.jobs) == made
+    assert len(op.world.depth.faults.made("read")) == reads + 1
+    assert (await op.condition("Ready"))[1] == "Idle"

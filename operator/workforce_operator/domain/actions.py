@@ -136,6 +136,7 @@ class RegionPlan:
         error: The error of the last job that did.
         overdue: Jobs that should have left by their drain deadline.
         blind: How many of the held hires wait only until the queue can be read.
+        queue_outdated: Some wait until the queue has been read once more.
         template_backoff: The template, here and everywhere, is in back-off.
         losses: By sequence, what is lost by each job that was chosen to leave in this pass: why it and no other.
     """
@@ -159,6 +160,7 @@ class RegionPlan:
     error: str | None = None
     overdue: int = 0
     blind: int = 0
+    queue_outdated: bool = False
     template_backoff: TemplateBackoff | None = None
     losses: Mapping[int, Loss] = field(default_factory=dict)
 

@@ -225,8 +225,9 @@ def _unplaced(plan: Plan) -> Iterable[Step]:
 def _why(desired: Desired, plan: Plan) -> str:
     """How the number wanted came about, where it is not simply the one asked for."""
     decision = plan.ledger.decision
-    if desired.spec.autoscaling is not None and decision is not None:
-        return f": {arithmetic(decision)}"
+    if desired.spec.autoscaling is not None:
+        forgotten = "the queue cannot be read, and no number was decided before: who lives is held"
+        return f": {arithmetic(decision) if decision else forgotten}"
     asked = desired.spec.replicas
     if asked == plan.desired or desired.spec.suspend is Suspend.DRAIN:
         return ""

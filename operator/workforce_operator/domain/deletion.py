@@ -29,14 +29,17 @@ class End:
     notes: tuple[Note, ...] = ()
 
 
-def last_actions(desired: Desired, region: str, count: Count, now: datetime) -> tuple[Action, ...] | None:
-    """What deletion does instead of the region's usual actions, or None if those are right."""
+def last_actions(
+    desired: Desired, region: str, count: Count, usual: tuple[Action, ...], now: datetime
+) -> tuple[Action, ...] | None:
+    """What deletion does instead of the region's ``usual`` actions, or None if those are right."""
     jobs = [job for job in count.live_jobs if job.phase is not Phase.ENDING]
     if desired.deletion_policy is DeletionPolicy.CANCEL:
         return tuple(Cancel(region, job.name, "deletionPolicy is Cancel") for job in jobs)
-    if not _is_overdue(desired, now):
+    if desired.deletion_deadline is None or now < desired.deletion_deadline:
         return None
-    return tuple(action for job in jobs for action in _at_deadline(desired, region, job))
+    told = {each.job: each for each in usual if isinstance(each, CancelPending) and each.order is not None}
+    return tuple(action for job in jobs for action in _at_deadline(desired, region, job, told.get(job.name)))
 
 
 def end_of_deletion(desired: Desired, counts: Mapping[str, Count], unreadable: Mapping[str, str], now: datetime) -> End:
@@ -65,9 +68,12 @@ def _is_overdue(desired: Desired, now: datetime) -> bool:
     return desired.deletion_deadline is not None and now >= desired.deletion_deadline
 
 
-def _at_deadline(desired: Desired, region: str, job: Job) -> list[Action]:
+def _at_deadline(desired: Desired, region: str, job: Job, told: CancelPending | None) -> list[Action]:
+    """What is done about one job; ``told`` orders it to leave first, in case it starts in that moment."""
     if job.phase in (Phase.PENDING, Phase.PAUSED):
-        return [CancelPending(region, job.name, None, "the deletion deadline has passed")]
+        # Where the order cannot be sent, it is cancelled all the same: this is the end.
+        unordered = CancelPending(region, job.name, None, "the deletion deadline has passed")
+        return [unordered] if told is None else [told, unordered]
     if _cancels_running(desired):
         return [Cancel(region, job.name, "the deletion deadline has passed")]
     return []

@@ -21,6 +21,7 @@ from workforce_operator.domain.deletion import GRACE, end_of_deletion, last_acti
 from workforce_operator.domain.desired import Desired, moved_regions
 from workforce_operator.domain.ledger import Ledger, RegionLedger
 from workforce_operator.domain.observed import Known, Observed, Phase, RegionJobs, Unknown
+from workforce_operator.domain.placement.idle import Place, moved_idle
 from workforce_operator.domain.placement.regions import sites_of
 from workforce_operator.domain.placement.shares import place
 from workforce_operator.domain.placement.sites import Placement
@@ -145,6 +146,7 @@ class _Work:
 
     def _situations(self) -> dict[str, Situation]:
         limits = {region.name: region.max_replicas for region in self.desired.spec.regions}
+        idle = moved_idle({name: self._place(name) for name in self.ledger.regions})
         situations = {
             name: assess(
                 self.desired,
@@ -157,11 +159,18 @@ class _Work:
                 template=self.templates[name],
                 gone=name in self.gone,
                 first_sequence=self.ledger.next_sequence,
+                idle=idle[name],
             )
             for name, seen in self.seen.items()
         }
         situations = _with_trials(self.desired, self.observed, situations)
         return with_room(self.desired, self.observed, self.ledger, situations)
+
+    def _place(self, name: str) -> Place:
+        before, after = self.ledger.regions[name], self._share(name)
+        # Nobody can be hired in a region that cannot be read, so that nothing counts as gained there.
+        held = max(before.filled, self.seen[name].count.supply) if name in self.seen else after
+        return Place(before.share, after, held, before.idle)
 
     def _share(self, name: str) -> int:
         return 0 if name in self.gone else self.placement.shares[name]
@@ -289,7 +298,7 @@ def _deletion(work: _Work) -> Plan:
     orphan = desired.deletion_policy is DeletionPolicy.ORPHAN
     decisions = work.count() if orphan else work.decide()
     for name, decision in decisions.items():
-        last = () if orphan else last_actions(desired, name, decision.count, now)
+        last = () if orphan else last_actions(desired, name, decision.count, decision.actions, now)
         if last is not None:
             decisions[name] = replace(decision, actions=last)
     regular = work.plan(decisions)

@@ -124,6 +124,7 @@ def _finish(situation: Situation, shrunk: Shrunk, hiring: Hiring) -> Decision:
         crash_loop=hiring.gate.crash_loop,
         error=hiring.gate.error,
         blind=hiring.gate.blind,
+        queue_outdated=hiring.gate.outdated,
         template_backoff=situation.backoff,
     )
     notes = _notes(situation, shrunk, resumed, hiring)

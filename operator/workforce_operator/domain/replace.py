@@ -36,11 +36,12 @@ class Gate:
         completed: How many of them because their workers completed.
         failed: How many of them because their workers failed.
         waiting: Why, for people.
-        retry_at: When a back-off ends.
+        retry_at: When to look again: a back-off ends, or the queue is to be read again.
         idle: All that wait do so because there is no work to do.
         crash_loop: Jobs fail fast through the template's fault, and their replacements too: more than one of each
             replica has failed in a row.
         blind: How many of them only wait for the queue to be read.
+        outdated: Some wait for a reading of the queue that is younger than the last worker's end.
         error: What is known of the last failed one.
     """
 
@@ -54,6 +55,7 @@ class Gate:
     crash_loop: bool = False
     error: str | None = None
     blind: int = 0
+    outdated: bool = False
 
 
 def evidence(ended: Sequence[Job], drained: frozenset[int], replacements: int) -> tuple[Job, ...]:
@@ -111,6 +113,7 @@ def gate(
         crash_loop=loop.crash_loop,
         error=loop.error,
         blind=rest.blind,
+        outdated=rest.outdated,
     )
 
 
@@ -149,6 +152,10 @@ def _idling(
         return Gate(0, completed, waiting=text, blind=completed)
     if not queue.value.has_visible:
         return Gate(0, completed, waiting="who has left is not replaced while no task waits in the queue", idle=True)
+    # Whoever has left since may have seen it empty. By a clock of the service that is ahead, an end tells nothing.
+    if any(queue.at < ended_at(job) <= now for job in recent if job.outcome is Outcome.COMPLETED):
+        text = "who has left is not replaced before the queue has been read again"
+        return Gate(0, completed, waiting=text, retry_at=now, idle=True, outdated=True)
     run = _fast_run(recent, Outcome.COMPLETED)
     retry_at = ended_at(run[0]) + _delay(_rounds(run, desired), COMPLETED_BASE, COMPLETED_MOST) if run else now
     if now >= retry_at:

@@ -161,8 +161,9 @@ def assess(
     channel_awaited: bool = False,
     gone: bool = False,
     first_sequence: int = 0,
+    idle: int = 0,
 ) -> Situation:
-    """The situation of a region once its share is known."""
+    """The situation of a region once its share is known, with so many places that were ``idle`` in another one."""
     return Situation(
         desired=desired,
         name=seen.name,
@@ -171,7 +172,7 @@ def assess(
         listed=seen.listed,
         count=seen.count,
         ranking=seen.ranking,
-        ledger=_settled(desired, seen, share, observed.now),
+        ledger=_settled(desired, seen, share, idle, observed.now),
         revision=seen.revision,
         reason=reason,
         now=observed.now,
@@ -187,7 +188,7 @@ def assess(
     )
 
 
-def _settled(desired: Desired, seen: Seen, share: int, now: datetime) -> RegionLedger:
+def _settled(desired: Desired, seen: Seen, share: int, idle: int, now: datetime) -> RegionLedger:
     """What is intended once the share is known, less what has come to an end."""
     before = _surveyed(desired, seen, now)
     # A job under a name that was never reserved (a lost status, an operator of another time) is counted, and its
@@ -198,7 +199,8 @@ def _settled(desired: Desired, seen: Seen, share: int, now: datetime) -> RegionL
         share=share,
         next_sequence=next_sequence,
         # Whoever is here was hired once, whatever share that was for.
-        filled=min(share, max(before.filled, seen.count.supply)),
+        filled=min(share, max(before.filled, seen.count.supply) + idle),
+        idle=before.idle + idle,
         waves=seen.waves,
         reserved=None,
         unreadable_since=None,

@@ -9,7 +9,7 @@ from workforce_operator.api.status import ScaleDecision
 from workforce_operator.domain.counting import Count
 from workforce_operator.domain.desired import Desired
 from workforce_operator.domain.ledger import Ledger
-from workforce_operator.domain.observed import Observed, ScalingHistory
+from workforce_operator.domain.observed import Observed, ScalingHistory, Unknown
 from workforce_operator.domain.scaling.backlog import fleet
 from workforce_operator.domain.scaling.decide import Input, decide
 
@@ -43,6 +43,10 @@ def size(desired: Desired, observed: Observed, ledger: Ledger, counts: Mapping[s
         now=observed.now,
     )
     scaled = decide(desired.spec, given)
+    if desired.spec.autoscaling and ledger.decision is None and isinstance(observed.queue, Unknown):
+        # Nothing was ever decided, as far as is known: who is seen alive is held. That is more when more can be seen,
+        # so that it is not remembered as if somebody had asked for it.
+        return Size(scaled.decision.desired, None, observed.history)
     return Size(scaled.decision.desired, scaled.decision, scaled.history)
 
 

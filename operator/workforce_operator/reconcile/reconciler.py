@@ -186,6 +186,8 @@ class Reconciler:
         elif plan.actions:
             await self._objects.confirm(stored)
         self._memory[stored.key].history = plan.history
+        if any(region.queue_outdated for region in plan.regions.values()):
+            self._memory[stored.key].queue_read = None
         done = await self._executor.execute(self._work(desired, plan, places, unresolved))
         self._count_losses(observed, done)
         plan = without_unsent(plan, done)

@@ -149,6 +149,14 @@ def test_at_the_deadline_pending_jobs_are_cancelled_before_it_ends():
     assert gone.finished
 
 
+def test_at_the_deadline_who_never_ran_is_told_to_leave_first_and_cancelled_all_the_same():
+    late = deleted(60, deletionDeadlineSeconds=3600)
+    decided = plan(late, observed(one=MIXED), KNOWN)
+    assert pending_cancels(decided) == [name_of(2), name_of(2)]
+    told, unordered = decided.actions
+    assert (told.order.job, unordered.order) == (name_of(2), None)
+
+
 def test_at_the_deadline_running_workers_are_cancelled_if_the_spec_says_so():
     late = deleted(60, deletionDeadlineSeconds=3600, drain={"onDeadline": "Cancel"})
     decided = plan(late, observed(one=jobs(*running(2))), KNOWN)

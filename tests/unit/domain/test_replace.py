@@ -38,6 +38,16 @@ def test_a_worker_that_completed_is_not_replaced_while_the_queue_is_unknown():
     assert (answer.allowed, answer.held, answer.idle, answer.blind) == (0, 1, False, 1)
 
 
+def test_a_worker_that_completed_after_the_queue_was_read_is_not_replaced_before_it_is_read_again():
+    before = Known(QueueDepth(5, has_visible=True), NOW - timedelta(minutes=2))
+    answer = decide(1, [job(0, "Completed", started=60, ended=1)], queue=before)
+    assert (answer.allowed, answer.held, answer.idle, answer.outdated, answer.retry_at) == (0, 1, True, True, NOW)
+    assert answer.waiting == "who has left is not replaced before the queue has been read again"
+    assert decide(1, [job(0, "Completed", started=60, ended=3)], queue=before).allowed == 1
+    # The service's clock may be ahead of ours.
+    assert decide(1, [job(0, "Completed", started=60, ended=-1)], queue=before).allowed == 1
+
+
 def test_a_worker_that_others_cancelled_is_replaced_at_once_without_visible_work():
     assert decide(1, [job(0, "Canceled", ended=0)], queue=NO_WORK).allowed == 1
 

@@ -159,3 +159,14 @@ def test_tasks_that_come_after_idleness_are_growth_and_are_hired_for_at_once():
     known = replace(ledger(one=entry(3)), decision=wanted_before(0))
     answer = plan(autoscaled(), with_tasks(observed(one=jobs(*ended)), 44), known)
     assert (answer.desired, len(hires(answer))) == (5, 5)
+
+
+def test_where_nothing_was_ever_decided_all_who_come_to_be_seen_are_held():
+    """The status is lost, and neither the queue nor one of the regions can be read."""
+    scaling = {"policy": "JobQ", "maxReplicas": 20}
+    wanted = desired(autoscaling=scaling, replicas=None, regions=regions(one=10, two=10))
+    here, there = jobs(*running(3)), jobs(*(job(number, region="two", started=50) for number in range(3)))
+    first = plan(wanted, observed(visible=None, one=here, two=None), ledger())
+    assert (first.desired, first.actions, first.ledger.decision) == (3, (), None)
+    later = plan(wanted, observed(visible=None, one=here, two=there, now=NOW + MINUTE), first.ledger)
+    assert (later.desired, later.actions) == (6, ())
