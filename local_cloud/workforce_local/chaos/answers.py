@@ -56,9 +56,17 @@ def answer(fault: RequestFault, service: str, base_url: str) -> Answer:
             made = _error(503, service, "ServerBusy") if service in STORAGE_SERVICES else nginx(503)
     retry = getattr(fault, "retry_after_seconds", None)
     extra = {"Retry-After": str(retry)} if retry is not None else {}
+    if service == "arm":
+        extra |= _front_door()
     return Answer(
         made.status, made.body, made.content_type, {**made.headers, **extra, CHAOS_HEADER: fault.name or fault.kind}
     )
+
+
+def _front_door() -> dict[str, str]:
+    """What ARM's front door puts on every answer, also on one of a service behind it."""
+    request = str(uuid.uuid4())
+    return {"x-ms-request-id": request, "x-ms-correlation-request-id": request}
 
 
 def nginx(status: int) -> Answer:

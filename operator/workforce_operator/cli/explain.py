@@ -14,11 +14,13 @@ from workforce_operator.cli.options import about_one_workforce
 from workforce_operator.cli.reach import Target, ask, run
 from workforce_operator.domain.explain import Entry, in_words
 
+_UNBROKEN = "[rule\N{NO-BREAK SPACE}"
+
 
 @click.command()
 @about_one_workforce
 @click.option("--last", default=1, show_default=True, type=click.IntRange(1, 32), help="So many different decisions.")
-@click.option("--all", "everything", is_flag=True, help="Also regions that are as they should be.")
+@click.option("--all", "everything", is_flag=True, help="Also regions where nothing is to be done.")
 @click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", show_default=True, help="Format.")
 def explain(target: Target, last: int, everything: bool, output: str) -> None:  # noqa: FBT001 - a flag of click
     """Say why the Workforce NAME has the workers that it has: what was known, decided and done."""
@@ -39,7 +41,7 @@ def wrapped(line: str, width: int) -> str:
     """The line in as many as it takes in a terminal; all but the first stand further in. Names are never broken."""
     if len(line) <= width:
         return line
-    text = line.lstrip()
+    text = line.lstrip().replace("[rule ", _UNBROKEN)
     indent = " " * (len(line) - len(text))
     lines = textwrap.wrap(
         text,
@@ -49,4 +51,4 @@ def wrapped(line: str, width: int) -> str:
         break_long_words=False,
         break_on_hyphens=False,
     )
-    return "\n".join(lines)
+    return "\n".join(lines).replace(_UNBROKEN, "[rule ")

@@ -326,5 +326,9 @@ def _waiting_rule(numbers: RegionPlan) -> int | None:
     return 6 if numbers.held else None
 
 
+_TOLD_BY_NUMBERS = frozenset({"Hiring", "Resuming"})
+"""Notes that say no more than the steps of their regions."""
+
+
 def _told(plan: Plan) -> Iterable[Step]:
-    return (Step(about="workforce", text=note.message) for note in plan.notes)
+    return (Step(about="workforce", text=note.message) for note in plan.notes if note.reason not in _TOLD_BY_NUMBERS)

@@ -84,7 +84,7 @@ def _facts(decision: Record, *, everything: bool) -> list[str]:
     width = max((len(fact.about) for fact in shown), default=0)
     lines = [f"  {fact.about:<{width}}  {_fact(fact)}" for fact in shown]
     left = len(decision.facts) - len(shown)
-    return [*lines, f"  regions that are as they should be: {left}"] if left else lines
+    return [*lines, f"  regions where nothing is to be done: {left}"] if left else lines
 
 
 def _fact(fact: Fact) -> str:

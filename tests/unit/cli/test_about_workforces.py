@@ -118,6 +118,13 @@ def test_explain_wraps_what_is_wider_than_the_terminal_and_breaks_no_name(monkey
     assert max(map(len, lines)) <= 40
 
 
+def test_explain_breaks_no_line_within_the_number_of_a_rule(monkeypatch: pytest.MonkeyPatch) -> None:
+    record = {"generation": 3, "desired": 2, "steps": [{"about": "uksouth", "text": "2 wanted, 1 there", "rule": 4}]}
+    answering(monkeypatch, explain_verb, {"decisions": [DECISIONS["decisions"][0] | {"decision": record}]})
+    lines = in_a_terminal(["explain", "md", "-n", "chem"], columns=36)
+    assert lines[lines.index("  uksouth: 2 wanted, 1 there") + 1] == "      [rule 4]"
+
+
 def test_explain_gives_the_stored_records_as_json(monkeypatch: pytest.MonkeyPatch) -> None:
     answering(monkeypatch, explain_verb, DECISIONS)
     shown = CliRunner().invoke(workforce, ["explain", "md", "-n", "chem", "-o", "json"])
