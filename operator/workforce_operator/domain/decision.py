@@ -7,7 +7,7 @@ have equal records and are kept once.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from pydantic import Field
@@ -132,22 +132,23 @@ def refusal(generation: int, failure: Failure) -> Record:
 
 
 def grouped(deeds: Iterable[Deed]) -> tuple[Act, ...]:
-    """Equal deeds as one act each, in the order of their first."""
-    groups: dict[Deed, list[str]] = {}
+    """Equal deeds as one act each, in the order of their first; errors that differ only in the job's name are equal."""
+    groups: dict[Deed, list[Deed]] = {}
     for deed in deeds:
-        key = Deed(deed.kind, deed.region, "", deed.result, deed.why, deed.error)
-        groups.setdefault(key, []).append(deed.job)
+        error = deed.error.replace(deed.job, "") if deed.error else None
+        groups.setdefault(replace(deed, job="", error=error), []).append(deed)
     return tuple(
         Act(
-            kind=key.kind,
-            region=key.region,
-            result=key.result,
-            count=len(jobs),
-            jobs=tuple(jobs[:MOST_JOBS]),
-            why=key.why,
-            error=key.error,
+            kind=first.kind,
+            region=first.region,
+            result=first.result,
+            count=len(equal),
+            jobs=tuple(deed.job for deed in equal[:MOST_JOBS]),
+            why=first.why,
+            error=first.error,
         )
-        for key, jobs in groups.items()
+        for equal in groups.values()
+        for first in equal[:1]
     )
 
 

@@ -129,6 +129,15 @@ def test_equal_acts_are_one_line_that_names_the_first_jobs():
     assert (second.count, second.error) == (1, "no quota")
 
 
+def test_failures_that_differ_only_in_the_name_of_the_job_are_one_line():
+    """Else a control channel that is away made records as long as the fleet is large."""
+    deeds = [
+        Deed("order", "one", f"wf-{number}", "failed", error=f"send to wf-{number}: away") for number in range(900)
+    ]
+    (only,) = grouped(deeds)
+    assert (only.count, only.error, len(only.jobs)) == (900, "send to wf-0: away", MOST_JOBS)
+
+
 def test_a_refused_spec_has_a_record_too():
     made = refusal(4, Failure("InvalidTemplate", "spec.template.command: is empty"))
     assert "spec.template.command: is empty" in "\n".join(words(made))
