@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import click
 
@@ -13,6 +13,8 @@ from workforce_operator.cli.reach import Target, ask, run
 from workforce_operator.domain.explain import age
 from workforce_operator.domain.workers import Worker, Workers
 
+OVERDUE = timedelta(minutes=10)
+"""Workers report every five minutes, and when they become idle or busy."""
 HEADER = ("NAME", "REGION", "STATE", "AGE", "BUSY", "DRAIN")
 
 
@@ -52,11 +54,14 @@ def _row(worker: Worker, now: datetime, *, wide: bool) -> tuple[str, ...]:
         worker.region,
         worker.state,
         age((now - worker.created_time).total_seconds()) if worker.created_time else "?",
-        _busy(worker),
+        _busy(worker, now),
         f"{worker.drain.reason} {age((now - worker.drain.sent_time).total_seconds())}" if worker.drain else "",
     )
     return (*cells, worker.studio) if wide else cells
 
 
-def _busy(worker: Worker) -> str:
-    return "/".join("?" if number is None else str(number) for number in (worker.busy_slots, worker.slots))
+def _busy(worker: Worker, now: datetime) -> str:
+    """Busy slots of all, and how old the report is if a worker that reports would have sent another one since."""
+    slots = "/".join("?" if number is None else str(number) for number in (worker.busy_slots, worker.slots))
+    told = worker.reported_time
+    return f"{slots} {age((now - told).total_seconds())}" if told is not None and now - told > OVERDUE else slots

@@ -157,6 +157,18 @@ def test_workers_are_given_as_json_and_with_links_to_the_studio(monkeypatch: pyt
     assert "https://studio/runs/md-uksouth-0123456789-0" in wide.output
 
 
+def test_busy_slots_of_a_worker_that_has_not_reported_for_long_are_shown_with_their_age(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told = [
+        WORKERS["workers"][0] | {"reportedTime": (NOW - timedelta(minutes=minutes)).isoformat()}  # type: ignore[operator,index]
+        for minutes in (9, 90)
+    ]
+    answering(monkeypatch, workers_verb, WORKERS | {"workers": told})
+    _, young, old = CliRunner().invoke(workforce, ["workers", "md", "-n", "chem"]).stdout.splitlines()
+    assert (young.split()[4:], old.split()[4:]) == (["3/4"], ["3/4", "90m"])
+
+
 def test_no_workers_are_said_to_be_none(monkeypatch: pytest.MonkeyPatch) -> None:
     answering(monkeypatch, workers_verb, {"time": NOW.isoformat(), "workers": []})
     assert CliRunner().invoke(workforce, ["workers", "md"]).output == "no worker jobs\n"
