@@ -307,7 +307,7 @@ def _blocked(view: View, current: Mapping[str, Condition]) -> Verdict | None:
 
 def _unsettled(view: View) -> Verdict | None:
     """Why the numbers are not what this generation asked for, or None if they are."""
-    of = f"{view.running} of {view.wanted} run"
+    of = _run(view)
     if view.unreadable:
         return Verdict("False", "Degraded", f"cannot be read: {_by_name(view.unreadable)}")
     if view.missing > 0 or view.pending:
@@ -333,7 +333,7 @@ def _satisfied(view: View) -> Verdict:
     if view.idle:
         queue = view.observed.queue
         work = isinstance(queue, Known) and queue.value.has_visible
-        text = f"{view.running} of {view.wanted} run, {view.idle} completed"
+        text = f"{_run(view)}, {view.idle} completed"
         why = f" ({view.waiting()})" if work else ": no work waits"
         return Verdict("True", "Idle", f"{text}{why}{clamped}")
     if view.desired.spec.suspend is Suspend.DRAIN:
@@ -341,7 +341,11 @@ def _satisfied(view: View) -> Verdict:
     if view.desired.spec.autoscaling is not None and view.wanted == 0:
         why = arithmetic(view.decision) if view.decision else ""
         return Verdict("True", "Idle", "no replica is wanted" + (f": {why}" if why else ""))
-    return Verdict("True", "AsDesired", f"{view.running} of {view.wanted} run{clamped}")
+    return Verdict("True", "AsDesired", _run(view) + clamped)
+
+
+def _run(view: View) -> str:
+    return f"{view.running} of {view.wanted} {verb(view.running, 'runs', 'run')}"
 
 
 def _asked(view: View) -> int:

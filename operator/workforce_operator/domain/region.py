@@ -258,12 +258,16 @@ def _notes(situation: Situation, shrunk: Shrunk, resumed: tuple[Resume, ...], hi
         lost = _losses(shrunk.leaving)
         notes.append(Note("LayingOff", f"{text}: {lost}" if lost else text))
     elif shrunk.jobs:
-        notes.append(Note("TakingBack", f"{situation.name}: taking back {len(shrunk.jobs)} that were to leave"))
+        notes.append(Note("TakingBack", f"{situation.name}: taking back {_that_were(shrunk.jobs)} to leave"))
     if resumed:
-        notes.append(Note("Resuming", f"{situation.name}: resuming {len(resumed)} that were paused"))
+        notes.append(Note("Resuming", f"{situation.name}: resuming {_that_were(resumed)} paused"))
     if hiring.fresh:
         notes.append(Note("Hiring", f"{situation.name}: hiring {hiring.fresh}"))
     return tuple(notes)
+
+
+def _that_were(those: Sequence[Job | Resume]) -> str:
+    return f"{len(those)} that {verb(len(those), 'was', 'were')}"
 
 
 def _losses(leaving: Mapping[Loss, Sequence[Job]]) -> str:

@@ -79,7 +79,7 @@ def test_idle_is_ready():
     status = status_of(desired(), observed(visible=False, one=jobs(*running(1), ended)), FULL)
     assert verdict(status, "Ready") == ("True", "Idle")
     assert verdict(status, "Progressing") == ("False", "Complete")
-    assert said(status, "Ready").message == "1 of 2 run, 1 completed: no work waits"
+    assert said(status, "Ready").message == "1 of 2 runs, 1 completed: no work waits"
 
 
 def test_workers_that_are_replaced_after_a_while_are_not_said_to_have_no_work():
@@ -87,7 +87,7 @@ def test_workers_that_are_replaced_after_a_while_are_not_said_to_have_no_work():
     status = status_of(desired(), observed(visible=True, one=jobs(*running(1), ended)), FULL)
     assert verdict(status, "Ready") == ("True", "Idle")
     assert said(status, "Ready").message == (
-        "1 of 2 run, 1 completed (one: workers complete within 10 minutes: replaced at 12:00:15Z)"
+        "1 of 2 runs, 1 completed (one: workers complete within 10 minutes: replaced at 12:00:15Z)"
     )
 
 
@@ -99,7 +99,7 @@ def test_replacing_a_lost_worker_does_not_clear_ready_for_ten_minutes():
     preempted = jobs(*running(1), job(1, "Queued"))
     first = status_of(desired(), observed(one=preempted), FULL, previous=ready_before())
     assert verdict(first, "Ready") == ("True", "AsDesired")
-    assert said(first, "Ready").message == "1 of 2 run"
+    assert said(first, "Ready").message == "1 of 2 runs"
     assert verdict(first, "Progressing") == ("True", "Hiring")
     second = status_of(desired(), observed(now=NOW + 9 * MINUTE, one=preempted), FULL, previous=first)
     assert verdict(second, "Ready") == ("True", "AsDesired")
@@ -128,7 +128,7 @@ def test_leaving_workers_are_not_what_was_asked_for():
     assert verdict(status, "Progressing") == ("True", "LayingOff")
     assert verdict(status, "Draining") == ("True", "ScaleDown")
     assert said(status, "Draining").message == "leaving: one 1"
-    assert said(status, "Ready").message == "1 of 1 run, 1 is leaving"
+    assert said(status, "Ready").message == "1 of 1 runs, 1 is leaving"
 
 
 def test_workers_who_cannot_be_told_to_leave_are_too_many_and_not_said_to_leave():

@@ -39,7 +39,11 @@ def test_paused_jobs_are_resumed_the_oldest_first():
     assert resumed(answer) == [name_of(1), name_of(2), name_of(0)]
     assert hires(answer) == []
     assert answer.regions["one"].resumes == 3
-    assert [note.reason for note in answer.notes] == ["Resuming"]
+    assert [(note.reason, note.message) for note in answer.notes] == [
+        ("Resuming", "one: resuming 3 that were paused"),
+    ]
+    (note,) = planned(paused(0), replicas=1).notes
+    assert note.message == "one: resuming 1 that was paused"
 
 
 def test_only_what_is_missing_beyond_the_paused_ones_is_hired_and_after_they_are_resumed():

@@ -9,6 +9,7 @@ from workforce_operator.domain.counting import Count
 from workforce_operator.domain.ledger import Ledger
 from workforce_operator.domain.observed import Job, Known, LastReport, Observed, Phase, QueueDepth, Unknown
 from workforce_operator.domain.recovery import FRESH
+from workforce_operator.domain.words import verb
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,9 @@ def bounded_by_work(proposal: Proposal, depth: QueueDepth, fleet: Fleet) -> Prop
     if depth.waiting is None or proposal.number <= fleet.perhaps_running + depth.waiting:
         return proposal
     number = fleet.perhaps_running + depth.waiting
-    return Proposal(number, f"{proposal.why}; {depth.waiting} wait and {fleet.perhaps_running} run: {number}")
+    waiting, running = depth.waiting, fleet.perhaps_running
+    text = f"{waiting} {verb(waiting, 'waits', 'wait')} and {running} {verb(running, 'runs', 'run')}: {number}"
+    return Proposal(number, f"{proposal.why}; {text}")
 
 
 def with_reports(queue: Known[QueueDepth] | Unknown, observed: Observed) -> Known[QueueDepth] | Unknown:
