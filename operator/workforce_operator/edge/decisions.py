@@ -10,7 +10,8 @@ path                                  answer
 
 Only the replica that leads has any: another one, and an unknown name, answer 404 with the reason. Equal records of
 successive passes are one entry. Whatever the number of Workforces and regions, all records together take at most
-``MAX_BYTES``; the oldest ones of those Workforces go first that were not looked at for longest.
+``MAX_BYTES``, but for the last one of each; the oldest ones of those Workforces go first that were not looked at for
+longest.
 """
 
 from __future__ import annotations
