@@ -153,7 +153,10 @@ def _idle_anywhere(observed: Observed, ledger: Ledger, plan: Plan) -> Iterator[W
         reading = observed.regions.get(name)
         if isinstance(reading, Known):
             told, ended = _left(region, reading.value)
-            asked += told + sum(job.outcome is not Outcome.COMPLETED for job in ended)
+            alive = [job for job in reading.value.jobs if job.phase not in (Phase.ENDED, Phase.ENDING)]
+            share = plan.ledger.regions[name].share or 0 if name in plan.ledger.regions else 0
+            # Who is too many here from now on may have given up a place elsewhere.
+            asked += told + sum(job.outcome is not Outcome.COMPLETED for job in ended) + max(0, len(alive) - share)
     if len(hires) > asked:
         yield "rule 11", f"{hires} are hired, {asked} may be, and no task is known to wait"
 

@@ -99,11 +99,11 @@ class Rules:
         self._said[key].environments.append((self.world.loop.now, environments))
         self._said[key].gone_at = None
         self._said[key].installation = installation_of(spec)
-        if "adoptFrom" in spec:
+        if "adoptFrom" in spec or self._said[key].lost_at >= 0:
             self._never_seen(key, spec)
 
     def _never_seen(self, key: Key, spec: dict[str, Any]) -> None:
-        """What was to be taken over in a region that went before any status knew it stays where it is."""
+        """Jobs of a region that went before any status knew it, or knew it again, stay where they are."""
         known = {each["name"] for each in spec["regions"]}
         known |= {each.name for each in self.world.store._objects[key].status.regions}
         prefixes = tuple(f"{key.name}-{name}-" for name in known)

@@ -419,15 +419,20 @@ class WiredStore:
         self._line, self._store = line, line.world.store
 
     async def get(self, key: Key) -> StoredWorkforce | None:
+        times: list[float] = []
+
         def service() -> StoredWorkforce | None:
-            self._is_known(key)
+            times.append(self._line.world.loop.now)
             return _now(self._store.get(key))
 
-        return await self._line.call(f"get {key.name}", service, reach=(KUBERNETES,))
+        found = await self._line.call(f"get {key.name}", service, reach=(KUBERNETES,))
+        # A request that arrives once more, later, tells the process nothing.
+        self._is_known(key, times[0])
+        return found
 
-    def _is_known(self, key: Key) -> None:
-        """What the process has of the object is what is stored just now."""
-        self._line.process.read_at[key] = self._line.world.loop.now
+    def _is_known(self, key: Key, at: float | None = None) -> None:
+        """What the process has of the object is what is stored just now, or was then."""
+        self._line.process.read_at[key] = self._line.world.loop.now if at is None else at
         self._line.process.confirmed.add(key)
 
     async def list_keys(self) -> tuple[Key, ...]:

@@ -26,6 +26,7 @@ from workforce_operator.domain.placement.regions import sites_of
 from workforce_operator.domain.placement.shares import place
 from workforce_operator.domain.placement.sites import Placement
 from workforce_operator.domain.region import Decision, decide, only_counted
+from workforce_operator.domain.replace import missing_for_work, of_former
 from workforce_operator.domain.scaling.backlog import with_reports
 from workforce_operator.domain.situation import Seen, Situation, assess, look
 from workforce_operator.domain.sizing import Size, size
@@ -167,10 +168,16 @@ class _Work:
         return with_room(self.desired, self.observed, self.ledger, situations)
 
     def _place(self, name: str) -> Place:
-        before, after = self.ledger.regions[name], self._share(name)
-        # Nobody can be hired in a region that cannot be read, so that nothing counts as gained there.
-        held = max(before.filled, self.seen[name].count.supply) if name in self.seen else after
-        return Place(before.share, after, held, before.idle)
+        before, after, seen = self.ledger.regions[name], self._share(name), self.seen.get(name)
+        if seen is None:
+            # Nobody can be hired in a region that cannot be read, so that nothing counts as gained there.
+            return Place(before.share, after, held=after, idle=before.idle)
+        idle = 0
+        if before.share is not None and after < before.share:
+            vacant = max(0, before.share - seen.count.supply - len(before.hiring & seen.count.absent))
+            ended = [job for job in seen.count.ended if not of_former(job, self.desired.created)]
+            idle = missing_for_work(vacant, ended, drained=seen.drained, idle=before.idle, failing=before.failing)
+        return Place(before.share, after, max(before.filled, seen.count.supply), idle)
 
     def _share(self, name: str) -> int:
         return 0 if name in self.gone else self.placement.shares[name]

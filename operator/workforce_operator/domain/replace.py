@@ -93,10 +93,7 @@ def gate(
         template: Hash of the template that is hired now: failures of jobs of another one say nothing about it.
     """
     recent = _recent(ended, drained)
-    idle = min(idle, replacements)
-    failing = min(failing, replacements - idle)
-    outcomes = [job.outcome for job in recent[: replacements - idle - failing]]
-    failed, completed = failing + outcomes.count(Outcome.FAILED), idle + outcomes.count(Outcome.COMPLETED)
+    failed, completed = _why_missing(replacements, recent, idle=idle, failing=failing)
     of_template = tuple(job for job in recent if template is None or job.template_hash in (None, template))
     loop = _failing(of_template, desired, failed, policy=policy, last_words=last_words, now=now)
     rest = _idling(recent, desired, completed, queue, now)
@@ -115,6 +112,21 @@ def gate(
         blind=rest.blind,
         outdated=rest.outdated,
     )
+
+
+def missing_for_work(
+    replacements: int, ended: Sequence[Job], *, drained: frozenset[int], idle: int = 0, failing: int = 0
+) -> int:
+    """How many replacements are missing because workers completed, whether or not they wait. Arguments as of `gate`."""
+    return _why_missing(replacements, _recent(ended, drained), idle=idle, failing=failing)[1]
+
+
+def _why_missing(replacements: int, recent: tuple[Job, ...], *, idle: int, failing: int) -> tuple[int, int]:
+    """How many are missing because workers failed, and because they completed."""
+    idle = min(idle, replacements)
+    failing = min(failing, replacements - idle)
+    outcomes = [job.outcome for job in recent[: replacements - idle - failing]]
+    return failing + outcomes.count(Outcome.FAILED), idle + outcomes.count(Outcome.COMPLETED)
 
 
 def _failing(

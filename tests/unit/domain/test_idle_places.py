@@ -52,6 +52,14 @@ def test_idle_replicas_of_a_region_that_is_taken_out_or_limited_wait_on_elsewher
     assert (hires(limited), numbers(limited)) == ([], {"one": (1, 1, 1), "two": (5, 5, 5)})
 
 
+def test_workers_that_have_just_completed_wait_on_elsewhere_too():
+    unaware = ledger(one=entry(3, filled=3, share=3), two=entry(3, "two", filled=3, share=3))
+    removed = decided(known=unaware, limits={"two": 10})
+    assert (hires(removed), numbers(removed)) == ([], {"two": (6, 6, 6)})
+    cancelled = jobs(*(job(number, "Canceled", region="one", started=55, ended=40) for number in range(3)))
+    assert len(hires(decided(known=unaware, limits={"two": 10}, one=cancelled))) == 3
+
+
 def test_growth_beside_a_move_is_hired_at_once():
     assert len(hires(decided(replicas=8, limits={"one": 1, "two": 10}))) == 2
 
