@@ -169,7 +169,10 @@ def _regions_healthy(view: View) -> Verdict:
         return Verdict("False", "CrashLoop", backoff.text)
     looping = {name: region for name, region in view.regions.items() if region.crash_loop}
     if looping:
-        texts = (f"{name}: {region.error or 'workers fail soon after they start'}" for name, region in looping.items())
+        texts = (
+            _sentence(f"{name}: workers fail soon after their start", region.error and f"last error: {region.error}")
+            for name, region in looping.items()
+        )
         return Verdict("False", "CrashLoop", "; ".join(texts))
     lasting = {name: failure for name, failure in view.failures.items() if failure.lasting}
     if lasting:
@@ -379,5 +382,5 @@ def _unplaced(view: View) -> str:
     return f"; {view.unplaced} of {view.wanted} {verb(view.unplaced, 'has', 'have')} no place {until}"
 
 
-def _sentence(text: str, why: str) -> str:
+def _sentence(text: str, why: str | None) -> str:
     return f"{text} ({why})" if why else text

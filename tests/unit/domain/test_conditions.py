@@ -206,7 +206,8 @@ def test_a_crash_loop_degrades_with_the_last_error():
     failed = [job(number, "Failed", started=1, ended=0, error="exit code 3") for number in range(3)]
     status = status_of(desired(), observed(one=jobs(*failed)), ledger(one=entry(3, filled=2)))
     assert verdict(status, "RegionsHealthy") == ("False", "CrashLoop")
-    assert said(status, "RegionsHealthy").message == "one: unknown failure: exit code 3"
+    text = "one: workers fail soon after their start (last error: unknown failure: exit code 3)"
+    assert said(status, "RegionsHealthy").message == text
     assert verdict(status, "Ready") == ("False", "Degraded")
 
 
