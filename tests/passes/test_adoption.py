@@ -159,7 +159,7 @@ async def test_a_deleted_workforce_whose_jobs_are_anothers_goes_without_them_wha
     clusters.world.store.delete(KEY)
     await clusters.settle(3)
     stored = await clusters.world.store.get(KEY)
-    with pytest.raises(SpecError):
+    with pytest.raises(SpecError, match="With deletionPolicy Orphan the object goes at once"):
         wanted(stored, OURS, stored.deletion_time, definition_going=False)
     clusters.world.clock.advance(61)
     await clusters.settle()

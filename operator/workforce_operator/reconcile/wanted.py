@@ -32,7 +32,10 @@ def wanted(stored: StoredWorkforce, installation_id: str, now: datetime, *, defi
     owner = stored.status.installation_id or acting
     left_alone = owner != acting
     if left_alone and not _may_leave(stored, spec, now):
-        raise SpecError(_foreign(owner, acting, installation_id), reason="OtherInstallation")
+        text = _foreign(owner, acting, installation_id)
+        if stored.deletion_time is not None:
+            text += ". With deletionPolicy Orphan the object goes at once and leaves them as they are"
+        raise SpecError(text, reason="OtherInstallation")
     return Desired(
         namespace=stored.key.namespace,
         name=stored.key.name,
