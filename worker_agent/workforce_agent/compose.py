@@ -209,7 +209,7 @@ async def _control(
             prompt = service_bus_client(cloud, control.host, credential, **SESSION_OPTIONS)
             clients.append(prompt)
             sessions = ServiceBus(prompt, node_queue=control.node_queue)
-            targeted = TargetedListener(sessions, pid_root(), job=control.job)
+            targeted = TargetedListener(sessions, worker, pid_root(), job=control.job)
             first_look = targeted.first_look
             sides.append(("session", targeted.run))
         if control.topic_name:

@@ -105,6 +105,10 @@ class Node(Protocol):
     def leaving(self) -> bool:
         """Whether it is on its way out, or being evicted."""
 
+    @property
+    def braced(self) -> bool:
+        """Whether it waits to be killed by the platform, which starts the job again elsewhere."""
+
     def holds_receiver(self) -> bool:
         """Whether slots come free, so that it listens all the time."""
 
@@ -225,12 +229,14 @@ class TargetedListener:
 
     Args:
         bus: Where they come from.
+        node: This worker.
         root: The folder of all workers' files on this node.
         job: This node's job, which is the session.
     """
 
-    def __init__(self, bus: Bus, root: Path, *, job: str) -> None:
+    def __init__(self, bus: Bus, node: Node, root: Path, *, job: str) -> None:
         self._bus = bus
+        self._node = node
         self._root = root
         self._job = job
         self._holder = HolderFile(root / "jobs" / f"{job}.lock")
@@ -254,7 +260,30 @@ class TargetedListener:
             _log.warning("work_without_first_look", job=self._job)
 
     async def run(self) -> None:
-        """Listen until cancelled."""
+        """Listen until cancelled, but not while the node is being taken away.
+
+        Who is killed with the session in hand keeps the job's next process, which must look at it first, from working
+        until the session's lock has ended. Orders that come meanwhile are for that one.
+        """
+        while True:
+            while self._node.braced:
+                await self._node.until_changed()
+            listening = asyncio.create_task(self._listen_always())
+            braced = asyncio.create_task(self._until_braced())
+            try:
+                await asyncio.wait({listening, braced}, return_when=asyncio.FIRST_COMPLETED)
+                if listening.done():
+                    listening.result()
+            finally:
+                for task in (listening, braced):
+                    task.cancel()
+                await asyncio.gather(listening, braced, return_exceptions=True)
+
+    async def _until_braced(self) -> None:
+        while not self._node.braced:
+            await self._node.until_changed()
+
+    async def _listen_always(self) -> None:
         try:
             while not self._holder.take():
                 if self._holder.looked:

@@ -86,6 +86,11 @@ class State:
         """Whether the process ends once no task is left."""
         return self.mode in _LEAVING
 
+    @property
+    def is_braced(self) -> bool:
+        """Whether the process stays for the platform to kill it."""
+        return self.mode in _BRACED
+
 
 @dataclass(frozen=True, slots=True)
 class Step:

@@ -103,6 +103,11 @@ class Worker:
         """Whether it is on its way out, or being evicted."""
         return self.state.mode is not Mode.WORKING
 
+    @property
+    def braced(self) -> bool:
+        """Whether it waits to be killed by the platform."""
+        return self.state.is_braced
+
     def holds_receiver(self) -> bool:
         """Whether slots come free, so that it listens to the topic all the time."""
         return holds_receiver(pulling=self.pulling, since_free=self.since_free)

@@ -165,14 +165,15 @@ async def test_nonsense_is_dead_lettered_with_a_reason_and_work_goes_on(queue, a
 
 async def test_sigterm_without_an_intent_is_still_the_platforms(queue, agent, files, bus):
     await push(queue, files.checkpointing("a"))
-    worker = await agent(**bus.environ("j0"))
+    worker = await agent("--eviction-timeout", "3s", **bus.environ("j0"))
     await files.started("a")
     worker.signal(signal.SIGTERM)
     await worker.said("task_canceled")
     await asyncio.sleep(1)
     assert worker.process.returncode is None
-    await bus.order("j0")
+    await bus.order("j0", mode="checkpoint")  # for who comes after it, or for itself once it works again
     assert await worker.exit_code() == 0
+    assert "eviction-timeout" in [record["trigger"] for record in worker.triggers()]
 
 
 async def test_a_second_agent_of_the_job_takes_over_the_session(agent, bus):
@@ -199,6 +200,20 @@ async def test_no_task_is_begun_while_a_dead_predecessor_holds_the_session(queue
         assert worker.events("work_without_first_look") == []
     assert await worker.exit_code() == 0
     assert files.count("a", "started") == 0
+
+
+async def test_who_comes_after_an_evicted_worker_begins_at_once(queue, agent, files, bus):
+    first = await agent(**bus.environ("j0"))
+    await first.said("control_first_look")
+    first.signal(signal.SIGTERM)
+    await first.said("soft_shutdown_requested")
+    await asyncio.sleep(1)
+    first.signal(signal.SIGKILL)
+    await first.exit_code()
+    await push(queue, files.quick("a"))
+    second = await agent(node="node-1", **bus.environ("j0"))
+    await files.done("a")
+    assert second.events("control_unavailable") == []
 
 
 async def test_work_does_not_depend_on_the_control_channel(queue, agent, files, bus):

@@ -91,7 +91,7 @@ class Node:
     """A worker as the listener sees it."""
 
     def __init__(self):
-        self.pulling, self.leaving, self.free = True, False, True
+        self.pulling, self.leaving, self.braced, self.free = True, False, False, True
         self.waiters = []
 
     def holds_receiver(self):
@@ -139,8 +139,8 @@ async def untargeted(here, bus, node):
 
 
 @asynccontextmanager
-async def targeted(here, bus):
-    listener = TargetedListener(bus, here.root, job="j1")
+async def targeted(here, bus, node=None):
+    listener = TargetedListener(bus, node or Node(), here.root, job="j1")
     listening = asyncio.create_task(listener.run())
     try:
         yield listener
@@ -283,6 +283,22 @@ async def test_the_session_is_kept_by_renewal(here):
     async with targeted(here, bus):
         await asyncio.sleep(1000)
     assert 6 <= bus.renewed <= 8
+
+
+async def test_the_session_is_given_back_while_the_node_is_being_taken_away(here):
+    """The job's next process needs it first thing; if the node stays after all, this one looks at it again."""
+    bus, node = Bus(), Node()
+    async with targeted(here, bus, node) as listener:
+        await listener.first_look()
+        node.change(braced=True)
+        await asyncio.sleep(1)
+        assert (bus.opened, bus.closed) == (1, 1)
+        bus.send(DRAIN)
+        await asyncio.sleep(60)
+        assert here.taken == []
+        node.change(braced=False)
+        await asyncio.sleep(1)
+    assert len(here.taken) == 1
 
 
 async def test_one_agent_of_a_job_holds_the_session_and_the_next_takes_it_over(here):
