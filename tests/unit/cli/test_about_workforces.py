@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pty
@@ -87,10 +88,12 @@ def in_a_terminal(arguments: list[str], *, columns: int) -> list[str]:
         patch.setattr(sys, "__stdout__", terminal)
         patch.delenv("COLUMNS", raising=False)
         workforce(arguments, standalone_mode=False)
-        terminal.flush()
-        shown = os.read(master, 65_536).decode()
+    shown = b""
+    with contextlib.suppress(OSError):  # Nobody writes any more. One read may give only a part.
+        while chunk := os.read(master, 65_536):
+            shown += chunk
     os.close(master)
-    return shown.splitlines()
+    return shown.decode().splitlines()
 
 
 def test_explain_prints_the_last_decision_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
