@@ -33,7 +33,7 @@ from workforce_operator.reconcile.observe import Absences, Observer
 from workforce_operator.reconcile.recent import Recent
 from workforce_operator.reconcile.reconciler import Reconciler, Verdict
 from workforce_operator.reconcile.shared import SharedJobs
-from workforce_operator.reconcile.telemetry import ActionKind, ActionResult, LossCause, PassResult, Pulse
+from workforce_operator.reconcile.telemetry import ActionKind, ActionResult, LossCause, PassResult, Pulse, Source
 from workforce_operator.reconcile.work_queue import WorkQueue
 
 CLOUD = load_cloud("AzureCloud")
@@ -62,7 +62,7 @@ class Telemetry:
     def told(self, key: Key, status: WorkforceStatus | None) -> None:
         """Shows in the trace when it is stored."""
 
-    def read_failed(self, source: str) -> None:
+    def read_failed(self, source: Source) -> None:
         """Shows in the trace by the call itself."""
 
     def acted(self, kind: ActionKind, result: ActionResult) -> None:

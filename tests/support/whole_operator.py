@@ -42,7 +42,7 @@ class CountingTelemetry:
         self.passes[result.value] += 1
 
     def read_failed(self, source):
-        self.unread[source] += 1
+        self.unread[source.value] += 1
 
     def acted(self, kind, result):
         self.actions[kind.value, result.value] += 1

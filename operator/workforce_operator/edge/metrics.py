@@ -19,7 +19,7 @@ from typing_extensions import override
 from jobq.version import __version__
 from workforce_operator.api.status import WorkforceStatus
 from workforce_operator.ports.kubernetes import Key
-from workforce_operator.reconcile.telemetry import ActionKind, ActionResult, LossCause, PassResult
+from workforce_operator.reconcile.telemetry import ActionKind, ActionResult, LossCause, PassResult, Source
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 PASS_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300)
@@ -57,8 +57,8 @@ class Metrics:
                 self._actions.labels(kind.value, action_result.value)
         for cause in LossCause:
             self._lost.labels(cause.value)
-        for source in ("region", "capacity", "queue", "control"):
-            self._unread.labels(source)
+        for source in Source:
+            self._unread.labels(source.value)
 
     def pass_ended(self, result: PassResult, seconds: float) -> None:
         """See `Telemetry`."""
@@ -66,9 +66,9 @@ class Metrics:
         if result not in {PassResult.OK, PassResult.GONE}:
             self._errors.labels(result.value).inc()
 
-    def read_failed(self, source: str) -> None:
+    def read_failed(self, source: Source) -> None:
         """See `Telemetry`."""
-        self._unread.labels(source).inc()
+        self._unread.labels(source.value).inc()
 
     def acted(self, kind: ActionKind, result: ActionResult) -> None:
         """See `Telemetry`."""

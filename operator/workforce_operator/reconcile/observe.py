@@ -28,7 +28,7 @@ from workforce_operator.domain.ledger import RegionLedger
 from workforce_operator.domain.observed import Job, Known, Observed, QueueDepth, RegionJobs, Unknown
 from workforce_operator.ports.azure import LATE_SECONDS, Capacity, ControlChannel, TaskQueueDepth, WorkerJobs, Workplace
 from workforce_operator.ports.kubernetes import Clock
-from workforce_operator.reconcile.telemetry import Telemetry
+from workforce_operator.reconcile.telemetry import Source, Telemetry
 from workforce_operator.reconcile.together import flat_group, together
 
 log = structlog.stdlib.get_logger(__name__)
@@ -162,7 +162,7 @@ class Observer:
         self._jobs, self._depth, self._control, self._capacity = jobs, depth, control, capacity
         self._clock, self._telemetry, self._absences = clock, telemetry, absences
         self._seconds = source_seconds
-        self._told: dict[tuple[str, str], Unknown] = {}
+        self._told: dict[tuple[str, Source], Unknown] = {}
 
     async def observe(self, subject: Subject) -> Observed:
         """Read everything. Raises only `Fenced`; every other failure is a reading that is unknown."""
@@ -202,12 +202,14 @@ class Observer:
     async def _region(self, subject: Subject, name: str) -> Known[RegionJobs] | Unknown:
         place, ledger = subject.places[name], subject.ledger.get(name)
         with structlog.contextvars.bound_contextvars(region=name):
-            return await self._read("region", place.prefix, lambda: self._jobs_of(place, ledger, hold=subject.hold))
+            return await self._read(
+                Source.REGION, place.prefix, lambda: self._jobs_of(place, ledger, hold=subject.hold)
+            )
 
     async def _nodes(self, subject: Subject, name: str) -> Known[ClusterCapacity] | Unknown:
         place = subject.places[name]
         with structlog.contextvars.bound_contextvars(region=name):
-            read = await self._read("capacity", place.prefix, lambda: self._capacity.read(place))
+            read = await self._read(Source.CAPACITY, place.prefix, lambda: self._capacity.read(place))
         if isinstance(read, Unknown):
             return read
         if read.value is None:
@@ -220,7 +222,7 @@ class Observer:
             return Unknown("NotRead", "the queue is not known")
         if subject.queue_read is not None:
             return subject.queue_read
-        return await self._read("queue", queue.model_dump_json(), lambda: self._depth.read(queue))
+        return await self._read(Source.QUEUE, queue.model_dump_json(), lambda: self._depth.read(queue))
 
     def _not_configured(self) -> Known[bool]:
         return Known(value=False, at=self._clock.now())
@@ -234,9 +236,9 @@ class Observer:
             await self._control.ensure(control, topics, subject.installation_id)
             return True
 
-        return await self._read("control", control.service_bus.namespace, ensure)
+        return await self._read(Source.CONTROL, control.service_bus.namespace, ensure)
 
-    async def _read(self, source: str, what: str, read: Callable[[], Awaitable[T]]) -> Known[T] | Unknown:
+    async def _read(self, source: Source, what: str, read: Callable[[], Awaitable[T]]) -> Known[T] | Unknown:
         request: dict[str, str] = {}
         try:
             async with asyncio.timeout(self._seconds):
@@ -249,12 +251,12 @@ class Observer:
             unknown, request = Unknown.because(error), request_of(error)
         else:
             if self._told.pop((what, source), None) is not None:
-                log.info("readable again", source=source)
+                log.info("readable again", source=source.value)
             return Known(value, self._clock.now())
         self._telemetry.read_failed(source)
         if self._told.get((what, source)) != unknown:
             # Once per change: an outage of hours is one line, not one per pass.
-            log.warning("cannot be read", source=source, reason=unknown.reason, detail=unknown.message, **request)
+            log.warning("cannot be read", source=source.value, reason=unknown.reason, detail=unknown.message, **request)
             self._told[what, source] = unknown
         return unknown
 

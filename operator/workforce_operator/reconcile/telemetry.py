@@ -27,6 +27,15 @@ class PassResult(StrEnum):
     BUG = "bug"
 
 
+class Source(StrEnum):
+    """What a pass reads."""
+
+    REGION = "region"
+    CAPACITY = "capacity"
+    QUEUE = "queue"
+    CONTROL = "control"
+
+
 class ActionKind(StrEnum):
     """What was done."""
 
@@ -61,8 +70,8 @@ class Telemetry(Protocol):
         """A pass over one Workforce has ended."""
         ...
 
-    def read_failed(self, source: str) -> None:
-        """A reading (``region``, ``queue``, ``control``) was not possible in this pass."""
+    def read_failed(self, source: Source) -> None:
+        """A reading was not possible in this pass."""
         ...
 
     def acted(self, kind: ActionKind, result: ActionResult) -> None:

@@ -10,7 +10,7 @@ from workforce_operator.adapters.arm.governor import Kind
 from workforce_operator.api.status import Condition, WorkforceStatus
 from workforce_operator.edge.metrics import Metrics
 from workforce_operator.ports.kubernetes import Key
-from workforce_operator.reconcile.telemetry import ActionKind, ActionResult, LossCause, PassResult, Pulse
+from workforce_operator.reconcile.telemetry import ActionKind, ActionResult, LossCause, PassResult, Pulse, Source
 
 ROOT = Path(__file__).parents[3]
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -59,7 +59,15 @@ def test_every_series_exists_before_its_first_event():
     found = families(Metrics())
     assert value(found, "workforce_actions", "workforce_actions_total", kind="order", result="done") == 0
     assert value(found, "workforce_reconcile_errors", "workforce_reconcile_errors_total", result="bug") == 0
-    assert value(found, "workforce_unread_sources", "workforce_unread_sources_total", source="capacity") == 0
+
+
+def test_what_a_pass_could_not_read_has_a_series_for_every_source_before_its_first_event():
+    metrics = Metrics()
+    name, sample = "workforce_unread_sources", "workforce_unread_sources_total"
+    for source in ("region", "capacity", "queue", "control"):
+        assert value(families(metrics), name, sample, source=source) == 0
+    metrics.read_failed(Source.CAPACITY)
+    assert value(families(metrics), name, sample, source="capacity") == 1
 
 
 def test_a_watched_gauge_reads_the_live_value():
