@@ -1,7 +1,8 @@
 """How much work shrinking has cost: the time that tasks had run which did not complete, from the workers' own reports.
 
 A worker that returns tasks says for how long they had run. One that is cancelled may not come to say anything: then
-its last state counts, up to the moment of the cancel. Both are told once per job.
+its last state counts, up to the moment of the cancel. A job is counted once, by what was known of it first: its report
+may be delivered twice, and it may be cancelled after its drain has ended.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from workforce_operator.domain.observed import LastReport
 from workforce_operator.reconcile.telemetry import LossCause, Telemetry
 
 REMEMBERED = 20_000
-"""Jobs that were counted as cancelled; what a forgotten one says yet is counted a second time."""
+"""Jobs that were counted; what is heard of a forgotten one is counted a second time."""
 
 
 class Losses:
@@ -23,24 +24,25 @@ class Losses:
 
     def __init__(self, telemetry: Telemetry) -> None:
         self._telemetry = telemetry
-        self._cancelled: OrderedDict[str, None] = OrderedDict()
+        self._counted: OrderedDict[str, None] = OrderedDict()
 
     def returned(self, reports: Iterable[DrainFinished]) -> None:
         """Drains came to an end."""
         for report in reports:
-            if report.lost_seconds > 0 and report.job not in self._cancelled:
-                self._telemetry.lost(LossCause.RETURNED, report.lost_seconds)
+            self._count(report.job, LossCause.RETURNED, report.lost_seconds)
 
     def cancelled(self, job: str, state: LastReport | None, now: datetime) -> None:
         """A job was cancelled whatever it did."""
-        if job in self._cancelled:
+        self._count(job, LossCause.CANCELLED, running_seconds(state, now))
+
+    def _count(self, job: str, cause: LossCause, seconds: float) -> None:
+        if job in self._counted:
             return
-        self._cancelled[job] = None
-        while len(self._cancelled) > REMEMBERED:
-            self._cancelled.popitem(last=False)
-        seconds = running_seconds(state, now)
+        self._counted[job] = None
+        while len(self._counted) > REMEMBERED:
+            self._counted.popitem(last=False)
         if seconds > 0:
-            self._telemetry.lost(LossCause.CANCELLED, seconds)
+            self._telemetry.lost(cause, seconds)
 
 
 def running_seconds(state: LastReport | None, now: datetime) -> float:

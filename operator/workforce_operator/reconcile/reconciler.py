@@ -178,6 +178,8 @@ class Reconciler:
         places = workplaces(desired, ledger)
         before = stored.status
         observed = await self._observe(stored.key, desired, ledger, places)
+        # They were taken from the channel: they count whatever becomes of this pass, before it can be broken off.
+        self._losses.returned(observed.finished)
         plan, unresolved = await self._look_up(desired, decide(desired, observed, ledger), places)
         intended = plan.ledger != ledger or stored.status.installation_id != desired.installation_id
         if intended and plan.actions:
@@ -189,7 +191,7 @@ class Reconciler:
         if any(region.queue_outdated for region in plan.regions.values()):
             self._memory[stored.key].queue_read = None
         done = await self._executor.execute(self._work(desired, plan, places, unresolved))
-        self._count_losses(observed, done)
+        self._count_cancelled(observed, done)
         plan = without_unsent(plan, done)
         outcomes = outcomes_of(done)
         self._record(
@@ -214,11 +216,10 @@ class Reconciler:
         memory.generation = desired.generation
         return replace(observed, history=memory.history)
 
-    def _count_losses(self, observed: Observed, done: Sequence[Done]) -> None:
+    def _count_cancelled(self, observed: Observed, done: Sequence[Done]) -> None:
         for each in done:
             if isinstance(each.action, Cancel) and each.result is ActionResult.DONE:
                 self._losses.cancelled(each.action.job, observed.reports.get(each.action.job), observed.now)
-        self._losses.returned(observed.finished)
 
     def _work(
         self, desired: Desired, plan: Plan, places: dict[str, Workplace], unresolved: Mapping[str, OperatorError]

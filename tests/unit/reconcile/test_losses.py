@@ -8,6 +8,7 @@ import pytest
 
 from jobq.control import DrainFinished, State
 from tests.support.whole_operator import KEY
+from workforce_operator.domain.errors import Conflict, Fenced
 from workforce_operator.domain.observed import LastReport
 from workforce_operator.reconcile.losses import Losses, running_seconds
 
@@ -59,6 +60,27 @@ def test_a_cancelled_worker_loses_what_it_ran_once_whatever_it_says_yet(world):
     assert world.telemetry.losses == {"cancelled": 120.0}
 
 
+def test_a_report_of_a_drain_that_is_delivered_twice_is_counted_once(world):
+    losses = Losses(world.telemetry)
+    losses.returned([finished("a"), finished("a")])
+    losses.returned([finished("a"), finished("b", 1.0)])
+    assert world.telemetry.losses == {"returned": 31.0}
+
+
+def test_a_worker_that_is_cancelled_after_its_drain_has_ended_loses_nothing_more(world):
+    losses = Losses(world.telemetry)
+    losses.returned([finished("a")])
+    losses.cancelled("a", said(), NOW)
+    assert world.telemetry.losses == {"returned": 30.0}
+
+
+def test_of_who_was_counted_no_more_is_remembered_than_is_bounded(world, monkeypatch):
+    monkeypatch.setattr("workforce_operator.reconcile.losses.REMEMBERED", 2)
+    losses = Losses(world.telemetry)
+    losses.returned([finished("a"), finished("b"), finished("c"), finished("b"), finished("a")])
+    assert world.telemetry.losses == {"returned": 120.0}
+
+
 @pytest.mark.parametrize(("policy", "lost"), [("Cancel", {"cancelled": 120.0}), ("Drain", {})])
 async def test_only_a_pass_that_cancels_a_busy_worker_loses_work(world, policy, lost):
     world.store.apply(KEY, world.spec(replicas=1, deletionPolicy=policy))
@@ -80,3 +102,17 @@ async def test_what_workers_say_at_the_end_of_their_drain_is_counted_once(world)
     for _ in range(3):
         await world.reconciler.reconcile(KEY)
     assert dict(world.telemetry.losses) == {"returned": 9.0}
+
+
+@pytest.mark.parametrize("error", [Conflict("somebody edited it"), Fenced("not the leader any more")])
+async def test_what_drained_workers_returned_is_counted_also_if_the_pass_is_broken_off(world, error):
+    world.store.apply(KEY, world.spec(replicas=0))
+    await world.reconciler.reconcile(KEY)
+    world.store.apply(KEY, world.spec(replicas=1))
+    world.control.report("bus", finished("somebody", 600.0))
+    world.store.faults.next_error("write_status", error)
+    with pytest.raises(type(error)):
+        await world.reconciler.reconcile(KEY)
+    for _ in range(2):
+        await world.reconciler.reconcile(KEY)
+    assert dict(world.telemetry.losses) == {"returned": 600.0}
