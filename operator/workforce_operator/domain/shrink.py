@@ -19,12 +19,10 @@ from workforce_operator.domain.ranking import Loss, by_loss, first_to_leave, tak
 from workforce_operator.domain.recovery import restored_until, unheard
 from workforce_operator.domain.situation import Situation
 from workforce_operator.domain.value import value
-from workforce_operator.domain.waves import above_seen, add, wave_id
+from workforce_operator.domain.waves import REQUESTED, above_seen, add, wave_id
 from workforce_operator.domain.words import counted
 
 _flat = chain.from_iterable
-REQUESTED = "Requested"
-"""Reason of the waves of jobs that somebody named."""
 
 
 @value

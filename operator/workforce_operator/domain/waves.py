@@ -1,6 +1,7 @@
 """Book-keeping of drain waves in the ledger: new ones, moves between them, and how they end. Decides nothing.
 
-A region holds at most 16 waves; a further one is merged, so that the status stays bounded whatever people do.
+A region holds at most 16 waves; with a further one two of the same kind are merged, so that the status stays bounded
+whatever people do, and who may be taken back stays so.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ from workforce_operator.domain.ledger import Ledger, Wave
 from workforce_operator.domain.observed import Job, LastReport
 
 MAX_WAVES = 16
+REQUESTED = "Requested"
+"""Reason of the waves of jobs that somebody named: they are not taken back."""
+
 RECALL_ENDS_AFTER = 2 * ORDER_TTL
 """A recall that nobody confirmed is given up after this: the job counts as supply either way."""
 
@@ -146,10 +150,13 @@ def _recall_is_over(wave: Wave, now: datetime) -> bool:
 
 
 def _merge_youngest(waves: tuple[Wave, ...]) -> tuple[Wave, ...]:
-    """Merge the two youngest waves of one mode and state, of the kind that has most waves."""
-    kinds: dict[tuple[str, str, bool], list[Wave]] = {}
+    """Merge the two youngest waves of the kind that has most waves.
+
+    There are always two of a kind: recalls are of one, and drains of three for each of the two modes.
+    """
+    kinds: dict[tuple[str, str, bool, bool], list[Wave]] = {}
     for wave in sorted(waves, key=lambda wave: wave.revision):
-        kinds.setdefault((wave.mode, wave.state, bool(wave.count)), []).append(wave)
+        kinds.setdefault((wave.mode, wave.state, bool(wave.count), wave.reason == REQUESTED), []).append(wave)
     older, youngest = max(kinds.values(), key=len)[-2:]
     merged = replace(
         youngest,

@@ -2,12 +2,15 @@
 
 from dataclasses import replace
 
+import pytest
+
 from jobq.control import Exit
-from tests.support.planning import NOW, desired, entry, job, jobs, ledger, name_of, observed, running, wave
+from tests.support.planning import NOW, desired, entry, job, jobs, ledger, name_of, observed, regions, running, wave
 from tests.support.workforces import CONTROL
+from workforce_operator.api.status import DrainState
 from workforce_operator.domain.actions import Hire, SendOrder
 from workforce_operator.domain.plan import plan
-from workforce_operator.domain.shrink import REQUESTED
+from workforce_operator.domain.waves import MAX_WAVES, REQUESTED, add
 
 
 def wanting(*numbers, **spec):
@@ -76,3 +79,23 @@ def test_without_a_channel_or_with_workers_that_cannot_be_named_nobody_leaves():
 def test_nothing_is_done_while_suspend_is_hold():
     made = plan(wanting(1, suspend="Hold"), observed(one=jobs(*running(3)), now=NOW), before())
     assert not made.actions
+
+
+def crowded(*named):
+    """As many waves as a region holds, and one more; those of these jobs were named by somebody."""
+    waves = ()
+    for number in range(MAX_WAVES + 1):
+        waves = add(waves, wave(number, revision=100 + number, reason=REQUESTED if number in named else "ScaleDown"))
+    return waves
+
+
+@pytest.mark.parametrize("named", [0, MAX_WAVES - 1, MAX_WAVES])
+def test_of_more_waves_than_a_region_holds_all_are_taken_back_but_the_workers_that_somebody_named(named):
+    """The waves that were merged are the youngest: the named worker's is among them, beside them, or far from them."""
+    everybody = MAX_WAVES + 1
+    leaving = ledger(one=entry(everybody, filled=0, share=0, waves=crowded(named)))
+    wanted = wanting(named, replicas=everybody, regions=regions(one=40))
+    made = plan(wanted, observed(one=jobs(*running(everybody))), leaving)
+    (recalled,) = [each for each in made.ledger.regions["one"].waves if each.state is DrainState.RECALLED]
+    assert recalled.jobs == frozenset(range(everybody)) - {named}
+    assert len(hires(made)) == 1

@@ -6,9 +6,10 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from tests.support.planning import MINUTE, NOW, entry, job, ledger, wave
+from workforce_operator.api.spec import DrainMode
 from workforce_operator.api.status import DrainState
 from workforce_operator.domain.ledger import Ledger
-from workforce_operator.domain.waves import MAX_WAVES, add, jobs_in, next_revision, settle, wave_id, without
+from workforce_operator.domain.waves import MAX_WAVES, REQUESTED, add, jobs_in, next_revision, settle, wave_id, without
 
 RECALLED = DrainState.RECALLED
 
@@ -82,6 +83,19 @@ def test_waves_of_another_state_are_not_merged_together():
     assert len(waves) == MAX_WAVES
     assert jobs_in(waves, RECALLED) == {99}
     assert jobs_in(waves, DrainState.SENT) == set(range(16))
+
+
+def test_whatever_kinds_of_waves_there_are_two_of_one_kind_are_merged_and_no_others():
+    kinds = [{"mode": mode, "reason": reason} for mode in DrainMode for reason in ("ScaleDown", REQUESTED)]
+    kinds.append({"state": RECALLED, "reason": "ScaleUp"})
+    waves = ()
+    for number in range(50):
+        waves = add(waves, wave(number, revision=100 + number, **kinds[number % 5]))
+        assert len(waves) <= MAX_WAVES
+    for each in waves:
+        (index,) = {job % 5 for job in each.jobs}
+        assert {key: getattr(each, key) for key in kinds[index]} == kinds[index]
+    assert sorted(job for each in waves for job in each.jobs) == list(range(50))
 
 
 def test_ended_jobs_leave_their_wave():
