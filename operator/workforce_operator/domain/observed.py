@@ -248,6 +248,7 @@ class Observed:
         reports: The latest ``state`` report per job name. Only makes choices better.
         finished: The ``drain-finished`` reports since the last pass, of any Workforce: only to be counted.
         last_words: The ``exit`` report per job name, of jobs that have not spoken since.
+        waits: By job name, since when a job that has run before was seen to wait for a node again, and ever since.
         history: What was proposed and decided by autoscaling before; None = not known, as after a restart.
     """
 
@@ -261,6 +262,7 @@ class Observed:
     history: ScalingHistory | None = None
     finished: tuple[DrainFinished, ...] = ()
     own_control: Mapping[str, Known[bool] | Unknown] = field(default_factory=dict)
+    waits: Mapping[str, datetime] = field(default_factory=dict)
 
     @property
     def channels(self) -> tuple[Known[bool] | Unknown, ...]:

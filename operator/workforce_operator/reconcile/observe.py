@@ -30,6 +30,7 @@ from workforce_operator.ports.azure import LATE_SECONDS, Capacity, ControlChanne
 from workforce_operator.ports.kubernetes import Clock
 from workforce_operator.reconcile.telemetry import Source, Telemetry
 from workforce_operator.reconcile.together import flat_group, together
+from workforce_operator.reconcile.waits import Waits
 
 log = structlog.stdlib.get_logger(__name__)
 T = TypeVar("T")
@@ -163,6 +164,7 @@ class Observer:
         self._clock, self._telemetry, self._absences = clock, telemetry, absences
         self._seconds = source_seconds
         self._told: dict[tuple[str, Source], Unknown] = {}
+        self._waits = Waits()
 
     async def observe(self, subject: Subject) -> Observed:
         """Read everything. Raises only `Fenced`; every other failure is a reading that is unknown."""
@@ -181,6 +183,7 @@ class Observer:
                 for control, names in listeners.items()
             }
         seen = {name: task.result() for name, task in regions.items()}
+        waits = [self._waits.seen(subject.places[name].prefix, reading) for name, reading in seen.items()]
         workers = {control: _names(seen[name] for name in names) for control, names in listeners.items()}
         return Observed(
             now=self._clock.now(),
@@ -197,6 +200,7 @@ class Observer:
             reports={job: state for each in workers.items() for job, state in self._control.reports(*each).items()},
             last_words={job: said for each in workers.items() for job, said in self._control.last_words(*each).items()},
             finished=tuple(finished for each in channels for finished in self._control.take_finished(each)),
+            waits={job: since for each in waits for job, since in each.items()},
         )
 
     async def _region(self, subject: Subject, name: str) -> Known[RegionJobs] | Unknown:

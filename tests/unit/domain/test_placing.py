@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
+from jobq.control import Exit
 from tests.support.planning import (
     MINUTE,
     NOW,
@@ -252,14 +253,47 @@ def test_rule_7_jobs_move_at_most_once_per_cool_down():
     assert plan(wanted, world, Ledger({**known.regions, **long_ago})).actions != ()
 
 
-def test_a_job_that_lost_its_node_lately_has_not_waited_long():
-    """It was hired long ago; what counts is that it ran in between."""
-    wanted, world, known = two()
-    preempted = jobs(job(0, "Queued", created=600, started=30), job(1))
-    world = replace(
-        world, regions={**world.regions, "one": Known(preempted, NOW)}, capacity=at(two=ClusterCapacity(9, 2, 2, 0))
+def preempted(**known: Any) -> Plan:
+    """A job that was made ten hours ago waits in ``one``, nodes are free in ``two``, and what else is known of it."""
+    started = {} if "started" not in known else {"started": known.pop("started")}
+    wanted, world, before = two()
+    here = jobs(job(0, "Queued", created=600, **started), job(1))
+    nodes = at(two=ClusterCapacity(9, 2, 2, 0))
+    return plan(
+        wanted, replace(world, regions={**world.regions, "one": Known(here, NOW)}, capacity=nodes, **known), before
     )
-    assert plan(wanted, world, known).actions == ()
+
+
+def seen(minutes: float) -> dict[str, datetime]:
+    return {name_of(0): NOW - timedelta(minutes=minutes)}
+
+
+def last_words(minutes: float) -> dict[str, Exit]:
+    said = Exit(job=name_of(0), time=NOW - timedelta(minutes=minutes), why="sigterm", exit_code=0)
+    return {name_of(0): said}
+
+
+def test_rule_7_a_job_that_ran_for_hours_and_may_have_lost_its_node_just_now_is_not_moved():
+    assert preempted(started=120).actions == ()
+
+
+def test_rule_7_a_job_that_lost_its_node_waits_since_it_was_seen_to_wait_again():
+    assert preempted(started=120, waits=seen(59)).actions == ()
+    assert len(pending_cancels(preempted(started=120, waits=seen(60)))) == 1
+
+
+@pytest.mark.parametrize(
+    "lately",
+    [
+        {"started": 30, "waits": seen(90)},
+        {"started": 120, "waits": seen(90), "reports": {name_of(0): report(0, minutes_ago=59)}},
+        {"started": 120, "waits": seen(90), "last_words": last_words(59)},
+        {"reports": {name_of(0): report(0, minutes_ago=59)}},
+    ],
+)
+def test_rule_7_a_job_that_is_known_to_have_run_lately_is_not_moved(lately: dict[str, Any]):
+    """It was hired long ago; what counts is that it ran in between."""
+    assert preempted(**lately).actions == ()
 
 
 @pytest.mark.parametrize("changes", [{"suspend": "ScaleUpOnly"}, {"suspend": "Hold"}])

@@ -219,6 +219,31 @@ async def test_a_workspace_that_is_gone_is_unknown_and_never_empty(world, subjec
     assert "does not exist" in reading.message
 
 
+async def test_a_job_that_ran_before_is_known_to_wait_since_it_was_first_seen_to_and_anew_after_it_ran_in_between(
+    world, subject
+):
+    async def waits():
+        seen = (await world.observer.observe(subject)).waits
+        world.clock.advance(60)
+        return {name.rpartition("-")[2]: since for name, since in seen.items()}
+
+    await hire(world, 0, 1)
+    name = f"{world.place().prefix}-0"
+    world.jobs.set_state(name, "Running")
+    assert await waits() == {}
+    world.jobs.set_state(name, "Queued")
+    first = world.clock.now()
+    assert await waits() == {"0": first}
+    world.jobs.faults.next_error("list_cohorts", Unavailable("no answer"))
+    assert await waits() == {"0": first}
+    world.jobs.set_state(name, "Running")
+    assert await waits() == {}
+    world.jobs.set_state(name, "Queued")
+    again = world.clock.now()
+    assert await waits() == {"0": again}
+    assert await waits() == {"0": again}
+
+
 class NeverAnswers:
     async def read(self, queue):
         await asyncio.Event().wait()

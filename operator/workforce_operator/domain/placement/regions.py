@@ -87,7 +87,11 @@ class _Pass:
         can_cancel = self.desired.spec.control is None or self._observed.can_order(seen.name)
         if not (self._may_hire(seen.name) and can_cancel):
             return 0
-        return sum(self.now - _waits_since(job, self.now) >= self.patience for job in seen.count.pending)
+        return sum(self._has_waited(job) for job in seen.count.pending)
+
+    def _has_waited(self, job: Job) -> bool:
+        since = _waits_since(job, self._observed)
+        return since is not None and self.now - since >= self.patience
 
     def _may_hire(self, region: str) -> bool:
         return not self._suspended and region not in self._awaited
@@ -122,10 +126,17 @@ def _unhired(known: RegionLedger, seen: Seen) -> int:
     return max(0, (known.share or 0) - known.filled) + len(known.hiring & seen.count.absent)
 
 
-def _waits_since(job: Job, now: datetime) -> datetime:
-    """Since when a pending job waits, as far as it can be known: it may have run before and lost its node later."""
-    times = [time for time in (job.created, job.started) if time is not None]
-    return max(times, default=now)
+def _waits_since(job: Job, observed: Observed) -> datetime | None:
+    """The last time that a pending job is known not to have waited yet; None = it may have lost its node just now.
+
+    AzureML tells when it started last, and not when it lost its node.
+    """
+    seen = observed.waits.get(job.name)
+    if job.started is not None and seen is None:
+        return None
+    said = (observed.reports.get(job.name), observed.last_words.get(job.name))
+    times = (job.created, job.started, seen, *(each.time for each in said if each is not None))
+    return max((time for time in times if time is not None), default=None)
 
 
 def _moved(region: Region, known: RegionLedger) -> Site:
