@@ -162,9 +162,9 @@ class Region(Model):
     compute: Annotated[str, Field(pattern=_COMPUTE, max_length=512, json_schema_extra=_FIXED)]
     """AmlCompute cluster in the workspace, or ARM id of a Singularity virtual cluster. Does not change for a region."""
     experiment: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=256)] | None = None
-    """Experiment of the jobs; default `<namespace>-<name>-<region>`. Does not change for a region."""
+    """Experiment of the jobs, no other region's; default `<namespace>-<name>-<region>`. Does not change for a region."""
     topic: Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._/-]*[A-Za-z0-9])?$", max_length=260)] | None = None
-    """Control topic; default `<namespace>-<name>-<region>`. Does not change for a region."""
+    """Control topic, no other region's; default `<namespace>-<name>-<region>`. Does not change for a region."""
     min_replicas: Annotated[int, Field(ge=0, le=100_000)] = 0
     """Replicas kept here while the desired number is at least the sum of all regions' minReplicas."""
     max_replicas: Annotated[int, Field(ge=0, le=100_000)]
@@ -294,6 +294,6 @@ class WorkforceSpec(Model):
     deletion_policy: DeletionPolicy | None = None
     """Drain, Cancel or Orphan; unset = Drain with control, else pending jobs are cancelled, running ones reported."""
     deletion_deadline_seconds: Annotated[int, Field(ge=0, le=2_592_000)] = 86_400
-    """Deletion ends at the latest this long after it was asked for."""
+    """Deletion waits so long for workers, and a minute more for its last cancels; then the object goes."""
     adopt_from: Annotated[str, Field(pattern=INSTALLATION_ID, max_length=16)] | None = None
     """Installation id of another operator whose worker jobs of the same namespace and name are taken over."""

@@ -11,13 +11,19 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from workforce_operator.api.spec import DeadlineAction, DeletionPolicy
+from workforce_operator.api.status import DrainState
 from workforce_operator.domain.actions import Action, Cancel, CancelPending, Note
 from workforce_operator.domain.counting import Count
 from workforce_operator.domain.desired import Desired
+from workforce_operator.domain.ledger import Ledger
 from workforce_operator.domain.observed import Job, Phase
+from workforce_operator.domain.words import counted
 
 GRACE = timedelta(seconds=60)
 """How long after its deadline deletion still waits for cancels to be accepted."""
+
+_WHAT_TO_DO = "cancel them in the studio, or make the Workforce again: it takes them back"
+"""Nobody else remembers these jobs once the object is gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,26 +48,29 @@ def last_actions(
     return tuple(action for job in jobs for action in _at_deadline(desired, region, job, told.get(job.name)))
 
 
-def end_of_deletion(desired: Desired, counts: Mapping[str, Count], unreadable: Mapping[str, str], now: datetime) -> End:
+def end_of_deletion(
+    desired: Desired, ledger: Ledger, counts: Mapping[str, Count], unreadable: Mapping[str, str], now: datetime
+) -> End:
     """Decide whether deletion is over. Regions whose workspace does not exist are in neither mapping: they are empty.
 
     Args:
         desired: The Workforce that is being deleted.
+        ledger: Whom it has told to leave so far, and how many may live where nobody can look.
         counts: Jobs of every region that could be read.
         unreadable: Why, for every region that could not be read.
         now: The time of this pass.
     """
     live = [job for count in counts.values() for job in count.live_jobs]
     if desired.deletion_policy is DeletionPolicy.ORPHAN:
-        return _finished(desired, live, unreadable)
+        return _finished(desired, ledger, live, unreadable)
     unread = any(count.unread or count.late for count in counts.values())
     if not unreadable and not unread and all(_may_stay(desired, job) for job in live):
-        return _finished(desired, live, unreadable)
+        return _finished(desired, ledger, live, unreadable)
     if not _is_overdue(desired, now):
         return End(finished=False)
     outstanding = unreadable or unread or any(_is_cancelled_now(desired, job) for job in live)
     patience = desired.deletion_deadline is not None and now < desired.deletion_deadline + GRACE
-    return End(finished=False) if outstanding and patience else _finished(desired, live, unreadable)
+    return End(finished=False) if outstanding and patience else _finished(desired, ledger, live, unreadable)
 
 
 def _is_overdue(desired: Desired, now: datetime) -> bool:
@@ -92,21 +101,22 @@ def _is_cancelled_now(desired: Desired, job: Job) -> bool:
     return job.phase is not Phase.RUNNING or _cancels_running(desired)
 
 
-def _finished(desired: Desired, live: list[Job], unreadable: Mapping[str, str]) -> End:
+def _finished(desired: Desired, ledger: Ledger, live: list[Job], unreadable: Mapping[str, str]) -> End:
     left = tuple(sorted(job.name for job in live if job.phase is not Phase.ENDING))
     notes = []
     if left:
         names = ", ".join(left[:20]) + (f" and {len(left) - 20} more" if len(left) > 20 else "")
-        notes.append(
-            Note(
-                "JobsLeftBehind", f"left running: {names}", warning=desired.deletion_policy is not DeletionPolicy.ORPHAN
-            )
-        )
+        orphaned = desired.deletion_policy is DeletionPolicy.ORPHAN
+        notes.append(Note("JobsLeftBehind", f"left running: {names}; {_WHAT_TO_DO}", warning=not orphaned))
     if unreadable:
-        why = "; ".join(
-            f"{region} (jobs {desired.job_prefix(region)}-*): {reason}" for region, reason in sorted(unreadable.items())
-        )
-        notes.append(
-            Note("RegionsUnreadable", f"jobs may be left, because regions could not be read: {why}", warning=True)
-        )
+        why = "; ".join(_unread_text(desired, ledger, region, reason) for region, reason in sorted(unreadable.items()))
+        text = f"jobs may be left, because regions could not be read: {why}; {_WHAT_TO_DO}"
+        notes.append(Note("RegionsUnreadable", text, warning=True))
     return End(finished=True, left_behind=left, notes=tuple(notes))
+
+
+def _unread_text(desired: Desired, ledger: Ledger, region: str, reason: str) -> str:
+    known = ledger.regions[region]
+    most = "jobs" if known.reserved is None else f"at most {counted(known.reserved, 'job')},"
+    told = sum(len(wave.jobs) + wave.count for wave in known.waves if wave.state is DrainState.SENT)
+    return f"{region} ({most} {desired.job_prefix(region)}-*, {told or 'none'} told to leave): {reason}"

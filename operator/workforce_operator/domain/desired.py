@@ -50,7 +50,7 @@ class Desired:
 
     @property
     def deletion_deadline(self) -> datetime | None:
-        """When deletion ends at the latest."""
+        """When deletion gives up waiting for workers; what it does then may take ``deletion.GRACE`` more."""
         if self.deletion_time is None:
             return None
         return self.deletion_time + timedelta(seconds=self.spec.deletion_deadline_seconds)

@@ -310,7 +310,7 @@ def _deletion(work: _Work) -> Plan:
             decisions[name] = replace(decision, actions=last)
     regular = work.plan(decisions)
     counts = {name: decision.count for name, decision in decisions.items()}
-    end = end_of_deletion(desired, counts, work.unreadable(), now)
+    end = end_of_deletion(desired, work.ledger, counts, work.unreadable(), now)
     return replace(
         regular,
         ledger=work.ledger if orphan else regular.ledger,

@@ -26,6 +26,7 @@ from tests.support.planning import (
     wave,
 )
 from tests.support.tables import table
+from workforce_operator.api.status import DrainState
 from workforce_operator.domain.actions import Note
 from workforce_operator.domain.ledger import Ledger
 from workforce_operator.domain.observed import Known, Unknown
@@ -37,6 +38,8 @@ def deleted(minutes_ago: float = 1, **spec):
 
 
 KNOWN = ledger(one=entry(3, filled=3))
+PREFIX = name_of(0).removesuffix("0")
+"""Which jobs to look for by hand."""
 MIXED = jobs(*running(2), job(2, "Queued"))
 
 
@@ -118,8 +121,7 @@ def test_a_definition_that_is_deleted_orphans_whatever_the_policy():
 def test_orphaning_does_not_wait_for_unreadable_regions_and_says_so():
     decided = plan(deleted(deletionPolicy="Orphan"), observed(one=None), KNOWN)
     assert decided.finished
-    # Which jobs to look for by hand: nobody else remembers once the object is gone.
-    assert f"one (jobs {name_of(0).removesuffix('0')}*): no answer" in decided.notes[-1].message
+    assert f"one (jobs {PREFIX}*, none told to leave): no answer" in decided.notes[-1].message
 
 
 def test_policy_cancel_cancels_everything_that_lives():
@@ -174,11 +176,21 @@ def test_a_minute_after_the_deadline_it_is_over_whatever_is_left(policy, reading
     assert decided.finished
 
 
+def test_the_last_event_says_how_many_may_be_left_how_many_were_told_to_leave_and_what_to_do():
+    """Nobody else remembers once the object is gone."""
+    recalled = wave(2, id="w2", state=DrainState.RECALLED)
+    known = ledger(one=replace(entry(3, waves=(wave(0, 1), recalled)), reserved=3))
+    decided = plan(deleted(61, deletionDeadlineSeconds=3600), observed(one=None), known)
+    assert decided.notes[-1].message == (
+        f"jobs may be left, because regions could not be read: one (at most 3 jobs, {PREFIX}*, 2 told to leave): "
+        "no answer; cancel them in the studio, or make the Workforce again: it takes them back"
+    )
+
+
 def test_what_could_not_be_read_is_named_at_the_end():
     decided = plan(deleted(61, deletionDeadlineSeconds=3600), observed(one=None), KNOWN)
     assert decided.notes[-1].reason == "RegionsUnreadable"
-    # Which jobs to look for by hand: nobody else remembers once the object is gone.
-    assert f"one (jobs {name_of(0).removesuffix('0')}*): no answer" in decided.notes[-1].message
+    assert f"one (jobs {PREFIX}*, none told to leave): no answer" in decided.notes[-1].message
 
 
 NO_WORKSPACE = replace(observed(), regions={"one": Unknown("NotFound", "HTTP 404 workspace nowhere was not found")})
@@ -243,4 +255,4 @@ def test_many_names_left_behind_make_a_short_message():
     many = jobs(*running(100))
     decided = plan(deleted(deletionPolicy="Orphan"), observed(one=many), ledger(one=entry(100)))
     assert len(decided.left_behind) == 100
-    assert decided.notes[-1].message.endswith("and 80 more")
+    assert "and 80 more; cancel them in the studio" in decided.notes[-1].message
