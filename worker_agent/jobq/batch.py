@@ -54,9 +54,7 @@ class BatchError(JobQError):
 
     def __init__(self, result: Enqueued) -> None:
         first = result.failures[0]
-        super().__init__(
-            f"{result.failed} of {result.considered} tasks were not surely stored; the first: {first.error}"
-        )
+        super().__init__(f"not surely stored: {result.failed} of {result.considered} tasks; the first: {first.error}")
         self.result = result
 
 
