@@ -162,7 +162,7 @@ class Region(Model):
     compute: Annotated[str, Field(pattern=_COMPUTE, max_length=512, json_schema_extra=_FIXED)]
     """AmlCompute cluster in the workspace, or ARM id of a Singularity virtual cluster. Does not change for a region."""
     experiment: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=256)] | None = None
-    """Experiment of the jobs, no other region's; default `<namespace>-<name>-<region>`. Does not change for a region."""
+    """Experiment, no other region's; default `<namespace>-<name>-<region>`. Does not change for a region."""
     topic: Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._/-]*[A-Za-z0-9])?$", max_length=260)] | None = None
     """Control topic, no other region's; default `<namespace>-<name>-<region>`. Does not change for a region."""
     min_replicas: Annotated[int, Field(ge=0, le=100_000)] = 0
