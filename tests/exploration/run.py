@@ -261,12 +261,16 @@ class _Run:
         if spec.suspend == "Hold":
             # The ramp of policy JobQ goes up by what runs, and nobody is hired.
             return wrong if spec.autoscaling and spec.autoscaling.policy != "JobQ" else []
-        places = tuple(f"{key.name}-{region.name}-" for region in spec.regions)
+        places = [
+            ((region.subscription_id, region.resource_group, region.workspace), f"{key.name}-{region.name}-")
+            for region in spec.regions
+        ]
         workers = [
             worker
             for worker in self.rules.workers_of(key)
             # What a deleted object or a lost status left behind is nobody's until the spec names its region.
-            if (worker.address not in self.rules.left_behind or worker.name.startswith(places))
+            if worker.address not in self.rules.left_behind
+            or any(worker.address[:3] == where and worker.name.startswith(prefix) for where, prefix in places)
         ]
         supply = [
             worker for worker in workers if worker.leaving is None and self.world.phase(worker) is not Phase.ENDING
