@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import click
 
 from workforce_operator.cli.options import about_one_workforce
 from workforce_operator.cli.reach import Target, ask, run
 from workforce_operator.domain.explain import age
+from workforce_operator.domain.recovery import FRESH
 from workforce_operator.domain.workers import Worker, Workers
 
-OVERDUE = timedelta(minutes=10)
-"""Workers report every five minutes, and when they become idle or busy."""
 HEADER = ("NAME", "REGION", "STATE", "AGE", "BUSY", "DRAIN")
 
 
@@ -64,4 +63,4 @@ def _busy(worker: Worker, now: datetime) -> str:
     """Busy slots of all, and how old the report is if a worker that reports would have sent another one since."""
     slots = "/".join("?" if number is None else str(number) for number in (worker.busy_slots, worker.slots))
     told = worker.reported_time
-    return f"{slots} {age((now - told).total_seconds())}" if told is not None and now - told > OVERDUE else slots
+    return f"{slots} {age((now - told).total_seconds())}" if told is not None and now - told > FRESH else slots

@@ -42,7 +42,7 @@ def last_actions(
     jobs = [job for job in count.live_jobs if job.phase is not Phase.ENDING]
     if desired.deletion_policy is DeletionPolicy.CANCEL:
         return tuple(Cancel(region, job.name, "deletionPolicy is Cancel") for job in jobs)
-    if desired.deletion_deadline is None or now < desired.deletion_deadline:
+    if not _is_overdue(desired, now):
         return None
     told = {each.job: each for each in usual if isinstance(each, CancelPending) and each.order is not None}
     return tuple(action for job in jobs for action in _at_deadline(desired, region, job, told.get(job.name)))
