@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Coroutine
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 import structlog
 
@@ -32,6 +33,8 @@ FIRST_LOOK_BUSY_SECONDS = 330.0
 RENEW_SECONDS = 120.0
 CONSUME_SECONDS = 5.0
 HOLDER_POLL_SECONDS = 0.5
+
+T = TypeVar("T")
 
 _log = structlog.get_logger()
 
@@ -201,17 +204,7 @@ class UntargetedListener:
 
     async def _receive_unless_leaving(self, receiver: Receiver, wait: float) -> Message | None:
         """Receive, but give up at once when the node turns to leave: another one is to get the next order."""
-        received = asyncio.create_task(receiver.receive(wait))
-        left = asyncio.create_task(self._until_leaving())
-        try:
-            await asyncio.wait({received, left}, return_when=asyncio.FIRST_COMPLETED)
-            if received.done():
-                return received.result()
-            return None
-        finally:
-            for task in (received, left):
-                task.cancel()
-            await asyncio.gather(received, left, return_exceptions=True)
+        return await _unless(self._until_leaving(), receiver.receive(wait))
 
     async def _until_leaving(self) -> None:
         while not self._node.leaving:
@@ -222,6 +215,18 @@ class UntargetedListener:
             async with asyncio.timeout(LOOK_EVERY.total_seconds()):
                 while self._node.leaving or not self._node.holds_receiver():
                     await self._node.until_changed()
+
+
+async def _unless(turned: Coroutine[Any, Any, None], work: Coroutine[Any, Any, T]) -> T | None:
+    """Do the work, but give it up at once when the node has turned; then None. What it raises is raised."""
+    working, turning = asyncio.create_task(work), asyncio.create_task(turned)
+    try:
+        await asyncio.wait({working, turning}, return_when=asyncio.FIRST_COMPLETED)
+        return working.result() if working.done() else None
+    finally:
+        for task in (working, turning):
+            task.cancel()
+        await asyncio.gather(working, turning, return_exceptions=True)
 
 
 class TargetedListener:
@@ -268,16 +273,7 @@ class TargetedListener:
         while True:
             while self._node.braced:
                 await self._node.until_changed()
-            listening = asyncio.create_task(self._listen_always())
-            braced = asyncio.create_task(self._until_braced())
-            try:
-                await asyncio.wait({listening, braced}, return_when=asyncio.FIRST_COMPLETED)
-                if listening.done():
-                    listening.result()
-            finally:
-                for task in (listening, braced):
-                    task.cancel()
-                await asyncio.gather(listening, braced, return_exceptions=True)
+            await _unless(self._until_braced(), self._listen_always())
 
     async def _until_braced(self) -> None:
         while not self._node.braced:
