@@ -151,12 +151,14 @@ def _idle_anywhere(observed: Observed, ledger: Ledger, plan: Plan) -> Iterator[W
     for name, region in regions.items():
         asked += max(0, (region.share or 0) - region.filled) + len(region.hiring) + region.failing
         reading = observed.regions.get(name)
+        share = plan.ledger.regions[name].share or 0 if name in plan.ledger.regions else 0
+        # Who is too many here from now on, or may live where nothing can be read, has given up a place elsewhere.
+        alive = region.filled - region.idle
         if isinstance(reading, Known):
             told, ended = _left(region, reading.value)
-            alive = [job for job in reading.value.jobs if job.phase not in (Phase.ENDED, Phase.ENDING)]
-            share = plan.ledger.regions[name].share or 0 if name in plan.ledger.regions else 0
-            # Who is too many here from now on may have given up a place elsewhere.
-            asked += told + sum(job.outcome is not Outcome.COMPLETED for job in ended) + max(0, len(alive) - share)
+            alive = sum(job.phase not in (Phase.ENDED, Phase.ENDING) for job in reading.value.jobs)
+            asked += told + sum(job.outcome is not Outcome.COMPLETED for job in ended)
+        asked += max(0, alive - share)
     if len(hires) > asked:
         yield "rule 11", f"{hires} are hired, {asked} may be, and no task is known to wait"
 

@@ -61,6 +61,7 @@ class _Announced:
     messages: dict[str, set[str]] = field(default_factory=dict)  # by such a wave
     installation: str = INSTALLATION
     lost_at: float = -1.0
+    hidden: set[str] = field(default_factory=set)  # jobs that neither a status nor a list has shown since it was lost
     places: dict[str, RegionCoordinates] = field(default_factory=dict)  # by job
     gone_at: float | None = None
     gone_by_force: bool = False  # at its deadline, or without its jobs: nothing was waited for
@@ -109,9 +110,15 @@ class Rules:
         prefixes = tuple(f"{key.name}-{name}-" for name in known)
         self.left_behind |= {each.address for each in self.workers_of(key) if not each.name.startswith(prefixes)}
 
+    def _forgotten(self, key: Key) -> None:
+        """From now on lists alone tell who lives, and those may stand still."""
+        said, listed = self._said[key], self.world.jobs._frozen
+        said.lost_at, said.told = self.world.loop.now, {}
+        said.hidden = {each.name for each in self.workers_of(key) if listed is not None and each.address not in listed}
+
     def status_lost(self, key: Key) -> None:
         said = self._said[key]
-        said.lost_at, said.told = self.world.loop.now, {}
+        self._forgotten(key)
         # The status alone knew of regions that the spec does not name any more.
         named = tuple(f"{key.name}-{region['name']}-" for region in self.world.store._objects[key].spec["regions"])
         self.left_behind |= {worker.address for worker in self.workers_of(key) if not worker.name.startswith(named)}
@@ -161,8 +168,8 @@ class Rules:
         """The operator lets an object go. ``now`` is the operator's time."""
         said = self._said[stored.key]
         # Whoever makes the object again begins with an empty status.
-        said.gone_at = said.lost_at = self.world.loop.now
-        said.told = {}
+        self._forgotten(stored.key)
+        said.gone_at = said.lost_at
         workers = [worker for worker in self.workers_of(stored.key) if self._is_known(worker, stored)]
         self.left_behind |= {worker.address for worker in self.workers_of(stored.key)}
         deleted = stored.deletion_time
@@ -216,7 +223,8 @@ class Rules:
         live = self.world.living_in(place)
         most = self._most(said, decided_at, lambda caps: caps.get(place.region, 0))
         self.check(len(live) <= most, "rule 2", f"{len(live)} live jobs in {place.region}, maxReplicas {most}")
-        everybody = [worker for worker in self.workers_of(key) if worker.address not in self.left_behind]
+        everybody = [each for each in self.workers_of(key) if each.address not in self.left_behind]
+        everybody = [each for each in everybody if each.name not in said.hidden]
         most = self._most(said, decided_at, lambda caps: caps.get(_IN_ALL, sys.maxsize))
         self.check(len(everybody) <= most, "rule 2", f"{len(everybody)} live jobs, autoscaling.maxReplicas {most}")
 
@@ -314,7 +322,10 @@ class Rules:
         self._suspended(desired, ledger, plan)
         for rule, text in judge(desired, observed, ledger, plan):
             self.check(False, rule, text)
+        said = self._said[Key(desired.namespace, desired.name)]
         for name, reading in observed.regions.items():
+            if isinstance(reading, Known):
+                said.hidden -= {job.name for job in reading.value.jobs}
             actions = [action for action in plan.actions if action.region == name]
             before, after = ledger.regions.get(name), plan.ledger.regions.get(name)
             if not isinstance(reading, Known):

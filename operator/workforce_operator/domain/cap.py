@@ -30,12 +30,14 @@ def with_room(
     if scaling is None:
         return dict(situations)
     elsewhere = sum(_may_hold(name, desired, observed, ledger) for name in ledger.regions if name not in situations)
-    # A hire that may still arrive is counted already, wanted or not; it is repeated under its own name, and first.
-    late = {name: len(each.count.late) for name, each in situations.items()}
-    left = scaling.max_replicas - elsewhere - sum(each.count.possibly_live for each in situations.values())
-    left -= sum(late.values())
+    free = scaling.max_replicas - elsewhere - sum(each.count.possibly_live for each in situations.values())
     hires = {name: _hires(each) for name, each in situations.items()}
-    room = dict(late)
+    # A hire that may still arrive is counted, wanted or not; it is repeated under its own name, and first.
+    late = {name: len(each.count.late) for name, each in situations.items()}
+    left = free - sum(late.values())
+    room: dict[str, int] = {}
+    for name, number in late.items():
+        room[name] = max(0, min(number, hires[name].all, free - sum(room.values())))
     for turn in zip(*hires.values(), strict=True):
         for name, wanted in zip(hires, turn, strict=True):
             more = max(0, min(wanted - room[name], left))

@@ -75,9 +75,8 @@ def _restored(situation: Situation) -> RegionLedger:
         next_sequence=max(situation.listed.next_sequence, situation.first_sequence),
         # Who lives here under an earlier name is looked at like the others.
         first_sequence=min([situation.first_sequence, *(job.sequence for job in count.live_jobs)]),
-        filled=min(situation.share, max(count.supply, len(own))),
+        filled=min(situation.share, max(count.supply, len(own)) + situation.ledger.idle),
         hiring=frozenset(),
-        idle=0,
         failing=0,
         surveyed=situation.now,
         restored=situation.now if count.live and situation.desired.spec.control is not None else None,

@@ -146,6 +146,22 @@ def test_a_hire_that_may_still_arrive_counts_whether_it_is_wanted_or_not():
     }
 
 
+def test_a_hire_that_may_still_arrive_is_not_repeated_where_the_cap_has_come_down_since():
+    known = ledger(one=entry(4, filled=1, share=1, waves=(leaving(0, 1, 2),)), two=entry(1, "two", share=0))
+    here = {"one": jobs(*running(3), late=(3,)), "two": jobs(absent=(0,))}
+    assert by_region(decided(scaled(1, one=4, two=4), known, **here)) == {}
+    assert by_region(decided(scaled(3, one=4, two=4), known, **here)) == {}
+    assert by_region(decided(scaled(4, one=4, two=4), known, **here)) == {"one": [3]}
+
+
+def test_room_for_a_hire_that_may_still_arrive_is_left_to_those_that_are_wanted():
+    known = ledger(
+        one=entry(3, filled=0, share=0, hiring=(0, 1, 2)), two=entry(3, "two", share=2, filled=0, hiring=(0, 1, 2))
+    )
+    here = {"one": jobs(late=(0, 1, 2)), "two": jobs(late=(0, 1, 2))}
+    assert by_region(decided(scaled(2, one=0, two=2), known, **here)) == {"two": [0, 1]}
+
+
 def test_names_under_which_a_hire_may_arrive_are_hired_under_first():
     known = ledger(one=entry(3, filled=3, share=3, hiring=(0, 1)))
     assert by_region(decided(scaled(1, one=3), known, one=jobs(absent=(0,), late=(1, 2)))) == {"one": [1]}

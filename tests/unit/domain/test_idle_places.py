@@ -60,6 +60,16 @@ def test_workers_that_have_just_completed_wait_on_elsewhere_too():
     assert len(hires(decided(known=unaware, limits={"two": 10}, one=cancelled))) == 3
 
 
+def test_idle_replicas_wait_on_in_a_region_of_which_nothing_was_known_before():
+    added = decided(limits={"two": 10, "three": 10}, three=jobs())
+    assert hires(added) == []
+    assert {name: each.idle for name, each in added.ledger.regions.items()} == {"two": 3, "three": 3}
+    later = decided(
+        limits={"two": 10, "three": 10}, three=jobs(), known=added.ledger, visible=True, now=NOW + 5 * MINUTE
+    )
+    assert len(hires(later)) == 6
+
+
 def test_growth_beside_a_move_is_hired_at_once():
     assert len(hires(decided(replicas=8, limits={"one": 1, "two": 10}))) == 2
 
