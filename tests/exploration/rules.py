@@ -117,7 +117,6 @@ class Rules:
         said.hidden = {each.name for each in self.workers_of(key) if listed is not None and each.address not in listed}
 
     def status_lost(self, key: Key) -> None:
-        said = self._said[key]
         self._forgotten(key)
         # The status alone knew of regions that the spec does not name any more.
         named = tuple(f"{key.name}-{region['name']}-" for region in self.world.store._objects[key].spec["regions"])

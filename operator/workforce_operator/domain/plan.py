@@ -26,7 +26,7 @@ from workforce_operator.domain.placement.regions import sites_of
 from workforce_operator.domain.placement.shares import place
 from workforce_operator.domain.placement.sites import Placement
 from workforce_operator.domain.region import Decision, decide, only_counted
-from workforce_operator.domain.replace import missing_for_work, of_former
+from workforce_operator.domain.replace import ever_hired, missing_for_work, of_former
 from workforce_operator.domain.scaling.backlog import with_reports
 from workforce_operator.domain.situation import Seen, Situation, assess, look
 from workforce_operator.domain.sizing import Size, size
@@ -172,12 +172,17 @@ class _Work:
         if seen is None:
             # Nobody can be hired in a region that cannot be read, so that nothing counts as gained there.
             return Place(before.share, after, held=after, idle=before.idle)
+        created, supply = self.desired.created, seen.count.supply
+        if before.next_sequence is None:
+            # Jobs alone tell what there was, where the status is new or lost.
+            ever = ever_hired(seen.listed.jobs, supply, created)
+            before = replace(before, share=ever, filled=ever)
         idle = 0
         if before.share is not None and after < before.share:
-            vacant = max(0, before.share - seen.count.supply - len(before.hiring & seen.count.absent))
-            ended = [job for job in seen.count.ended if not of_former(job, self.desired.created)]
+            vacant = max(0, before.share - supply - len(before.hiring & seen.count.absent))
+            ended = [job for job in seen.count.ended if not of_former(job, created)]
             idle = missing_for_work(vacant, ended, drained=seen.drained, idle=before.idle, failing=before.failing)
-        return Place(before.share, after, max(before.filled, seen.count.supply), idle)
+        return Place(before.share, after, max(before.filled, supply), idle)
 
     def _share(self, name: str) -> int:
         return 0 if name in self.gone else self.placement.shares[name]

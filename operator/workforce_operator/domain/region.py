@@ -17,7 +17,7 @@ from workforce_operator.domain.ledger import RegionLedger, Wave
 from workforce_operator.domain.observed import Job
 from workforce_operator.domain.orders import wave_actions
 from workforce_operator.domain.ranking import Loss
-from workforce_operator.domain.replace import evidence, of_former
+from workforce_operator.domain.replace import ever_hired, evidence, missing_for_work, of_former
 from workforce_operator.domain.resume import resumes
 from workforce_operator.domain.shrink import Shrunk, lay_off, requested, take_back
 from workforce_operator.domain.situation import Situation
@@ -68,15 +68,19 @@ def only_counted(situation: Situation) -> Decision:
 
 def _restored(situation: Situation) -> RegionLedger:
     """The ledger of a region whose names in use were not known, or forgotten, and have now all been listed."""
-    count = situation.count
-    own = [job for job in situation.listed.jobs if not of_former(job, situation.desired.created)]
+    count, created = situation.count, situation.desired.created
+    held = ever_hired(situation.listed.jobs, count.supply, created)
+    vacant = max(0, min(situation.share, held) - count.supply)
+    ended = [job for job in count.ended if not of_former(job, created)]
     return replace(
         situation.ledger,
         next_sequence=max(situation.listed.next_sequence, situation.first_sequence),
         # Who lives here under an earlier name is looked at like the others.
         first_sequence=min([situation.first_sequence, *(job.sequence for job in count.live_jobs)]),
-        filled=min(situation.share, max(count.supply, len(own)) + situation.ledger.idle),
+        filled=min(situation.share, held + situation.ledger.idle),
         hiring=frozenset(),
+        # Known at once, for the next pass may be unable to read this region, and place them elsewhere.
+        idle=situation.ledger.idle + missing_for_work(vacant, ended, drained=situation.drained),
         failing=0,
         surveyed=situation.now,
         restored=situation.now if count.live and situation.desired.spec.control is not None else None,
@@ -156,7 +160,13 @@ def _open_cohorts(situation: Situation, names: range, waves: Sequence[Wave]) -> 
     """What must be listed from now on."""
     count = situation.count
     why_missing = (
-        *evidence(count.ended, situation.drained, max(0, situation.share - count.supply)),
+        *evidence(
+            count.ended,
+            situation.drained,
+            max(0, situation.share - count.supply),
+            desired=situation.share,
+            policy=situation.desired.spec.failure_policy,
+        ),
         *(job for job in count.ended if _may_have_answered(job, waves)),
     )
     listed = situation.ledger.open_cohorts | situation.listed.cohorts

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from jobq.control import Exit
+from jobq.names import COHORT_SIZE
 from workforce_operator.api.spec import FailurePolicy
 from workforce_operator.domain.failures import classify, last_description
 from workforce_operator.domain.observed import Job, Known, Outcome, Phase, QueueDepth, Unknown
@@ -58,9 +59,24 @@ class Gate:
     outdated: bool = False
 
 
-def evidence(ended: Sequence[Job], drained: frozenset[int], replacements: int) -> tuple[Job, ...]:
-    """The jobs whose end decides about the replacements: the most recently ended ones that were not drained."""
-    return _recent(ended, drained)[:replacements]
+def evidence(
+    ended: Sequence[Job], drained: frozenset[int], replacements: int, *, desired: int, policy: FailurePolicy
+) -> tuple[Job, ...]:
+    """The jobs whose end decides about replacements, now or later. Arguments as of ``gate``.
+
+    These are the most recently ended ones that were not drained, one for each that is missing; and of those that ended
+    fast in a row, so many as it takes for the longest wait. Without these a wait would begin anew with every cohort.
+    """
+    recent = _recent(ended, drained)
+    row = _fast_run(recent, Outcome.FAILED) or _fast_run(recent, Outcome.COMPLETED)
+    rounds = max(
+        _rounds_of_growth(
+            timedelta(seconds=policy.backoff_base_seconds), timedelta(seconds=policy.backoff_max_seconds)
+        ),
+        _rounds_of_growth(COMPLETED_BASE, COMPLETED_MOST),
+    )
+    remembered = max(policy.max_consecutive_failures, min(desired * rounds, COHORT_SIZE))
+    return (*recent[:replacements], *row[:remembered])
 
 
 def gate(
@@ -198,6 +214,11 @@ def of_former(job: Job, created: datetime | None) -> bool:
     return created is not None and job.phase is Phase.ENDED and ended_at(job) < created
 
 
+def ever_hired(jobs: Sequence[Job], supply: int, created: datetime | None) -> int:
+    """How many replicas were hired since this object was made, or live: jobs tell it where the names are forgotten."""
+    return max(supply, sum(not of_former(job, created) for job in jobs))
+
+
 def was_fast(job: Job) -> bool:
     """Whether an ended job did not last."""
     return job.started is None or job.ended is None or job.ended - job.started < FAST
@@ -210,6 +231,11 @@ def ended_at(job: Job) -> datetime:
 
 def _rounds(run: Sequence[Job], desired: int) -> int:
     return -(-len(run) // max(1, desired))
+
+
+def _rounds_of_growth(base: timedelta, most: timedelta) -> int:
+    """After so many rounds a wait is as long as it gets."""
+    return (most // base).bit_length() + 1
 
 
 def _delay(rounds: int, base: timedelta, most: timedelta) -> timedelta:

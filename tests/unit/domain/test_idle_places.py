@@ -70,6 +70,13 @@ def test_idle_replicas_wait_on_in_a_region_of_which_nothing_was_known_before():
     assert len(hires(later)) == 6
 
 
+def test_idle_replicas_of_which_only_the_list_of_all_jobs_tells_wait_on_elsewhere():
+    listed = decided(known=ledger(one=entry(None), two=entry(None)))
+    lost = decided(known=listed.ledger, one=None, now=NOW + MINUTE)
+    later = decided(known=lost.ledger, one=None, now=NOW + 6 * MINUTE)
+    assert hires(listed) == hires(lost) == hires(later) == []
+
+
 def test_growth_beside_a_move_is_hired_at_once():
     assert len(hires(decided(replicas=8, limits={"one": 1, "two": 10}))) == 2
 

@@ -164,12 +164,32 @@ def test_two_reasons_to_wait_are_both_told_and_are_not_idleness():
     assert "no task waits" in answer.waiting
 
 
+POLICY = FailurePolicy()
+
+
+def seen(ended, replacements, *, drained=(), desired=1, policy=POLICY):
+    deciding = evidence(ended, frozenset(drained), replacements, desired=desired, policy=policy)
+    return [each.sequence for each in deciding]
+
+
 def test_evidence_is_what_ended_last():
-    ended = [job(0, "Completed", ended=5), job(1, "Completed", ended=1), job(2, "Completed", ended=3)]
-    assert [each.sequence for each in evidence(ended, frozenset(), 2)] == [1, 2]
-    assert [each.sequence for each in evidence(ended, frozenset({1}), 1)] == [2]
+    ended = [job(number, "Completed", started=90, ended=ago) for number, ago in enumerate((5, 1, 3))]
+    assert seen(ended, 2) == [1, 2]
+    assert seen(ended, 1, drained={1}) == [2]
+
+
+@table("outcome", ["Failed", "Completed"])
+def test_evidence_is_also_a_row_of_fast_ends_as_far_as_the_longest_wait_takes(outcome):
+    ended = [job(number, outcome, started=601 - number, ended=600 - number) for number in range(600)]
+    assert len(set(seen(ended, 0, desired=1))) == 8
+    assert len(set(seen(ended, 0, desired=2))) == 16
+    assert len(set(seen(ended, 0, desired=300))) == 256
+    assert len(set(seen(ended, 300, desired=300))) == 300
+    assert len(set(seen(ended, 0, policy=FailurePolicy(max_consecutive_failures=500)))) == 500
+    lasted = job(600, outcome, started=50, ended=0)
+    assert seen([*ended, lasted], 1) == [600]
 
 
 def test_a_job_without_an_end_time_is_ordered_by_its_creation():
-    ended = [job(0, "Completed", created=9), job(1, "Completed", ended=20)]
-    assert [each.sequence for each in evidence(ended, frozenset(), 1)] == [0]
+    ended = [job(0, "Completed", created=9), job(1, "Completed", started=90, ended=20)]
+    assert seen(ended, 0) == [0]
