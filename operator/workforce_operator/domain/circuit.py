@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from workforce_operator.domain.outcomes import Failure
-from workforce_operator.domain.replace import clock
+from workforce_operator.domain.words import clock
 
 OPENS_AFTER = 5
 """Passes in a row whose hires failed, if the failure may pass by itself; one that does not opens at once."""

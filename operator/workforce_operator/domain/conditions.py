@@ -18,7 +18,7 @@ from workforce_operator.domain.observed import Known, Unknown
 from workforce_operator.domain.outcomes import Failure, why_unknown
 from workforce_operator.domain.sizing import arithmetic
 from workforce_operator.domain.view import View
-from workforce_operator.domain.words import counted, verb
+from workforce_operator.domain.words import counted, moment, verb
 
 Status = Literal["True", "False", "Unknown"]
 
@@ -239,9 +239,7 @@ def _draining(view: View) -> Verdict:
 
 def _progressing(view: View) -> Verdict:
     if view.desired.deleting:
-        jobs = view.supply + view.draining
-        left = f"being deleted; {counted(jobs, 'job')} {verb(jobs, 'is', 'are')} left"
-        return Verdict("True", "LayingOff", _sentence(left, view.waiting()))
+        return Verdict("True", "LayingOff", _deleting(view))
     suspend = view.desired.spec.suspend
     if suspend is Suspend.HOLD:
         return Verdict("False", "Suspended", "suspend is Hold: nothing is touched")
@@ -258,6 +256,18 @@ def _progressing(view: View) -> Verdict:
     if view.unplaced:
         return Verdict("True", "Hiring", f"{view.supply} {verb(view.supply, 'is', 'are')} there" + _unplaced(view))
     return Verdict("False", "Complete", "numbers are as desired")
+
+
+def _deleting(view: View) -> str:
+    """Who is left, and when it ends: whoever waits for ``kubectl delete`` sees nothing else that says it."""
+    jobs, deadline = view.supply + view.draining, view.desired.deletion_deadline
+    unknown = f", as last known; {', '.join(view.unreadable)} cannot be read" if view.unreadable else ""
+    text = _sentence(f"{counted(jobs, 'job')} {verb(jobs, 'is', 'are')} left{unknown}", view.waiting())
+    if deadline is None:
+        return f"being deleted; {text}"
+    if view.observed.now >= deadline:
+        return f"being deleted; {text}; the deadline has passed: the object goes within a minute"
+    return f"being deleted; {text}; ends by {moment(deadline)}, sooner with a smaller spec.deletionDeadlineSeconds"
 
 
 def _growing(view: View) -> Verdict:
@@ -288,14 +298,15 @@ def _ready(view: View, current: Mapping[str, Condition], previous: Condition | N
     if unsettled is None:
         return _satisfied(view)
     if previous is not None and _was_ready(view, previous) and _is_recent(view, current):
-        return Verdict("True", previous.reason, unsettled.message)
+        minutes = TOLERANCE // timedelta(minutes=1)
+        return Verdict("True", previous.reason, f"{unsettled.message}; not ready if this lasts {minutes} minutes")
     return unsettled
 
 
 def _blocked(view: View, current: Mapping[str, Condition]) -> Verdict | None:
     """What makes a Workforce not ready whatever its numbers."""
     if view.desired.deleting:
-        return Verdict("False", "Draining", "being deleted")
+        return Verdict("False", "Draining", current[PROGRESSING].message)
     if current[SPEC_ACCEPTED].status == "False":
         return Verdict("False", "Degraded", current[SPEC_ACCEPTED].message)
     placed_elsewhere = current[REGIONS_HEALTHY].reason == "CircuitOpen" and not (view.missing or view.unplaced)
@@ -312,7 +323,7 @@ def _unsettled(view: View) -> Verdict | None:
     """Why the numbers are not what this generation asked for, or None if they are."""
     of = _run(view)
     if view.unreadable:
-        return Verdict("False", "Degraded", f"cannot be read: {_by_name(view.unreadable)}")
+        return Verdict("False", "Degraded", f"{of}, as last known; cannot be read: {_by_name(view.unreadable)}")
     if view.missing > 0 or view.pending:
         if view.blind and not view.pending:
             return Verdict("False", "Degraded", _sentence(of, view.waiting()))

@@ -275,7 +275,8 @@ def _regions(desired: Desired, observed: Observed, plan: Plan) -> Iterable[Step]
     hold = desired.spec.suspend is Suspend.HOLD and not desired.deleting
     for name, numbers in plan.regions.items():
         if not isinstance(observed.regions.get(name), Known):
-            text = f"{numbers.desired} wanted here; it could not be read, so it is left as it is"
+            wanted = "nobody" if desired.deleting else str(numbers.desired)
+            text = f"{wanted} wanted here; it could not be read, so it is left as it is"
             yield Step(about=name, rule=1, text=text)
             continue
         steps = _held(name, numbers) if hold else _region(name, numbers, _stopped(plan, name, observed.now))

@@ -16,6 +16,7 @@ from workforce_operator.api.spec import FailurePolicy
 from workforce_operator.domain.failures import classify, last_description
 from workforce_operator.domain.observed import Job, Known, Outcome, Phase, QueueDepth, Unknown
 from workforce_operator.domain.value import value
+from workforce_operator.domain.words import clock
 
 FAST = timedelta(minutes=10)
 """A job that ended sooner than this after its start did not do what it was hired for."""
@@ -249,8 +250,3 @@ def back_off(rounds: int, policy: FailurePolicy) -> timedelta:
 
 def _minutes(time: timedelta) -> int:
     return int(time.total_seconds() // 60)
-
-
-def clock(time: datetime) -> str:
-    """The time of day, for people."""
-    return time.astimezone(UTC).strftime("%H:%M:%SZ")

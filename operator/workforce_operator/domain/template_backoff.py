@@ -15,8 +15,8 @@ from jobq.control import Exit
 from workforce_operator.api.spec import FailurePolicy
 from workforce_operator.domain.failures import classify, last_description
 from workforce_operator.domain.observed import Job, Outcome, Phase
-from workforce_operator.domain.replace import FAST, back_off, clock, ended_at, was_fast
-from workforce_operator.domain.words import counted, verb
+from workforce_operator.domain.replace import FAST, back_off, ended_at, was_fast
+from workforce_operator.domain.words import clock, counted, verb
 
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC) - timedelta(days=1)
 _YOUNG = timedelta(seconds=60)

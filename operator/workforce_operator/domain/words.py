@@ -1,6 +1,8 @@
-"""Numbers in sentences for people. Pure."""
+"""Numbers and times in sentences for people. Pure."""
 
 from __future__ import annotations
+
+from datetime import UTC, datetime
 
 
 def counted(number: int, noun: str) -> str:
@@ -11,3 +13,13 @@ def counted(number: int, noun: str) -> str:
 def verb(number: int, one: str, more: str) -> str:
     """The form of a verb that goes with the number: ``is``, ``are``."""
     return one if number == 1 else more
+
+
+def clock(time: datetime) -> str:
+    """The time of day."""
+    return time.astimezone(UTC).strftime("%H:%M:%SZ")
+
+
+def moment(time: datetime) -> str:
+    """Day and time of day."""
+    return time.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")

@@ -99,7 +99,7 @@ def test_replacing_a_lost_worker_does_not_clear_ready_for_ten_minutes():
     preempted = jobs(*running(1), job(1, "Queued"))
     first = status_of(desired(), observed(one=preempted), FULL, previous=ready_before())
     assert verdict(first, "Ready") == ("True", "AsDesired")
-    assert said(first, "Ready").message == "1 of 2 runs"
+    assert said(first, "Ready").message == "1 of 2 runs; not ready if this lasts 10 minutes"
     assert verdict(first, "Progressing") == ("True", "Hiring")
     second = status_of(desired(), observed(now=NOW + 9 * MINUTE, one=preempted), FULL, previous=first)
     assert verdict(second, "Ready") == ("True", "AsDesired")
@@ -202,6 +202,23 @@ def test_deletion_is_told():
     assert verdict(status, "Draining") == ("True", "Deletion")
 
 
+def test_a_deletion_tells_when_it_ends_and_how_to_end_it_sooner():
+    wanted = desired(deletion_time=NOW - MINUTE, deletionDeadlineSeconds=86400)
+    status = status_of(wanted, observed(one=jobs(*running(2))), FULL)
+    told = "being deleted; 2 jobs are left; ends by {}, sooner with a smaller spec.deletionDeadlineSeconds"
+    assert said(status, "Progressing").message == told.format("2026-03-02 11:59:00Z")
+    assert said(status, "Ready").message == said(status, "Progressing").message
+
+
+def test_a_deletion_that_cannot_look_says_that_it_ends_after_the_deadline_all_the_same():
+    wanted = desired(deletion_time=NOW - MINUTE, deletionDeadlineSeconds=30)
+    status = status_of(wanted, observed(one=None), FULL, previous=ready_before())
+    assert said(status, "Progressing").message == (
+        "being deleted; 2 jobs are left, as last known; one cannot be read; "
+        "the deadline has passed: the object goes within a minute"
+    )
+
+
 def test_a_crash_loop_degrades_with_the_last_error():
     failed = [job(number, "Failed", started=1, ended=0, error="exit code 3") for number in range(3)]
     status = status_of(desired(), observed(one=jobs(*failed)), ledger(one=entry(3, filled=2)))
@@ -253,6 +270,8 @@ def test_an_unreadable_region_keeps_its_last_counts_and_clears_ready_after_ten_m
     assert first.regions[0].stale_since_time == NOW
     assert verdict(first, "RegionsHealthy") == ("False", "RegionUnreadable")
     assert verdict(first, "Ready") == ("True", "AsDesired")
+    text = "2 of 2 run, as last known; cannot be read: one: no answer; not ready if this lasts 10 minutes"
+    assert said(first, "Ready").message == text
     second = status_of(desired(), observed(now=NOW + 10 * MINUTE, one=None), FULL, previous=first)
     assert verdict(second, "Ready") == ("False", "Degraded")
     assert "one: no answer" in said(second, "Ready").message

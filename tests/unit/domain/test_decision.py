@@ -114,6 +114,11 @@ def test_a_deletion_says_its_policy():
     assert step.text == "being deleted (Cancel): nobody is wanted"
 
 
+def test_a_deletion_wants_nobody_in_a_region_that_cannot_be_read_either():
+    made = of(desired(deletion_time=NOW), observed(one=None), ledger(one=entry(1, filled=1)))
+    assert about(made, "one") == ["nobody wanted here; it could not be read, so it is left as it is"]
+
+
 def test_equal_passes_have_equal_records():
     want, before = desired(replicas=1), ledger(one=entry(1, filled=1))
     first = of(want, observed(one=jobs(*running(1))), before)
