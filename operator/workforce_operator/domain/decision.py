@@ -22,6 +22,7 @@ from workforce_operator.domain.observed import Known, Observed, Unknown
 from workforce_operator.domain.outcomes import Failure
 from workforce_operator.domain.placement.sites import Why
 from workforce_operator.domain.sizing import arithmetic
+from workforce_operator.domain.template_backoff import HELD
 from workforce_operator.domain.words import counted, verb
 
 MOST_JOBS = 10
@@ -212,6 +213,8 @@ def _wanted(desired: Desired, plan: Plan) -> Iterable[Step]:
     if plan.channels_awaited:
         where = ", ".join(sorted(plan.channels_awaited))
         yield Step(about="workforce", text=f"{where}: nobody is hired before the control channel is ready once")
+    backoffs = [each.template_backoff for each in plan.regions.values() if each.waiting == HELD]
+    yield from (Step(about="workforce", rule=6, text=backoff.text) for backoff in backoffs[:1] if backoff)
     yield from _unplaced(plan)
 
 
@@ -325,7 +328,7 @@ def _waiting_rule(numbers: RegionPlan) -> int | None:
     """Who waits for work does so by rule 11, whose jobs fail fast by rule 6."""
     if numbers.idle or numbers.blind:
         return 11
-    return 6 if numbers.held else None
+    return 6 if numbers.held or numbers.waiting == HELD else None
 
 
 _TOLD_BY_NUMBERS = frozenset({"Hiring", "Resuming"})

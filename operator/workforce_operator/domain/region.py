@@ -21,6 +21,7 @@ from workforce_operator.domain.replace import ever_hired, evidence, missing_for_
 from workforce_operator.domain.resume import resumes
 from workforce_operator.domain.shrink import Shrunk, lay_off, requested, take_back
 from workforce_operator.domain.situation import Situation
+from workforce_operator.domain.template_backoff import HELD
 from workforce_operator.domain.value import value
 from workforce_operator.domain.waves import RECALL_ENDS_AFTER
 from workforce_operator.domain.words import counted, verb
@@ -227,7 +228,7 @@ def _waiting(situation: Situation, shrunk: Shrunk, hiring: Hiring) -> str | None
         awaited = "nobody is hired before ControlChannelReady is True"
         return awaited if situation.channel_awaited else "hiring is suspended"
     if situation.backoff and count.supply + len(hiring.sequences) < situation.share:
-        return "the template is in back-off"
+        return HELD
     if situation.limit is not None and count.supply + len(hiring.sequences) < situation.share:
         return _circuit_text(situation) if situation.room is None else _cap_text(situation)
     if not hiring.room:

@@ -18,6 +18,8 @@ from workforce_operator.domain.observed import Job, Outcome, Phase
 from workforce_operator.domain.replace import FAST, back_off, ended_at, was_fast
 from workforce_operator.domain.words import clock, counted, verb
 
+HELD = "the template is in back-off"
+"""What regions say that would hire but for that; why is said once, for all of them."""
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC) - timedelta(days=1)
 _YOUNG = timedelta(seconds=60)
 """A worker that lives no longer than this has proven nothing, however soon the others failed."""
