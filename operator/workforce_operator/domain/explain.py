@@ -12,7 +12,7 @@ _WORDS = {
     "hire": "hired",
     "order": "told to leave",
     "recall": "told to stay",
-    "cancel_pending": "cancelled before running",
+    "cancel_pending": "cancelled while waiting",
     "cancel": "cancelled",
     "resume": "resumed",
 }

@@ -46,6 +46,9 @@ BEGIN_SECONDS = 30.0
 REMEMBERED_MESSAGES = 50_000
 """Message ids kept in memory. A forgotten one is sent again, which the receiver's duplicate detection swallows."""
 
+TIME_USED_UP = "TimeUsedUp"
+"""Why a paused job is cancelled that a virtual cluster grants no more time."""
+
 RESUMED_SECONDS = 60.0
 """A resume that the service has taken is not asked for again so soon: lists may go on showing the job as paused."""
 
@@ -79,6 +82,8 @@ class Done:
     """What came of one action.
 
     Attributes:
+        action: What was done. It is another one than was asked for where a job could not be resumed any more: that
+            one is cancelled.
         error: Set exactly if the result is FAILED.
         of_control: The order could not be sent; otherwise it was the region that failed.
     """
@@ -191,21 +196,21 @@ class Executor:
         return self._accepted.lately(place.coordinates, body.template_hash)
 
     async def _attempt(self, work: Work, action: Action) -> Done:
-        kind, ordering = kind_of(action), True
+        ordering = True
         with structlog.contextvars.bound_contextvars(region=action.region, job=action.job):
             try:
-                result = await self._order(work, action)
+                done = Done(action, await self._order(work, action))
                 ordering = False
                 if not isinstance(action, SendOrder | SendToAny):
-                    result = await self._act(work, action)
+                    done = await self._act(work, action)
             except Fenced:
                 raise
             except OperatorError as error:
-                log.warning("an action failed", action=kind.value, reason=str(error), **request_of(error))
+                log.warning("an action failed", action=kind_of(action).value, reason=str(error), **request_of(error))
                 return Done(action, ActionResult.FAILED, error, of_control=ordering)
-            if result is ActionResult.DONE:
-                log.info(_TOLD[kind], **_details(action))
-            return Done(action, result)
+            if done.result is ActionResult.DONE:
+                log.info(_TOLD[kind_of(done.action)], **_details(done.action))
+            return done
 
     async def _order(self, work: Work, action: Action) -> ActionResult:
         """Send the order that the action is, or that comes before it."""
@@ -216,30 +221,29 @@ class Executor:
         order = action if isinstance(action, SendOrder) else action.order if isinstance(action, CancelPending) else None
         return ActionResult.NOT_NEEDED if order is None else await self._send(work, order)
 
-    async def _act(self, work: Work, action: Hire | CancelPending | Cancel | Resume) -> ActionResult:
+    async def _act(self, work: Work, action: Hire | CancelPending | Cancel | Resume) -> Done:
         place = work.places[action.region]
         match action:
             case Hire():
-                return await self._hire_one(work, place, action)
+                return Done(action, await self._hire_one(work, place, action))
             case CancelPending():
-                return await self._cancel_if_waiting(place, action.job)
+                return Done(action, await self._cancel_if_waiting(place, action.job))
             case Cancel():
                 await self._jobs.cancel(place, action.job)
-                return ActionResult.DONE
+                return Done(action, ActionResult.DONE)
             case Resume():
-                return await self._resume(place, action.job)
+                return await self._resume(place, action)
 
-    async def _resume(self, place: Workplace, name: str) -> ActionResult:
-        if self._resumed.get(name, -RESUMED_SECONDS) > self._clock() - RESUMED_SECONDS:
-            return ActionResult.NOT_NEEDED
-        if not await self._jobs.resume(place, name):
-            await self._jobs.cancel(place, name)
-            log.warning("cancelled, because it has used up its execution time and will not run again")
-            return ActionResult.NOT_NEEDED
-        self._resumed[name] = self._clock()
+    async def _resume(self, place: Workplace, action: Resume) -> Done:
+        if self._resumed.get(action.job, -RESUMED_SECONDS) > self._clock() - RESUMED_SECONDS:
+            return Done(action, ActionResult.NOT_NEEDED)
+        if not await self._jobs.resume(place, action.job):
+            await self._jobs.cancel(place, action.job)
+            return Done(CancelPending(action.region, action.job, order=None, reason=TIME_USED_UP), ActionResult.DONE)
+        self._resumed[action.job] = self._clock()
         while len(self._resumed) > REMEMBERED_MESSAGES:
             self._resumed.popitem(last=False)
-        return ActionResult.DONE
+        return Done(action, ActionResult.DONE)
 
     async def _hire_one(self, work: Work, place: Workplace, action: Hire) -> ActionResult:
         body = await work.body(place)
@@ -342,7 +346,7 @@ _TOLD = {
     ActionKind.HIRE: "hired",
     ActionKind.ORDER: "told to leave",
     ActionKind.RECALL: "told to stay",
-    ActionKind.CANCEL_PENDING: "cancelled before it ran",
+    ActionKind.CANCEL_PENDING: "cancelled while it waited",
     ActionKind.CANCEL: "cancelled",
     ActionKind.RESUME: "resumed",
 }

@@ -45,7 +45,7 @@ from workforce_operator.reconcile.losses import Losses
 from workforce_operator.reconcile.objects import Objects
 from workforce_operator.reconcile.observe import Observer, Subject
 from workforce_operator.reconcile.recent import Recent
-from workforce_operator.reconcile.results import outcomes_of, without_unsent
+from workforce_operator.reconcile.results import notes_of, outcomes_of, without_unsent
 from workforce_operator.reconcile.telemetry import ActionResult
 from workforce_operator.reconcile.wanted import wanted
 
@@ -201,7 +201,7 @@ class Reconciler:
             return await self._finish(stored, plan)
         status = build_status(desired, observed, plan, outcomes, stored.status)
         stored = await self._write(stored, status, observed.now, surely=intended)
-        await self._tell(stored, plan, outcomes, transitions(before, stored.status))
+        await self._tell(stored, plan, outcomes, (*notes_of(done), *transitions(before, stored.status)))
         verdict = self._verdict(stored.key, observed, plan, done, status)
         delay = verdict.delay if verdict.failed else min(verdict.delay, _until_poll(desired, observed))
         return replace(verdict, delay=delay, status=status)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
-from workforce_operator.domain.actions import Hire, Plan
+from workforce_operator.domain.actions import CancelPending, Hire, Note, Plan
 from workforce_operator.domain.errors import OF_REGION, SpecError
 from workforce_operator.domain.outcomes import Failure, Outcomes
 from workforce_operator.domain.waves import withdrawn
-from workforce_operator.reconcile.execute import Done, surely_unsent
+from workforce_operator.domain.words import counted
+from workforce_operator.reconcile.execute import TIME_USED_UP, Done, surely_unsent
 from workforce_operator.reconcile.telemetry import ActionResult
 
 
@@ -43,3 +45,16 @@ def outcomes_of(done: Sequence[Done]) -> Outcomes:
         each.action.region for each in done if isinstance(each.action, Hire) and each.result is ActionResult.DONE
     )
     return Outcomes(regions=regions, spec=spec, control=control, refused=refused, hired=hired)
+
+
+def notes_of(done: Sequence[Done]) -> tuple[Note, ...]:
+    """What people should hear of that only doing has shown: who cannot be resumed any more."""
+    used_up = Counter(
+        each.action.region
+        for each in done
+        if isinstance(each.action, CancelPending) and each.action.reason == TIME_USED_UP
+    )
+    return tuple(
+        Note(TIME_USED_UP, f"{region}: cancelling {counted(number, 'paused job')}: no execution time is left")
+        for region, number in used_up.items()
+    )

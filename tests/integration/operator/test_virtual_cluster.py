@@ -43,7 +43,7 @@ def test_paused_jobs_run_again_and_one_that_used_up_its_time_is_replaced(bench):
     assert states(bench)[first] == "Running"
     assert len(bench.jobs()) == 3
     assert {line["job"] for line in bench.operator.said("resumed")} == {first}
-    bench.until(lambda: "Resuming" in bench.events(), "that it is told")
+    bench.until(lambda: {"Resuming", "TimeUsedUp"} <= set(bench.events()), "that both are told")
     bench.wait_ready()
     bench.until(lambda: bench.status().get("runningReplicas") == 2, "the numbers")
     assert bench.status().get("pausedReplicas", 0) == 0

@@ -255,6 +255,19 @@ def test_who_waits_is_told_with_the_rule_that_makes_it_wait(here, visible, spec,
     assert step.rule == rule
 
 
+def test_a_template_in_back_off_is_told_with_its_last_error_and_the_next_trial_wherever_hires_wait_for_it():
+    want = desired(replicas=4, regions=regions(one=9, two=9), failurePolicy={"maxConsecutiveFailures": 2})
+    failures = [job(number, "Failed", started=2, ended=0, codes=("UserError",)) for number in (0, 1)]
+    made = of(want, observed(one=jobs(*failures), two=jobs()), ledger(one=entry(2, filled=2), two=entry(0, "two")))
+    (told,) = [step for step in made.steps if step.rule == 6 and step.about == "workforce"]
+    assert told.text.startswith(
+        "the template: 2 workers in a row failed soon after their start; the next one is tried at "
+    )
+    assert told.text.endswith("(last error: user error)")
+    held = {step.about: step.rule for step in made.steps if step.text.endswith(": the template is in back-off")}
+    assert held == {"one": 6, "two": 6}
+
+
 def test_a_channel_that_is_awaited_and_one_that_is_not_configured_are_told():
     awaited = of(desired(replicas=1), observed(control=None, one=jobs()), ledger(one=entry(0)))
     assert "one: nobody is hired before the control channel is ready once" in about(awaited, "workforce")
@@ -292,7 +305,7 @@ def test_an_order_that_was_sent_before_is_not_told_as_one_that_nobody_needs():
     made = of(desired(replicas=1), observed(one=jobs(*running(1))), ledger(one=entry(1, filled=1)), deeds)
     assert words(made)[-2:] == [
         "  one: 1 told to leave (ScaleDown): wf-1 – told before",
-        "  one: 1 not cancelled before running: wf-2 – not needed any more",
+        "  one: 1 not cancelled while waiting: wf-2 – not needed any more",
     ]
 
 

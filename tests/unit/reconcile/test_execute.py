@@ -11,7 +11,7 @@ import structlog.testing
 from jobq.control import OnDeadline, Operation, Order
 from workforce_operator.api.spec import Control, DrainMode, RegionControl
 from workforce_operator.api.status import DrainState
-from workforce_operator.domain.actions import Cancel, CancelPending, Hire, Resume, SendOrder, SendToAny
+from workforce_operator.domain.actions import Cancel, CancelPending, Hire, Note, Resume, SendOrder, SendToAny
 from workforce_operator.domain.announcement import Announcement
 from workforce_operator.domain.errors import Denied, Fenced, SpecError, Throttled, Unavailable
 from workforce_operator.domain.ledger import Wave
@@ -20,11 +20,13 @@ from workforce_operator.reconcile.accepted import Accepted
 from workforce_operator.reconcile.execute import (
     HIRES_AT_ONCE,
     LAY_OFFS_AT_ONCE,
+    TIME_USED_UP,
     OncePerRegion,
     Work,
     retry_after,
     surely_unsent,
 )
+from workforce_operator.reconcile.results import notes_of
 from workforce_operator.reconcile.telemetry import ActionResult
 
 BODY = JobBody(properties={}, template_hash="v1:0")
@@ -356,8 +358,18 @@ async def test_paused_jobs_are_resumed_before_anybody_is_hired(world, execute):
 async def test_a_job_that_has_used_up_its_execution_time_is_cancelled_instead(world, execute):
     await run_job(world, 0, "Paused")
     world.jobs.used_up.add(name_of(world, 0))
-    assert results(await execute(Resume("uksouth", name_of(world, 0)))) == ["not_needed"]
+    (done,) = await execute(Resume("uksouth", name_of(world, 0)))
+    assert done.action == CancelPending("uksouth", name_of(world, 0), order=None, reason=TIME_USED_UP)
+    assert done.result is ActionResult.DONE
     assert [job.state for job in world.jobs.live()] == ["CancelRequested"]
+    assert notes_of([done]) == (Note(TIME_USED_UP, "uksouth: cancelling 1 paused job: no execution time is left"),)
+
+
+async def test_a_job_that_was_cancelled_as_planned_is_not_told_once_more(world, execute):
+    await run_job(world, 0, "Paused")
+    done = await execute(CancelPending("uksouth", name_of(world, 0), None, "ScaleDown"))
+    assert results(done) == ["done"]
+    assert notes_of(done) == ()
 
 
 async def test_a_resume_that_was_taken_is_not_asked_for_again_at_once(world, execute):
