@@ -69,6 +69,13 @@ def test_workers_that_leave_one_region_are_counted_in_the_others():
     assert sum(map(len, by_region(answer).values())) == 2
 
 
+def test_names_that_could_not_be_read_are_counted_in_all_regions():
+    known = ledger(one=entry(6, filled=4, share=4, waves=(leaving(4, 5),)), two=entry(0, "two", share=2, filled=0))
+    here = jobs(*running(2), *running(2, first=4), unread=(2, 3))
+    assert by_region(decided(scaled(6, one=6, two=20), known, one=here, two=jobs())) == {}
+    assert by_region(decided(scaled(7, one=6, two=20), known, one=here, two=jobs())) == {"two": [0]}
+
+
 def test_workers_that_are_taken_back_take_no_room_from_the_hires_of_another_region():
     known = ledger(one=entry(2, filled=1, share=1, waves=(wave(1),)), two=entry(0, "two", share=4, filled=0))
     here = {"one": jobs(*running(2)), "two": jobs()}

@@ -139,6 +139,13 @@ def test_the_cap_counts_every_name_that_may_have_a_job():
     assert decided.regions["one"].waiting == "maxReplicas 10 leaves no room until jobs that still live have ended"
 
 
+def test_the_name_of_a_hire_that_may_still_arrive_is_used_before_all_others():
+    """It is counted either way: under another name the late one would be one too many."""
+    known = ledger(one=entry(8, filled=3, hiring=(3,)))
+    here = observed(one=jobs(*running(2), absent=(3, 4), late=(5,)))
+    assert hires(plan(desired(replicas=3), here, known)) == [5]
+
+
 def test_a_lowered_cap_stops_hires_under_names_that_were_reserved_before():
     known = ledger(one=entry(6, filled=6, hiring=(3, 4, 5)))
     here = observed(one=jobs(*running(3), absent=(3, 4, 5)))
@@ -221,6 +228,7 @@ def test_scale_up_only_suspends_hires_and_remembers_them():
     held = plan(desired(replicas=3, suspend="ScaleUpOnly"), here, known)
     assert held.actions == ()
     assert held.regions["one"].waiting == "hiring is suspended"
+    assert held.ledger.regions["one"].hiring == {1, 2}
     assert hires(plan(desired(replicas=3), here, held.ledger)) == [1, 2]
 
 

@@ -87,6 +87,7 @@ PLACES = {
     "only some were idle": ({"a": Place(3, 0, 3, 2), "b": Place(3, 6, 3, 0)}, {"a": 0, "b": 2}),
     "a region gives up what nobody wants": ({"a": Place(3, 0, 3, 3), "b": Place(3, 3, 3, 0)}, {"a": 0, "b": 0}),
     "growth comes first": ({"a": Place(3, 2, 3, 3), "b": Place(3, 6, 3, 0)}, {"a": 0, "b": 1}),
+    "growth comes first where workers live": ({"a": Place(3, 0, 3, 3), "b": Place(3, 8, 5, 0)}, {"a": 0, "b": 1}),
     "a worker stands there already": ({"a": Place(3, 0, 3, 3), "b": Place(3, 6, 6, 0)}, {"a": 0, "b": 0}),
     "a new region": ({"a": Place(4, 0, 4, 4), "b": Place(None, 4, 0, 0)}, {"a": 0, "b": 4}),
 }

@@ -211,6 +211,14 @@ def test_jobs_that_never_ran_go_as_usual():
     assert set(pending_cancels(answer)) == {name_of(2), name_of(3)}
 
 
+def test_who_never_ran_and_leaves_is_not_too_few_to_let_a_worker_go_that_has_spoken():
+    known = ledger(one=entry(5, filled=5, restored=RESTORED))
+    here = jobs(*running(4), job(4, "Queued"))
+    heard = {name_of(number): report(number) for number in range(3)}
+    answer = plan(desired(replicas=3, regions=regions(one=20)), observed(one=here, reports=heard), known)
+    assert chosen(answer) == {4}
+
+
 def test_workers_hired_since_are_chosen_as_usual():
     known = ledger(one=entry(3, filled=3, restored=RESTORED))
     here = jobs(*(job(number, created=1, started=1) for number in range(3)))

@@ -74,10 +74,12 @@ def test_who_is_too_many_is_laid_off_and_not_resumed():
 
 
 def test_without_a_control_channel_paused_jobs_that_are_too_many_are_cancelled_and_the_others_resumed():
-    answer = planned(*running(2), paused(2), paused(3), replicas=3, control=None)
-    assert pending_cancels(answer) == []
-    answer = planned(*running(1), paused(1), paused(2), replicas=2, **{"control": False} | {"control": None})
-    assert resumed(answer) == [name_of(1)]
+    wanted = desired(replicas=2, regions=regions(one=50), control=None)
+    for ages in (60, 60), (60, 90):
+        here = jobs(*running(1), *(paused(number, age) for number, age in enumerate(ages, start=1)))
+        answer = plan(wanted, observed(control=False, one=here), ledger(one=entry(3, filled=3)))
+        assert pending_cancels(answer) == [name_of(2)]
+        assert resumed(answer) == [name_of(1)]
 
 
 def test_a_paused_job_is_not_resumed_while_more_run_than_are_wanted():

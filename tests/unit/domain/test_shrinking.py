@@ -379,6 +379,9 @@ def test_a_drain_past_a_deadline_that_ends_tasks_is_not_taken_back(on_deadline, 
     wanted = desired(replicas=1, drain={"onDeadline": on_deadline})
     decided = plan(wanted, observed(one=jobs(*running(1))), known)
     assert bool(jobs_in(decided.ledger.regions["one"].waves, RECALLED)) == taken
+    earlier = ledger(one=entry(1, waves=(wave(0, deadline=NOW + timedelta(seconds=1)),)))
+    decided = plan(wanted, observed(one=jobs(*running(1))), earlier)
+    assert jobs_in(decided.ledger.regions["one"].waves, RECALLED) == {0}
 
 
 def test_nobody_is_taken_back_while_scaling_up_is_suspended():

@@ -97,6 +97,14 @@ def test_who_ended_before_or_never_ran_has_not_answered():
     never_ran = job(3, "Canceled", ended=0.5)
     decided = plan(jobq(1), observed(one=jobs(*running(2), *left(2, minutes_ago=5), never_ran)), known)
     assert decided.regions["one"].draining == 1
+    # Nobody is told anew: the message is still on its way to one of them.
+    assert (messages(decided), decided.ledger.regions["one"].waves) == ([], known.regions["one"].waves)
+
+
+def test_who_ends_in_the_moment_of_the_message_has_answered():
+    known = ledger(one=entry(3, filled=2, waves=(told(1, sent=NOW - MINUTE),)))
+    decided = plan(jobq(2), observed(one=jobs(*running(2), *left(2, minutes_ago=1))), known)
+    assert decided.regions["one"].draining == 0
 
 
 def test_an_ended_worker_answers_one_wave_only_the_oldest_first():

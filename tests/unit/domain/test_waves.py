@@ -77,6 +77,11 @@ def test_a_seventeenth_wave_is_merged_with_the_youngest_under_the_later_deadline
     assert waves[-1].revision == 50
 
 
+def test_the_orders_of_merged_waves_are_sent_again_from_the_younger_ones_time():
+    waves = tuple(wave(number, revision=number, sent=NOW - (20 - number) * MINUTE) for number in range(16))
+    assert add(waves, wave(99, revision=50, sent=NOW))[-1].sent == NOW
+
+
 def test_waves_of_another_state_are_not_merged_together():
     sent = tuple(wave(number, revision=number) for number in range(16))
     waves = add(sent, wave(99, revision=99, state=RECALLED))

@@ -8,7 +8,7 @@ from typing import Any
 from tests.support import workforces
 from workforce_operator.api.spec import WorkforceSpec
 from workforce_operator.api.status import Clamp, ScaleDecision
-from workforce_operator.domain.observed import Known, QueueDepth, Unknown
+from workforce_operator.domain.observed import Known, QueueDepth, ScalingHistory, Unknown
 from workforce_operator.domain.scaling.backlog import Fleet
 from workforce_operator.domain.scaling.decide import Input, Scaled, decide
 
@@ -86,7 +86,9 @@ def test_activation_holds_back_the_first_replica_only():
     wanted = spec(activationTasks=10, behavior=NO_WINDOW | {"scaleUp": FREE_UP})
     assert clamps(scaled(wanted, 10)) == [("activationTasks", 10, 0)]
     assert scaled(wanted, 11).decision.desired == 11
-    assert scaled(wanted, 10, current=10, supply=10).decision.desired == 10
+    long_known = ScalingHistory(NOW - timedelta(hours=1), ((NOW - timedelta(minutes=30), 10),))
+    few = scaled(wanted, 5, current=10, supply=10, history=long_known)
+    assert (few.decision.desired, clamps(few)) == (5, [])
 
 
 def test_the_floor_is_the_larger_of_the_minimum_and_the_schedules_that_last():

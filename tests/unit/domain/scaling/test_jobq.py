@@ -99,6 +99,10 @@ def test_a_region_that_cannot_be_read_may_hold_those_who_run_the_tasks():
     assert proposal.number == 4
 
 
+def test_whoever_may_run_the_tasks_never_raises_a_proposal():
+    assert propose(depth(4, waits=False), fleet(0, perhaps=4), tasks_per_replica=1, current=1).number == 1
+
+
 def test_running_workers_are_too_many_when_the_queue_has_become_short():
     """Published, running workers were never asked to leave; here the number falls, and a drain follows from it."""
     assert propose(depth(9), fleet(40), tasks_per_replica=1, current=40).number == 1
