@@ -33,7 +33,7 @@ from workforce_agent.outside import Outside
 from workforce_agent.pid_file import PidFile, pid_folder, pid_root
 from workforce_agent.processors.opening import open_processor
 from workforce_agent.pulse import Pulse
-from workforce_agent.report import OpenSender, Reporter
+from workforce_agent.report import OpenSender, Reporter, idle
 from workforce_agent.settings import ControlSettings, RunSettings, job_name
 from workforce_agent.supervisor import Worker
 from workforce_agent.understudy import Understudy
@@ -103,6 +103,24 @@ async def run_worker(
             return await _live(worker, settings, control, cloud, credential)
     finally:
         writer.close()
+
+
+async def tell_failed_start(control: ControlSettings | None, cloud: Cloud, error: str, exit_code: int) -> None:
+    """Tell the operator why this worker ends before it has begun: it says so where people look for the reason.
+
+    Takes a few seconds at most, and never fails: the reason is in the job's logs anyway.
+    """
+    if control is None or not control.reports_queue:
+        return
+    async with open_credential(cloud) as credential:
+        from workforce_agent.service_bus import OPTIONS, open_report_sender  # noqa: PLC0415 - see `_control`
+
+        client = service_bus_client(cloud, control.host, credential, **OPTIONS)
+        reporter = Reporter(control.job, partial(open_report_sender, client, control.reports_queue), idle)
+        reporter.exit("crashed", exit_code, [error])
+        sending = asyncio.create_task(watch("reports", reporter.run), name="reports")
+        await reporter.flush(REPORT_SECONDS)
+        await _end([sending], client.close)
 
 
 def install_signals(worker: Worker) -> None:

@@ -67,6 +67,11 @@ class Activity:
     last_checkpoint: datetime | None = None
 
 
+def idle() -> Activity:
+    """What a worker is doing that has not begun."""
+    return Activity(0, None, completed=0, failed=0, accepting=False, drain_id=None, revision=0)
+
+
 def state_due(now: datetime, began: datetime, sent: datetime | None, *, changed: bool) -> datetime:
     """When the next state report is to be sent, at the earliest now.
 

@@ -66,6 +66,20 @@ async def test_an_order_that_came_before_the_first_pull_leaves_every_task_untouc
     assert {report.job for report in reports} == {"j0"}
 
 
+async def test_a_worker_that_cannot_begin_says_why_in_its_exit_report(agent, bus):
+    worker = await agent("--proc", "nosuch:work", **bus.environ("j0"))
+    assert await worker.exit_code() == 1
+    (report,) = [report for report in await bus.reports("exit") if report.kind != "state"]
+    assert (report.job, report.why, report.exit_code) == ("j0", "crashed", 1)
+    assert list(report.error) == ["nosuch:work cannot be loaded: ModuleNotFoundError: No module named 'nosuch'"]
+
+
+async def test_a_worker_that_cannot_begin_ends_in_time_when_nobody_takes_its_report(agent, bus):
+    worker = await agent("--proc", "nosuch:work", **bus.environ("j0", WORKFORCE_REPORTS_QUEUE_NAME="missing"))
+    assert await worker.exit_code() == 1
+    assert "nosuch:work cannot be loaded" in worker.words
+
+
 async def test_a_targeted_order_reaches_that_job_only(agent, bus):
     chosen = await agent(node="node-0", **bus.environ("j0", AZ_BATCH_NODE_ID="n0"))
     other = await agent(node="node-1", **bus.environ("j1", AZ_BATCH_NODE_ID="n1"))

@@ -229,6 +229,9 @@ def run(
     except AddressError as error:  # a connection string that is none
         raise click.UsageError(str(error)) from error
     except (PidFileError, ProcessorError, OutsideError) as error:
+        from workforce_agent.compose import tell_failed_start  # noqa: PLC0415 - see above
+
+        asyncio.run(tell_failed_start(control, cloud, str(error), click.ClickException.exit_code))
         raise click.ClickException(str(error)) from error
     if proc == SHELL or pool:
         _end_now(code)
