@@ -451,6 +451,9 @@ async def test_a_missing_secret_hires_nobody_and_is_told(op):
     assert op.live() == []
     assert (await op.condition("SpecAccepted"))[0] == "False"
     assert "SecretNotFound" in op.world.events.reasons()
+    (told,) = [each for each in (await op.status()).conditions if each.type == "Progressing"]
+    assert (told.status, told.reason) == ("False", "SpecNotAccepted")
+    assert "nobody is hired without the Secret s and its key k" in told.message
     op.world.store.secrets["chem", "s"] = {"k": "now"}
     await op.settle(4)
     assert len(op.live()) == 1

@@ -63,9 +63,10 @@ class Verdict:
 def conditions(view: View, previous: Mapping[str, Condition]) -> list[Condition]:
     """All conditions of one pass, given the previous ones by type."""
     generation, now = view.desired.generation, view.observed.now
+    accepted = _spec_accepted(view, previous.get(SPEC_ACCEPTED))
     verdicts = {
-        PROGRESSING: _progressing(view),
-        SPEC_ACCEPTED: _spec_accepted(view, previous.get(SPEC_ACCEPTED)),
+        PROGRESSING: _progressing(view, accepted),
+        SPEC_ACCEPTED: accepted,
         QUEUE_REACHABLE: _queue_reachable(view),
         REGIONS_HEALTHY: _regions_healthy(view),
         CAPACITY_AVAILABLE: _capacity_available(view),
@@ -237,14 +238,14 @@ def _draining(view: View) -> Verdict:
     return Verdict("True", "Deletion" if view.desired.deleting else "ScaleDown", f"leaving: {parts}")
 
 
-def _progressing(view: View) -> Verdict:
+def _progressing(view: View, accepted: Verdict) -> Verdict:
     if view.desired.deleting:
         return Verdict("True", "LayingOff", _deleting(view))
     suspend = view.desired.spec.suspend
     if suspend is Suspend.HOLD:
         return Verdict("False", "Suspended", "suspend is Hold: nothing is touched")
     if view.missing > 0:
-        return _growing(view)
+        return _growing(view, accepted)
     if view.excess:
         return _shrinking(view)
     if view.draining:
@@ -270,12 +271,14 @@ def _deleting(view: View) -> str:
     return f"being deleted; {text}; ends by {moment(deadline)}, sooner with a smaller spec.deletionDeadlineSeconds"
 
 
-def _growing(view: View) -> Verdict:
+def _growing(view: View, accepted: Verdict) -> Verdict:
     are = verb(view.missing, "is", "are")
     if view.desired.spec.suspend is Suspend.SCALE_UP_ONLY:
         text = f"{view.missing} more {are} wanted; suspend is ScaleUpOnly: nobody is hired"
         return Verdict("False", "Suspended", text)
     text = _sentence(f"{view.missing} of {view.wanted} {are} missing", view.waiting()) + _unplaced(view)
+    if accepted.status == "False" and not view.moved:
+        return Verdict("False", "SpecNotAccepted", f"{text}; hires are refused: {accepted.message}")
     if view.unheard and view.unheard == view.short:
         return Verdict("False", "ControlChannelNotReady", text)
     if view.blind:

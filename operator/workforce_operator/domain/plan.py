@@ -192,6 +192,8 @@ class _Work:
             return "Deletion"
         if name in self.gone:
             return "RegionRemoved"
+        if name in self.placement.moved:
+            return "Moving"
         return "Suspended" if self.desired.spec.suspend is Suspend.DRAIN else "ScaleDown"
 
     def _ledger_of(self, name: str, decisions: Mapping[str, Decision]) -> RegionLedger:

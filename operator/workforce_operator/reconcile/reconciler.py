@@ -265,7 +265,9 @@ class Reconciler:
             try:
                 secrets[ref.name, ref.key] = await self._store.secret_value(desired.namespace, ref.name, ref.key)
             except Missing as error:
-                raise SpecError(f"spec.template.environmentVariables: {error}", reason="SecretNotFound") from error
+                needed = f"nobody is hired without the Secret {ref.name} and its key {ref.key}"
+                text = f"spec.template.environmentVariables: {needed}: {error}"
+                raise SpecError(text, reason="SecretNotFound") from error
         environment = job_environment(
             desired,
             template,

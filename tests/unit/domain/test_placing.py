@@ -236,6 +236,9 @@ def test_a_job_queued_past_its_timeout_moves_and_the_region_cools_down():
     assert [note.message for note in answer.notes if note.reason == "Moving"] == [
         "one: jobs that waited for a node for too long move to where nodes are free"
     ]
+    assert [note.message for note in answer.notes if note.reason == "LayingOff"] == [
+        "one: laying off 2 (Moving): 2 never ran"
+    ]
 
 
 def test_the_timeout_is_the_one_of_the_spec():
