@@ -85,8 +85,10 @@ class View:
         """Replicas that are missing, idle ones not counted."""
         if self.untouched:
             return max(0, self.wanted - self.supply)
+        # What a region is to have that was never read is a guess, and no reason to miss more than there are too few.
+        guessed = sum(max(0, self.regions[name].desired - self.regions[name].supply) for name in self.unreadable)
         shortage = sum(max(0, region.desired - region.supply) for region in self.regions.values())
-        return shortage - self.idle
+        return shortage - guessed + min(guessed, max(0, self.wanted - self.supply)) - self.idle
 
     @property
     def unplaced(self) -> int:

@@ -9,6 +9,7 @@ from jobq.control import Exit
 from tests.support.planning import (
     MINUTE,
     NOW,
+    coordinates,
     desired,
     entry,
     job,
@@ -279,6 +280,19 @@ def test_an_unreadable_region_keeps_its_last_counts_and_clears_ready_after_ten_m
 
 def test_an_unreadable_region_is_never_reported_as_ready_at_first():
     assert verdict(status_of(desired(), observed(one=None), FULL), "Ready") == ("False", "Degraded")
+
+
+def test_a_region_that_was_never_read_is_not_said_to_miss_workers_whom_the_others_have():
+    wanted = desired(replicas=3, regions=[region("one"), region("two", compute="gpu")])
+    world = observed(one=jobs(*running(3)), two=None)
+    status = status_of(
+        wanted,
+        world,
+        ledger(one=entry(3, share=3, filled=3), two=entry(None, "two", coordinates=coordinates("two", compute="gpu"))),
+    )
+    assert verdict(status, "Progressing") == ("False", "Complete")
+    assert verdict(status, "Ready") == ("False", "Degraded")
+    assert said(status, "Ready").message == "3 of 3 run, as last known; cannot be read: two: no answer"
 
 
 def test_a_refused_write_makes_a_region_unhealthy():
