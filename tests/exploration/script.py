@@ -15,6 +15,9 @@ from typing import Any
 from tests.exploration.specs import EDITS, VARIANTS, spec_of
 from workforce_operator.ports.kubernetes import Key
 
+EDITS_BY_TURN = {3: "policy", 5: "pace", 11: "policy"}
+"""By the seed modulo 16: an edit beside the others, drawn by itself so that it changes nothing of them."""
+
 CALL_FAULTS = {
     "refused": 3,  # the service does not answer; nothing was done
     "answer lost": 4,  # it was done, and the caller is told that the service did not answer
@@ -152,7 +155,11 @@ def _events(rng: random.Random, specs: Mapping[Key, Any], until: float, seed: in
         if rng.random() < 0.4:  # people change their mind
             events.append(Event(at + rng.uniform(5, 90), "edit", (key, "scale", rng.randrange(1000))))
     kinds = [_turn(HAPPENINGS, seed), *(_pick(rng, HAPPENINGS) for _ in range(rng.choice([0, 0, 1, 3, 7])))]
-    return events + [_happening(rng, kind, specs, until) for kind in kinds]
+    events += [_happening(rng, kind, specs, until) for kind in kinds]
+    if kind := EDITS_BY_TURN.get(seed % 16):
+        own = random.Random(seed)
+        events.append(Event(own.uniform(0, until), "edit", (own.choice(sorted(specs)), kind, own.randrange(1000))))
+    return events
 
 
 def _happening(rng: random.Random, kind: str, specs: Mapping[Key, Any], until: float) -> Event:

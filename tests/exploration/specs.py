@@ -214,6 +214,25 @@ def _scale(spec: dict[str, Any], rng: random.Random) -> None:
         spec["replicas"] = rng.randint(0, 8)
 
 
+def _policy(spec: dict[str, Any], rng: random.Random) -> None:
+    """From fixed replicas to autoscaling, back, or from one policy to the other; with other schedules."""
+    had = spec.pop("autoscaling", None)
+    if had and rng.random() < 0.5:
+        spec["replicas"] = rng.randint(0, 8)
+        return
+    spec.setdefault("replicas", 0)
+    rng.choice([_autoscaled("JobQ"), _autoscaled("TasksPerReplica"), _schedules])(spec, rng)
+
+
+def _pace(spec: dict[str, Any], rng: random.Random) -> None:
+    if "autoscaling" in spec:
+        spec["autoscaling"] |= {
+            "behavior": _behavior(rng),
+            "activationTasks": rng.choice([0, 8]),
+            "tasksPerReplica": rng.choice([1, 4, 20]),
+        }
+
+
 def _limit(spec: dict[str, Any], rng: random.Random) -> None:
     region = rng.choice(spec["regions"])
     region["maxReplicas"] = rng.randint(region.get("minReplicas", 0), 6)
@@ -279,5 +298,7 @@ EDITS: dict[str, tuple[int, Draw]] = {
     "template": (1, _template),
     "placement": (1, _place_otherwise),
     "overrides": (1, _overrides),
+    "policy": (0, _policy),
+    "pace": (0, _pace),
 }
-"""By name: how often, and what it does."""
+"""By name: how often beside its turn, and what it does."""

@@ -213,7 +213,7 @@ def test_jobs_that_never_ran_go_as_usual():
 
 def test_who_never_ran_and_leaves_is_not_too_few_to_let_a_worker_go_that_has_spoken():
     known = ledger(one=entry(5, filled=5, restored=RESTORED))
-    here = jobs(*running(4), job(4, "Queued"))
+    here = jobs(*running(4), job(4, "Queued", created=1))
     heard = {name_of(number): report(number) for number in range(3)}
     answer = plan(desired(replicas=3, regions=regions(one=20)), observed(one=here, reports=heard), known)
     assert chosen(answer) == {4}
