@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import chain
 
 from workforce_operator.api.spec import ControlDialect, DeadlineAction, DrainMode
@@ -23,6 +23,7 @@ from workforce_operator.domain.waves import REQUESTED, above_seen, add, wave_id
 from workforce_operator.domain.words import counted
 
 _flat = chain.from_iterable
+_NEXT = timedelta(microseconds=1)
 
 
 @value
@@ -193,7 +194,7 @@ def _unnamed(situation: Situation, excess: int) -> Shrunk:
     waiting = _why_nobody_is_told(situation, left)
     if left == 0 or waiting is not None:
         return replace(never_ran, waiting=waiting)
-    wave = replace(_leaving(situation, {}, situation.reason), count=left)
+    wave = replace(_leaving(situation, {}, situation.reason), count=left, sent=_after_known_ends(situation))
     messages = unnamed_orders(situation.desired, situation.name, wave)
     return Shrunk(
         add(situation.ledger.waves, wave),
@@ -203,6 +204,15 @@ def _unnamed(situation: Situation, excess: int) -> Shrunk:
         unnamed=left,
         reason=situation.reason,
     )
+
+
+def _after_known_ends(situation: Situation) -> datetime:
+    """The time of a wave that names nobody: now, but after each end that is known, for those are no answers to it.
+
+    The service tells when a job ended by its own clock, which may be ahead of ours.
+    """
+    ends = [job.ended for job in situation.count.ended if job.ended is not None]
+    return max([situation.now, *(end + _NEXT for end in ends)])
 
 
 def _why_nobody_is_told(situation: Situation, number: int) -> str | None:

@@ -107,6 +107,19 @@ def test_who_ends_in_the_moment_of_the_message_has_answered():
     assert decided.regions["one"].draining == 0
 
 
+def test_who_had_ended_when_the_message_was_sent_has_not_answered_it_whatever_its_clock_says():
+    """A service whose clock is ahead tells of ends that are still to come."""
+    for minutes_ago in (0, -0.5):
+        here = jobs(*running(4), *left(4, minutes_ago=minutes_ago))
+        first = plan(jobq(2), observed(one=here), ledger(one=entry(5, filled=5)))
+        assert len(messages(first)) == 2
+        again = plan(jobq(2), observed(one=here), first.ledger)
+        assert (messages(again), again.regions["one"].draining) == ([], 2)
+        gone = jobs(*running(2), *left(4, minutes_ago=minutes_ago), *left(2, 3, minutes_ago=minutes_ago - 1))
+        answered = plan(jobq(2), observed(one=gone, now=NOW + 2 * MINUTE), first.ledger)
+        assert answered.ledger.regions["one"].waves == ()
+
+
 def test_an_ended_worker_answers_one_wave_only_the_oldest_first():
     old, young = told(2, revision=1, sent=NOW - 10 * MINUTE), told(1, revision=2, sent=NOW - MINUTE)
     assert unanswered([old, young], left(0, minutes_ago=5)) == {"w1": 1, "w2": 1}
