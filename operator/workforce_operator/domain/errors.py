@@ -29,7 +29,8 @@ _CHANGING = re.compile(
         (?:client[ -]?)?(?:request|correlation|activity|operation|trace|tracking)[ -]?id
         | systemtracker | reference[ ]code
       )\ *[:=]\ *[^\s,;'"<>()]+
-    | [\s,;]*\b(?:timestamp|time)\ *:\ *\d{4}-\d\d-\d\d[T\ ][\d:.]+(?:Z|[+-]\d\d:\d\d)?   # and when
+    | [\s,;]*\b(?:timestamp|time)\ *:\ *\d{4}-\d\d-\d\d[T\ ][\d:.]+(?:Z|[+-]\d\d:\d\d)?   # and when,
+    | \ *\bPlease\ (?:retry|try\ again)\ after\ '?\d+'?\ seconds\.?   # and how long to wait, which ``Throttled`` knows
     """,
     re.IGNORECASE | re.VERBOSE,
 )

@@ -66,6 +66,7 @@ async def test_a_long_pause_is_told_to_everybody_who_waits_and_to_who_comes():
     it.report("sub", Kind.WRITE, remaining=None, retry_after=120)
     results = await asyncio.gather(*waiting, return_exceptions=True)
     assert [type(result) for result in results] == [type(None), type(None), Throttled, Throttled]
+    assert {str(result) for result in results[2:]} == {"Azure Resource Manager asks for a pause"}
     with pytest.raises(Throttled) as caught:
         await run(it, "b", log)
     assert 119 < caught.value.retry_after <= 120

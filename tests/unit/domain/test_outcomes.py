@@ -66,8 +66,16 @@ def test_the_same_failure_reads_the_same_each_time():
             ),
             "entity 'q' not found. Error condition: amqp:not-found",
         ),
+        (
+            "HTTP 429 The limit of 'reads' is exceeded. Please try again after '6' seconds.",
+            "HTTP 429 The limit of 'reads' is exceeded.",
+        ),
+        (
+            "too many requests. Please retry after 12 seconds. See the documentation.",
+            "too many requests. See the documentation.",
+        ),
     ],
-    ids=["Storage", "Entra ID", "Service Bus"],
+    ids=["Storage", "Entra ID", "Service Bus", "a limit of storage behind ARM", "ARM"],
 )
 def test_which_request_failed_and_when_is_no_part_of_what_is_told(said, told):
     assert str(Unavailable(said)) == told

@@ -120,7 +120,7 @@ class _Gate:
 
 
 def _throttled(seconds: float) -> Throttled:
-    return Throttled(f"Azure Resource Manager asks for a pause of {seconds:.0f} s", retry_after=seconds)
+    return Throttled("Azure Resource Manager asks for a pause", retry_after=seconds)
 
 
 class Governor:
