@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tests.support.planning import (
+    MINUTE,
+    NOW,
     desired,
     entry,
     hires,
@@ -19,6 +21,7 @@ from tests.support.planning import (
     with_tasks,
 )
 from workforce_operator.domain.actions import Hire
+from workforce_operator.domain.circuit import Circuit
 from workforce_operator.domain.errors import NOT_FOUND
 from workforce_operator.domain.observed import Unknown
 from workforce_operator.domain.plan import plan
@@ -111,6 +114,18 @@ def test_hires_that_are_under_way_come_before_growth_and_growth_before_replaceme
 
     assert hired() == {"three": [0]}
     assert hired(three=entry(0, "three", share=0)) == {"two": [0]}
+
+
+def test_hires_that_a_circuit_holds_back_take_no_room_from_another_region():
+    circuit = Circuit(5, NOW, NOW + MINUTE, "Denied", "no role")
+    known = ledger(
+        one=entry(0, share=4, circuit=circuit, filled=4),
+        two=entry(0, "two", share=4),
+        three=entry(4, "three", share=0, waves=(leaving(0, 1, 2, 3),)),
+    )
+    here = jobs(*(job(number, region="three", started=50) for number in range(4)))
+    answer = decided(scaled(8, one=4, two=4, three=9), known, one=jobs(), two=jobs(), three=here)
+    assert by_region(answer) == {"two": [0, 1, 2, 3]}
 
 
 def test_a_region_that_cannot_be_read_counts_with_all_that_it_may_hold():

@@ -168,6 +168,18 @@ def test_at_the_deadline_running_workers_are_cancelled_if_the_spec_says_so():
     assert not decided.finished
 
 
+def test_at_the_deadline_a_paused_job_is_cancelled_like_one_that_never_ran():
+    late = deleted(60, deletionDeadlineSeconds=3600)
+    decided = plan(late, observed(control=None, one=jobs(job(0, "Paused", started=50))), KNOWN)
+    assert pending_cancels(decided) == [name_of(0)]
+
+
+def test_without_a_control_channel_no_running_worker_is_cancelled_at_the_deadline():
+    late = deleted(60, deletionDeadlineSeconds=3600, control=None, drain={"onDeadline": "Cancel"})
+    decided = plan(late, observed(control=False, one=jobs(*running(2))), KNOWN)
+    assert (decided.actions, decided.finished, decided.left_behind) == ((), True, (name_of(0), name_of(1)))
+
+
 @pytest.mark.parametrize("policy", [None, "Drain", "Cancel"])
 @pytest.mark.parametrize("reading", [None, MIXED, jobs(unread=[0])])
 def test_a_minute_after_the_deadline_it_is_over_whatever_is_left(policy, reading):

@@ -115,6 +115,11 @@ def test_a_worker_too_many_stands_in_for_one_that_is_missing_elsewhere():
     assert reasons(answer) == [("b", -2, "Kept"), ("a", 2, "Kept")]
 
 
+def test_of_those_who_are_too_many_the_cheapest_stand_in():
+    dear, cheap = ({"hourly_cost": Decimal(cost), "count": here(running=2)} for cost in (2, 1))
+    assert shares(4, site("a", 1, **dear), site("b", 1, **cheap), site("c", 2, count=here(running=1))) == [1, 2, 1]
+
+
 def test_nobody_stands_in_for_the_minimum_of_a_region_or_beyond_the_maximum_of_another():
     assert shares(6, site("a", 3, count=here(running=5)), site("b", 3, least=3, count=here(running=1))) == [3, 3]
     assert shares(6, site("a", 3, most=4, count=here(running=5)), site("b", 3, count=here(running=1))) == [4, 2]
@@ -414,6 +419,10 @@ def test_rule_7_an_open_circuit_is_placed_anew_only_when_its_region_can_be_read(
 def test_workers_that_waited_for_their_replacement_do_not_move_with_an_open_circuit():
     """Who completed for want of work is no hire that failed: elsewhere it would be hired without work."""
     assert shares(8, site("a", 5, trials=0, unhired=0, count=here(running=1)), site("b", 3)) == [5, 3]
+
+
+def test_places_leave_an_open_circuit_only_as_far_as_growth_leaves_room():
+    assert shares(4, site("a", 2, trials=0, unhired=2, count=here()), site("b", 0, most=3)) == [1, 3]
 
 
 def test_nobody_more_is_placed_where_the_circuit_is_open_and_one_where_it_is_half_open():

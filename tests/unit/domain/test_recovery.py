@@ -131,6 +131,13 @@ def test_who_is_found_under_an_earlier_name_is_looked_at_like_the_others():
     assert chosen(answer) == {3, 4}
 
 
+def test_who_lives_under_an_earlier_name_when_a_region_is_added_again_is_looked_at_like_the_others():
+    wanted = desired(replicas=2, regions=regions(one=20))
+    answer = plan(wanted, observed(one=jobs(*running(2, first=3))), replace(ledger(), next_sequence=10))
+    assert answer.ledger.regions["one"].first_sequence == 3
+    assert answer.ledger.regions["one"].next_sequence == 10
+
+
 def test_a_worker_that_names_our_order_is_in_its_wave_again():
     answer = decided(4, 5, leaving(2))
     (found,) = waves(answer)
