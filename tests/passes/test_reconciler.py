@@ -550,35 +550,6 @@ async def test_many_hires_take_several_passes_and_none_twice(op):
     assert len(op.live()) == 90
 
 
-async def test_a_change_of_a_condition_is_told_once_as_an_event(op):
-    op.apply(replicas=2)
-    await op.settle()
-    op.world.depth.faults.always_error("read", Denied("no role", scope="acct"))
-    await op.settle(3)
-    told = [each.note for each in op.world.events.events if each.note.message.startswith("QueueReachable")]
-    assert [(note.reason, note.warning) for note in told] == [("AccessDenied", True)]
-    assert (await op.condition("QueueReachable"))[1] == "AccessDenied"
-
-
-async def test_of_a_new_workforce_only_its_hires_are_told(op):
-    op.apply(replicas=2)
-    await op.settle()
-    assert (await op.condition("Ready"))[0] == "True"
-    assert [each.note.reason for each in op.world.events.events] == ["Hiring"]
-
-
-async def test_a_queue_that_can_be_read_again_is_told(op):
-    op.apply(replicas=2)
-    await op.settle()
-    op.world.depth.faults.always_error("read", Denied("no role", scope="acct"))
-    await op.settle(3)
-    op.world.depth.faults.reset()
-    op.world.depth.faults.always_error("read", None)
-    await op.settle(3)
-    messages = [each.note.message for each in op.world.events.events if not each.note.warning]
-    assert [message for message in messages if message.startswith("QueueReachable:")]
-
-
 async def test_a_paused_job_runs_again_and_one_that_used_up_its_time_is_replaced(op):
     op.apply(replicas=2)
     await op.settle()

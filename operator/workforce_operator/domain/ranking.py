@@ -40,7 +40,7 @@ class Loss(IntEnum):
 
 
 _WORDS = {
-    Loss.NEVER_RAN: "never ran",
+    Loss.NEVER_RAN: "waiting for a node",
     Loss.PAUSED: "paused",
     Loss.REFUSES: "taking no tasks",
     Loss.IDLE: "idle",

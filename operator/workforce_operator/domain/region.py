@@ -281,7 +281,7 @@ def _that_were(those: Sequence[Job | Resume]) -> str:
 
 
 def _losses(leaving: Mapping[Loss, Sequence[Job]]) -> str:
-    """What leaving loses, for people: "3 never ran, 1 idle"."""
+    """What leaving loses, for people: "3 waiting for a node, 1 idle"."""
     return ", ".join(f"{len(jobs)} {loss.words}" for loss, jobs in leaving.items() if jobs)
 
 

@@ -6,7 +6,7 @@ The order is what makes a crash between any two lines harmless:
 2. the ledger into the status under a resourceVersion precondition, before the acts that it announces; if it announces
    none, with the rest of the status;
 3. the acts, each idempotent;
-4. the status and the Events, which no decision is made from.
+4. the Events and the status, which no decision is made from.
 
 It decides nothing itself: that is `domain.plan`. What is kept in memory between passes only spares writes and reads.
 """
@@ -14,7 +14,7 @@ It decides nothing itself: that is `domain.plan`. What is kept in memory between
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -199,9 +199,11 @@ class Reconciler:
         )
         if plan.finished:
             return await self._finish(stored, plan)
+        # Before the status: an edit meanwhile breaks the pass off there, and what was done would never be told.
+        await self._tell(stored, (*plan.notes, *_failed(outcomes), *notes_of(done)))
         status = build_status(desired, observed, plan, outcomes, stored.status)
         stored = await self._write(stored, status, observed.now, surely=intended)
-        await self._tell(stored, plan, outcomes, (*notes_of(done), *transitions(before, stored.status)))
+        await self._tell(stored, transitions(before, stored.status))
         verdict = self._verdict(stored.key, observed, plan, done, status)
         delay = verdict.delay if verdict.failed else min(verdict.delay, _until_poll(desired, observed))
         return replace(verdict, delay=delay, status=status)
@@ -282,8 +284,7 @@ class Reconciler:
 
     async def _finish(self, stored: StoredWorkforce, plan: Plan) -> Verdict:
         """The resource is being deleted and nothing is left to do for it."""
-        for note in plan.notes:
-            await self._events.emit(stored, note)
+        await self._tell(stored, plan.notes)
         if plan.left_behind:
             log.warning("worker jobs are left behind", jobs=list(plan.left_behind))
         await self._store.remove_finalizer(stored)
@@ -302,10 +303,8 @@ class Reconciler:
         memory.last_written = now
         return written
 
-    async def _tell(self, stored: StoredWorkforce, plan: Plan, outcomes: Outcomes, changes: tuple[Note, ...]) -> None:
-        failures = [outcomes.spec, *outcomes.control.values(), *outcomes.regions.values()]
-        notes = [Note(each.reason, each.message, warning=True) for each in failures if each is not None]
-        for note in (*plan.notes, *notes, *changes):
+    async def _tell(self, stored: StoredWorkforce, notes: Iterable[Note]) -> None:
+        for note in notes:
             await self._events.emit(stored, note)
 
     def _record(self, key: Key, desired: Desired, observed: Observed, plan: Plan, found: Record) -> None:
@@ -363,6 +362,11 @@ def changing(plan: Plan, observed: Observed) -> bool:
         for region in plan.regions.values()
     )
     return unread or moving or any(isinstance(each, Unknown) for each in (observed.queue, *observed.channels))
+
+
+def _failed(outcomes: Outcomes) -> list[Note]:
+    failures = [outcomes.spec, *outcomes.control.values(), *outcomes.regions.values()]
+    return [Note(each.reason, each.message, warning=True) for each in failures if each is not None]
 
 
 def _is_young(reading: Known[QueueDepth] | None, desired: Desired, now: datetime) -> bool:

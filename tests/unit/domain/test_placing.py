@@ -147,7 +147,7 @@ def test_the_reason_of_each_choice_is_kept():
     assert dict(answer.regions["one"].losses) == {3: Loss.NEVER_RAN, 2: Loss.REFUSES, 0: Loss.IDLE}
     assert [(shift.region, shift.change, shift.why.value) for shift in answer.shifts] == [("one", -3, "Shrink")]
     (note,) = (note for note in answer.notes if note.reason == "LayingOff")
-    assert note.message == "one: laying off 3 (ScaleDown): 1 never ran, 1 taking no tasks, 1 idle"
+    assert note.message == "one: laying off 3 (ScaleDown): 1 waiting for a node, 1 taking no tasks, 1 idle"
 
 
 def test_without_control_a_worker_that_ends_is_not_replaced_while_another_region_has_too_many():
@@ -237,7 +237,7 @@ def test_a_job_queued_past_its_timeout_moves_and_the_region_cools_down():
         "one: jobs that waited for a node for too long move to where nodes are free"
     ]
     assert [note.message for note in answer.notes if note.reason == "LayingOff"] == [
-        "one: laying off 2 (Moving): 2 never ran"
+        "one: laying off 2 (Moving): 2 waiting for a node"
     ]
 
 
