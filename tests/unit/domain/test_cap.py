@@ -120,7 +120,7 @@ def test_hires_that_a_circuit_holds_back_take_no_room_from_another_region():
     circuit = Circuit(5, NOW, NOW + MINUTE, "Denied", "no role")
     known = ledger(
         one=entry(0, share=4, circuit=circuit, filled=4),
-        two=entry(0, "two", share=4),
+        two=entry(0, "two", share=4, filled=4),
         three=entry(4, "three", share=0, waves=(leaving(0, 1, 2, 3),)),
     )
     here = jobs(*(job(number, region="three", started=50) for number in range(4)))

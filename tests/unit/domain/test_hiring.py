@@ -381,6 +381,11 @@ def test_workers_of_a_region_that_cannot_be_read_are_workers_too():
     assert len(hires(plan(both, observed(control=None, one=None, two=jobs()), known))) == 2
 
 
+def test_workers_under_names_that_could_not_be_read_are_workers_too():
+    here = observed(control=None, one=jobs(unread=(0,)))
+    assert len(hires(plan(desired(replicas=3), here, ledger(one=entry(1, share=1, filled=1))))) == 2
+
+
 def test_the_others_take_over_the_share_of_a_region_that_is_emptied_where_it_was_before():
     moved = desired(replicas=6, regions=[region("one", workspace="new"), region("two"), region("three", maxReplicas=1)])
     known = ledger(one=entry(2, filled=2), two=entry(2, "two", filled=2), three=entry(0, "three"))

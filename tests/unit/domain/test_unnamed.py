@@ -163,6 +163,14 @@ def test_caps_count_those_who_were_told_to_leave():
     assert hires(plan(wanted, observed(one=jobs(*running(4))), known)) == [4]
 
 
+def test_no_more_are_counted_as_leaving_than_run():
+    """Two were told and have lost their nodes since."""
+    known = ledger(one=entry(3, filled=3, waves=(told(3),)))
+    here = jobs(*running(1), job(1, "Queued", started=50), job(2, "Queued", started=50))
+    numbers = plan(jobq(3), observed(one=here), known).regions["one"]
+    assert (numbers.supply, numbers.running, numbers.pending, numbers.draining) == (2, 0, 2, 1)
+
+
 def test_nobody_is_told_while_the_channel_does_not_work():
     decided = plan(jobq(1), observed(control=None, one=jobs(*running(3))), ledger(one=entry(3)))
     assert (decided.actions, decided.ledger.regions["one"].waves) == ((), ())
