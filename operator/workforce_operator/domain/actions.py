@@ -128,6 +128,8 @@ class RegionPlan:
     """Numbers of one region behind the plan, for the status.
 
     Attributes:
+        supply: Jobs that count towards desired, after it was decided who leaves and who stays.
+        there: Those that did before anybody was chosen to leave.
         readable: False = the region could not be read; the counts are then those last known, or 0.
         waiting: Why wanted hires are not made now.
         held: How many of them.
@@ -163,6 +165,7 @@ class RegionPlan:
     queue_outdated: bool = False
     template_backoff: TemplateBackoff | None = None
     losses: Mapping[int, Loss] = field(default_factory=dict)
+    there: int = 0
 
 
 @dataclass(frozen=True, slots=True)

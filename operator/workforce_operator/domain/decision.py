@@ -298,8 +298,7 @@ def _stopped(plan: Plan, name: str, now: datetime) -> str | None:
 
 
 def _region(name: str, numbers: RegionPlan, stopped: str | None) -> Iterable[Step]:
-    # The numbers are those after the decision: whoever was laid off is no supply any more.
-    compared = f"{numbers.desired} wanted, {numbers.supply + numbers.lay_offs} there"
+    compared = f"{numbers.desired} wanted, {numbers.there} there"
     if numbers.lay_offs:
         yield Step(about=name, rule=3, text=f"{compared}: lay off {numbers.lay_offs}")
     if numbers.resumes:

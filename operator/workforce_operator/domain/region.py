@@ -9,7 +9,7 @@ from typing import Any
 
 from workforce_operator.api.spec import DeadlineAction
 from workforce_operator.api.status import DrainState
-from workforce_operator.domain.actions import Action, Hire, Note, RegionPlan, Resume
+from workforce_operator.domain.actions import Action, CancelPending, Hire, Note, RegionPlan, Resume
 from workforce_operator.domain.cohorts import open_cohorts
 from workforce_operator.domain.counting import Count, count_jobs
 from workforce_operator.domain.hire import Hiring, hire, no_hiring
@@ -109,12 +109,15 @@ def _finish(situation: Situation, shrunk: Shrunk, hiring: Hiring) -> Decision:
     )
     resumed = resumes(situation, after.count, shrunk)
     orders = wave_actions(situation.desired, situation.name, shrunk.waves, after.count, situation.now)
+    chosen = len(shrunk.jobs) + shrunk.unnamed if shrunk.reason else 0
     numbers = _numbers(
         after,
         shrunk.waves,
+        # Who is in a wave is no supply any more; who is cancelled without one counts until it has ended.
+        gone=chosen - sum(isinstance(action, CancelPending) for action in shrunk.direct),
         resumes=len(resumed),
         hires=len(hires),
-        lay_offs=len(shrunk.jobs) + shrunk.unnamed if shrunk.reason else 0,
+        lay_offs=chosen,
         losses={job.sequence: loss for loss, jobs in shrunk.leaving.items() for job in jobs},
         waiting=_waiting(after, shrunk, hiring),
         retry_at=_earliest(
@@ -189,14 +192,15 @@ def _may_have_answered(job: Job, waves: Sequence[Wave]) -> bool:
     return any(wave.count and job.ended is not None and job.ended >= wave.sent for wave in waves)
 
 
-def _numbers(situation: Situation, waves: Sequence[Wave], **decided: Any) -> RegionPlan:
-    """The numbers of a region, with what was ``decided`` about it."""
+def _numbers(situation: Situation, waves: Sequence[Wave], *, gone: int = 0, **decided: Any) -> RegionPlan:
+    """The numbers of a region, with what was ``decided`` about it; ``gone`` were supply before, and are none now."""
     count, now = situation.count, situation.now
     leaving = {job.sequence for job in (*count.draining, *count.ending)}
     due = [wave for wave in waves if wave.state is DrainState.SENT and now >= wave.deadline]
     return RegionPlan(
         desired=situation.share,
         supply=count.supply,
+        there=count.supply + gone,
         pending=len(count.pending),
         running=len(count.running) - count.unnamed,
         paused=len(count.paused),

@@ -18,6 +18,7 @@ from tests.support.planning import (
     with_tasks,
 )
 from tests.support.tables import table
+from tests.support.workforces import CONTROL
 from workforce_operator.domain.capacity import ClusterCapacity
 from workforce_operator.domain.circuit import Circuit
 from workforce_operator.domain.decision import MOST_JOBS, Deed, grouped, record, refusal
@@ -54,6 +55,13 @@ def test_a_hire_is_told_with_the_numbers_that_called_for_it():
 def test_a_lay_off_names_its_rule():
     made = of(desired(replicas=1), observed(one=jobs(*running(3))), ledger(one=entry(3, filled=3)))
     assert [step.rule for step in made.steps if step.about == "one"][-1] == 3
+    assert about(made, "one") == ["1 wanted, 3 there: lay off 2"]
+
+
+@table("spec", [{"control": None}, {"control": {**CONTROL, "dialect": "JobQ"}}], ids=["without control", "JobQ"])
+def test_who_is_cancelled_without_an_order_is_there_once_only(spec):
+    pending = [job(number, "Queued") for number in (0, 1, 2)]
+    made = of(desired(replicas=1, **spec), observed(one=jobs(*pending)), ledger(one=entry(3, filled=3)))
     assert about(made, "one") == ["1 wanted, 3 there: lay off 2"]
 
 
