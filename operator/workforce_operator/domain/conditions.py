@@ -376,12 +376,12 @@ def _was_ready(view: View, previous: Condition) -> bool:
 
 
 def _is_recent(view: View, current: Mapping[str, Condition]) -> bool:
-    """Whether what unsettles the numbers began not long ago."""
+    """Whether what unsettles the numbers began not long ago; never so if nothing is done about it."""
     unsettling = [(PROGRESSING, "True"), (REGIONS_HEALTHY, "False")]
     if view.blind or view.held is not None:
         unsettling.append((QUEUE_REACHABLE, "False"))
     since = [current[kind].last_transition_time for kind, bad in unsettling if current[kind].status == bad]
-    return view.observed.now - min(since, default=view.observed.now) < TOLERANCE
+    return bool(since) and view.observed.now - min(since) < TOLERANCE
 
 
 def _by_name(failures: Mapping[str, Failure]) -> str:

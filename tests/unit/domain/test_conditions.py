@@ -108,6 +108,22 @@ def test_replacing_a_lost_worker_does_not_clear_ready_for_ten_minutes():
     assert verdict(third, "Ready") == ("False", "Scaling")
 
 
+@table(
+    ("suspend", "control", "living", "ready"),
+    [
+        ("ScaleUpOnly", True, 1, "Suspended"),
+        ("Hold", True, 1, "Suspended"),
+        ("Hold", True, 3, "Suspended"),
+        ("None", False, 3, "Draining"),
+    ],
+)
+def test_what_nobody_works_on_clears_ready_at_once(suspend, control, living, ready):
+    wanted = {"suspend": suspend} | ({} if control else {"control": None})
+    here = observed(one=jobs(*running(living)))
+    status = status_of(desired(**wanted), here, ledger(one=entry(3, filled=2)), previous=ready_before(**wanted))
+    assert verdict(status, "Ready") == ("False", ready)
+
+
 def test_an_edit_clears_ready_until_it_is_fulfilled():
     status = status_of(
         desired(generation=2, replicas=3), observed(one=jobs(*running(2))), FULL, previous=ready_before()
