@@ -107,7 +107,7 @@ def _finished(desired: Desired, ledger: Ledger, live: list[Job], unreadable: Map
     if left:
         names = ", ".join(left[:20]) + (f" and {len(left) - 20} more" if len(left) > 20 else "")
         orphaned = desired.deletion_policy is DeletionPolicy.ORPHAN
-        notes.append(Note("JobsLeftBehind", f"left running: {names}; {_WHAT_TO_DO}", warning=not orphaned))
+        notes.append(Note("JobsLeftBehind", f"left as they are: {names}; {_WHAT_TO_DO}", warning=not orphaned))
     if unreadable:
         why = "; ".join(_unread_text(desired, ledger, region, reason) for region, reason in sorted(unreadable.items()))
         text = f"jobs may be left, because regions could not be read: {why}; {_WHAT_TO_DO}"

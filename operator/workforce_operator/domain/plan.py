@@ -314,7 +314,9 @@ def _deletion(work: _Work) -> Plan:
     for name, decision in decisions.items():
         last = () if orphan else last_actions(desired, name, decision.count, decision.actions, now)
         if last is not None:
-            decisions[name] = replace(decision, actions=last)
+            # Whom `Cancel` ends, nobody asks to leave.
+            notes = () if desired.deletion_policy is DeletionPolicy.CANCEL else decision.notes
+            decisions[name] = replace(decision, actions=last, notes=notes)
     regular = work.plan(decisions)
     counts = {name: decision.count for name, decision in decisions.items()}
     end = end_of_deletion(desired, work.ledger, counts, work.unreadable(), now)

@@ -131,6 +131,7 @@ def test_policy_cancel_cancels_everything_that_lives():
     assert len(decided.actions) == len(cancels(decided)) == 4
     assert set(cancels(decided)) == {name_of(number) for number in (0, 1, 2, 5)}
     assert not decided.finished
+    assert [note.reason for note in decided.notes] == ["Cancelling"]
 
 
 def test_at_the_deadline_running_workers_are_left_and_named():
