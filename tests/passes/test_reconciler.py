@@ -566,3 +566,17 @@ async def test_a_paused_job_runs_again_and_one_that_used_up_its_time_is_replaced
     assert len(live) == 2
     status = await op.status()
     assert (status.paused_replicas, status.running_replicas) == (0, 2)
+
+
+async def test_workers_of_ai4s_jobq_whom_no_message_has_reached_for_sure_are_told_by_the_next_pass(op):
+    jobq = op.world.spec(replicas=4)
+    jobq["control"]["dialect"] = "JobQ"
+    op.world.store.apply(KEY, jobq)
+    await op.settle()
+    op.world.store.apply(KEY, jobq | {"replicas": 2})
+    op.world.control.faults.next_error("send_to_any", Denied("no right to send", scope="control"))
+    await op.once()
+    assert [wave.count for wave in (await op.status()).regions[0].drains] == [1]
+    await op.settle(2)
+    assert sum(wave.count for wave in (await op.status()).regions[0].drains) == 2
+    assert (await op.status()).draining_replicas == 2

@@ -84,6 +84,12 @@ def test_a_refused_request_silences_the_bucket_for_as_long_as_the_service_says()
     assert drain(bucket, 10) == 3
 
 
+def test_a_refused_request_says_that_nothing_was_left():
+    bucket = Bucket(LIMITS, 0)
+    bucket.block(0, 1)
+    assert drain(bucket, 1) == 1
+
+
 def test_a_clock_that_goes_back_gives_nothing_away():
     bucket = Bucket(LIMITS, 100)
     drain(bucket, 100)
