@@ -41,6 +41,8 @@ steps = st.one_of(
     st.tuples(st.just("advance"), st.sampled_from([1, 10, 60, 500, 2000])),
     st.tuples(st.just("queue"), st.booleans()),
     st.tuples(st.just("land"), st.none()),
+    st.tuples(st.just("suspend"), st.sampled_from(["None", "None", "ScaleUpOnly", "Hold", "Drain"])),
+    st.tuples(st.just("regions"), regions),
     st.tuples(st.just("start all"), st.none()),
 )
 schedules = st.lists(steps, min_size=30, max_size=50)
@@ -48,15 +50,17 @@ ENDS = {"complete": "Completed", "fail": "Failed", "cancel": "Canceled"}
 
 
 def play(world: World, schedule: list[tuple[str, Any]]) -> None:
+    edits = {
+        "scale": world.scale,
+        "suspend": world.suspend,
+        "regions": world.keep_regions,
+        "advance": world.advance,
+    }
     for kind, argument in schedule:
         match kind:
             case "pass":
                 with contextlib.suppress(Crash):
                     world.pass_(argument)
-            case "scale":
-                world.scale(argument)
-            case "advance":
-                world.advance(argument)
             case "queue":
                 world.visible = argument
             case "land":
@@ -64,6 +68,8 @@ def play(world: World, schedule: list[tuple[str, Any]]) -> None:
             case "start all":
                 for job in list(world.all_jobs()):
                     world.start(job)
+            case _ if kind in edits:
+                edits[kind](argument)
             case _:
                 something_happens(world, kind, argument)
 
@@ -81,6 +87,8 @@ def something_happens(world: World, kind: str, pick: int) -> None:
 def come_to_rest(world: World) -> None:
     """Faults end, work is there, and all back-offs have passed."""
     world.visible = True
+    world.suspend("None")
+    world.keep_regions(world.most)
     world.advance(4000)
     world.settle()
     world.advance(4000)

@@ -7,7 +7,7 @@ moves only when told. Every claim about what must never happen is checked where 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -18,6 +18,7 @@ from tests.support.workforces import region, spec
 from workforce_operator.api.spec import WorkforceSpec
 from workforce_operator.api.status import WorkforceStatus
 from workforce_operator.domain.actions import Action, Cancel, CancelPending, Hire, Plan, Resume, SendOrder
+from workforce_operator.domain.cohorts import reserved_in
 from workforce_operator.domain.desired import Desired, region_places
 from workforce_operator.domain.ledger import Ledger, RegionLedger, read_ledger
 from workforce_operator.domain.observed import (
@@ -119,6 +120,16 @@ class World:
 
     def scale(self, replicas: int) -> None:
         self.spec = self.spec | {"replicas": replicas}
+        self.generation += 1
+
+    def suspend(self, what: str) -> None:
+        self.spec = self.spec | {"suspend": what}
+        self.generation += 1
+
+    def keep_regions(self, names: Collection[str]) -> None:
+        """Take all other regions out of the spec; those that are named and were taken out are added again."""
+        kept = [region(name, maxReplicas=most) for name, most in self.most.items() if name in names]
+        self.spec = self.spec | {"regions": kept or self.spec["regions"]}
         self.generation += 1
 
     def all_jobs(self) -> Iterator[SimJob]:
@@ -233,14 +244,16 @@ class World:
         reserved = {
             sequence
             for cohort in ledger.open_cohorts
-            for sequence in range(cohort * COHORT_SIZE, min((cohort + 1) * COHORT_SIZE, ledger.next_sequence))
+            for sequence in reserved_in(cohort, ledger.first_sequence, ledger.next_sequence)
         }
         missing = sorted(reserved - {job.sequence for job in listed})
         asked = missing[: faults.read_at_most]
         found = [jobs[number] for number in asked if number in jobs]
+        absent = frozenset(number for number in asked if number not in jobs)
         return RegionJobs(
             tuple(job.seen() for job in (*listed, *found)),
-            absent=frozenset(number for number in asked if number not in jobs),
+            absent=absent,
+            late=absent.intersection(hire.sequence for hire in self.in_flight if hire.region == name),
             unread=frozenset(missing[faults.read_at_most :]),
         )
 
