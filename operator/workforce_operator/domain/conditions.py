@@ -18,7 +18,7 @@ from workforce_operator.domain.observed import Known, Unknown
 from workforce_operator.domain.outcomes import Failure, why_unknown
 from workforce_operator.domain.sizing import arithmetic
 from workforce_operator.domain.view import View
-from workforce_operator.domain.words import counted, moment, verb
+from workforce_operator.domain.words import counted, cut, moment, verb
 
 Status = Literal["True", "False", "Unknown"]
 
@@ -110,8 +110,8 @@ def stamped(
 
 
 def bounded(message: str) -> str:
-    """The message, cut if somebody's error text is endless."""
-    return message if len(message) <= LONGEST_MESSAGE else message[: LONGEST_MESSAGE - 1] + "…"
+    """The message, no longer than a condition's may be."""
+    return cut(message, LONGEST_MESSAGE)
 
 
 def in_order(by_type: Mapping[str, Condition]) -> list[Condition]:

@@ -11,6 +11,7 @@ from enum import StrEnum
 
 from jobq.control import Exit
 from workforce_operator.domain.observed import Job
+from workforce_operator.domain.words import cut
 
 LAST_LINES = 5
 """So many of a worker's last error lines are told in conditions."""
@@ -77,7 +78,7 @@ def describe(job: Job, last_words: Exit | None) -> str | None:
     text = _text(job, last_words)
     if text is None:
         return None if kind is FailureClass.UNKNOWN else kind.value
-    return f"{kind.value}: {text}"[:LONGEST_ERROR]
+    return cut(f"{kind.value}: {text}", LONGEST_ERROR)
 
 
 def last_description(failed: Iterable[Job], last_words: Mapping[str, Exit]) -> str | None:

@@ -26,6 +26,7 @@ from workforce_operator.api.status import (
 )
 from workforce_operator.domain.circuit import Circuit
 from workforce_operator.domain.value import value
+from workforce_operator.domain.words import cut
 
 SURVEY_AGAIN = timedelta(minutes=15)
 """Jobs that a list does not show after so long were not there when it was first read."""
@@ -204,7 +205,7 @@ def write_circuit(circuit: Circuit | None) -> CircuitStatus | None:
         changed_time=circuit.changed,
         retry_time=circuit.retry_at,
         reason=circuit.reason,
-        message=circuit.message[:LONGEST_MESSAGE],
+        message=cut(circuit.message, LONGEST_MESSAGE),
     )
 
 

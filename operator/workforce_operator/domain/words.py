@@ -23,3 +23,8 @@ def clock(time: datetime) -> str:
 def moment(time: datetime) -> str:
     """Day and time of day."""
     return time.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+
+
+def cut(text: str, longest: int) -> str:
+    """The text, and a sign that it goes on if somebody's words are endless."""
+    return text if len(text) <= longest else text[: longest - 1] + "…"
