@@ -88,16 +88,18 @@ def template_backoff(
     last = ended_at(run[-1])
     retry_at = last + back_off(len(run) - policy.max_consecutive_failures + 1, policy)
     trials = [job for job in living if job.created is not None and job.created > last]
-    trial = max(trials, key=lambda job: (job.created or _NEVER, job.name), default=None)
+    # One that runs will fail, complete, or last, whatever the longest back-off is: nobody else is tried until then.
+    running = [job for job in trials if job.phase is Phase.RUNNING and job.started is not None]
+    trial = max(running or trials, key=lambda job: (job.created or _NEVER, job.name), default=None)
     if trial is not None and trial.created is not None:
         # A trial that gets no node for long says nothing: another one, elsewhere.
         retry_at = max(retry_at, trial.created + timedelta(seconds=policy.backoff_max_seconds))
     return TemplateBackoff(
         failures=len(run),
         error=last_description(reversed(run), last_words),
-        allowed=int(now >= retry_at),
+        allowed=int(now >= retry_at and not running),
         turn=len(run) + len(trials),
-        retry_at=retry_at if now < retry_at else None,
+        retry_at=retry_at if now < retry_at and not running else None,
         trial=trial,
     )
 

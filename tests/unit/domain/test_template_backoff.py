@@ -87,6 +87,17 @@ def test_while_a_trial_lives_no_other_is_made_until_it_has_waited_for_long():
     assert decide(ended, trial).turn != decide(ended).turn
 
 
+def test_while_a_trial_runs_no_other_is_made_however_short_the_longest_back_off():
+    """It fails, completes or lasts: each of them says what to do."""
+    ended = [failed(number, 1.5, life=2) for number in range(5)]
+    policy = FailurePolicy(backoff_base_seconds=1, backoff_max_seconds=20)
+    trial = job(9, created=1, started=0.9)
+    waiting = decide(ended, [trial, job(10, "Queued", created=0.5)], policy=policy)
+    assert (waiting.allowed, waiting.retry_at, waiting.trial) == (0, None, trial)
+    assert "a trial runs since" in waiting.text
+    assert decide(ended, [trial], policy=policy, now=NOW + timedelta(minutes=2)) is None
+
+
 # In a plan
 
 
