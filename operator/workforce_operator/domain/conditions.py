@@ -330,8 +330,13 @@ def _unsettled(view: View) -> Verdict | None:
     if view.missing > 0 or view.pending:
         if view.blind and not view.pending:
             return Verdict("False", "Degraded", _sentence(of, view.waiting()))
-        suspended = view.missing > 0 and view.desired.spec.suspend in (Suspend.HOLD, Suspend.SCALE_UP_ONLY)
-        return Verdict("False", "Suspended" if suspended else "Scaling", _sentence(of, view.waiting()))
+        paused = sum(region.paused for region in view.regions.values())
+        # Only Hold keeps the paused ones from being resumed.
+        suspended = (view.missing > 0 and view.desired.spec.suspend is Suspend.SCALE_UP_ONLY) or (
+            (view.missing > 0 or paused > 0) and view.desired.spec.suspend is Suspend.HOLD
+        )
+        text = of + (f", {paused} {verb(paused, 'is', 'are')} paused" if paused else "")
+        return Verdict("False", "Suspended" if suspended else "Scaling", _sentence(text, view.waiting()))
     if view.excess or view.draining:
         held = view.excess and view.desired.spec.suspend is Suspend.HOLD
         over = f", {view.excess} too many" if view.excess else ""

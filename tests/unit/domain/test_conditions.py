@@ -207,6 +207,14 @@ def test_what_is_asked_for_under_hold_and_not_done_is_told(replicas, text):
     assert said(status, "Ready").message == text
 
 
+@table(("suspend", "reason"), [("Hold", "Suspended"), ("ScaleUpOnly", "Scaling"), ("None", "Scaling")])
+def test_a_paused_job_is_told_and_that_only_hold_keeps_it_from_being_resumed(suspend, reason):
+    here = observed(one=jobs(*running(1), job(1, "Paused")))
+    status = status_of(desired(replicas=2, suspend=suspend), here, FULL)
+    assert verdict(status, "Ready") == ("False", reason)
+    assert said(status, "Ready").message == "1 of 2 runs, 1 is paused"
+
+
 def test_hold_with_the_right_numbers_is_ready():
     status = status_of(desired(suspend="Hold"), observed(one=jobs(*running(2))), FULL)
     assert verdict(status, "Ready") == ("True", "AsDesired")

@@ -17,6 +17,7 @@ from workforce_operator.adapters.kubernetes.api import KubernetesApi
 from workforce_operator.api.base import GROUP, KIND, VERSION
 from workforce_operator.domain.actions import Note
 from workforce_operator.domain.errors import Missing, OperatorError
+from workforce_operator.domain.words import cut
 from workforce_operator.ports.kubernetes import Clock, StoredWorkforce
 
 COMPONENT = "workforce-operator"
@@ -92,7 +93,7 @@ def event_of(stored: StoredWorkforce, note: Note, name: str, now: datetime, inst
         },
         "type": "Warning" if note.warning else "Normal",
         "reason": note.reason,
-        "message": _bounded(note.message),
+        "message": cut(note.message, _MESSAGE_LENGTH),
         "source": {"component": COMPONENT},
         "reportingComponent": COMPONENT,
         "reportingInstance": instance,
@@ -113,7 +114,3 @@ def _path(stored: StoredWorkforce) -> str:
 
 def _time(now: datetime) -> str:
     return now.strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _bounded(message: str) -> str:
-    return message if len(message) <= _MESSAGE_LENGTH else message[: _MESSAGE_LENGTH - 1] + "…"
