@@ -260,6 +260,13 @@ def test_a_cohort_closes_when_all_its_names_have_ended():
     assert decided.ledger.regions["one"].open_cohorts == {1}
 
 
+def test_names_of_an_earlier_region_keep_no_cohort_open():
+    ended = [job(number, "Completed", started=50, ended=1) for number in (7, 8)]
+    known = ledger(one=entry(9, filled=0, share=0, first_sequence=7))
+    decided = plan(desired(replicas=0), observed(one=jobs(*ended)), known)
+    assert decided.ledger.regions["one"].open_cohorts == frozenset()
+
+
 def test_a_cohort_stays_open_while_its_ends_decide_about_replacements():
     known = ledger(one=entry(256, filled=2, open_cohorts=frozenset({0})))
     decided = plan(desired(replicas=2), observed(visible=False, one=jobs(*ended_jobs(256))), known)

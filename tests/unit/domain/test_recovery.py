@@ -233,6 +233,11 @@ def test_workers_hired_since_are_chosen_as_usual():
     assert len(chosen(answer)) == 2
 
 
+def test_nobody_waits_for_reports_where_enough_may_go():
+    told = decided(3, 5, *[report(number) for number in range(5)]).regions["one"]
+    assert told.waiting is None
+
+
 def test_where_nobody_is_wanted_everybody_leaves_at_once():
     assert chosen(decided(0)) == frozenset(range(5))
 

@@ -64,6 +64,9 @@ def test_a_worker_of_the_same_time_that_outlives_the_failed_ones_ends_the_row():
     assert decide(others, [job(9, created=5, started=0.9)]) is not None
     assert decide(others, [job(9, created=5, started=4)]) is None
     assert decide(others, [job(9, created=9, started=4)]) is not None
+    # Hired after the first of them is enough.
+    earlier = [replace(others[0], created=NOW - timedelta(minutes=9)), *others[1:]]
+    assert decide(earlier, [job(9, created=8, started=4)]) is None
 
 
 def test_failures_that_are_not_the_template_s_fault_do_not_count():
