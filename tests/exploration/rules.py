@@ -457,6 +457,8 @@ class Rules:
         known = [ledger.regions[name].next_sequence for name in plan.ledger.regions if name in ledger.regions]
         if plan.finished or None in known or len(known) < len(plan.ledger.regions):
             return  # a pass that finds the names in use decides nothing else yet
+        if any(region.name not in plan.ledger.regions for region in desired.spec.regions):
+            return  # a region that has just been emptied where it was stands where it is wanted from the next pass on
         if any(action.job in desired.drain_requested for action in plan.actions):
             return  # who takes the place of a worker that was named is decided by the next pass
         again = plan_again(desired, _nothing_done(observed, plan), plan.ledger)
