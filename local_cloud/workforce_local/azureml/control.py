@@ -8,7 +8,7 @@ on in tasks of its own, and `close` ends them.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -21,7 +21,8 @@ from workforce_local.azureml.pace import STEPS
 from workforce_local.azureml.permissions import Denial
 from workforce_local.azureml.server import ArmServer
 from workforce_local.azureml.service import MachineLearning
-from workforce_local.azureml.states import Interruption, Status
+from workforce_local.azureml.shapes import job_error
+from workforce_local.azureml.states import CANCELLABLE, Interruption, Status
 from workforce_local.config import ComputeTimes
 from workforce_local.identity import Issuer
 
@@ -125,6 +126,20 @@ class Control:
     def use_up(self, job: str) -> None:
         """From now on a virtual cluster grants this job no more execution time: once it is paused, it stays so."""
         self._job(job).used_up = True
+
+    def fail(self, job: str, codes: Sequence[str], message: str) -> None:
+        """End a job as failed with this error, as where its image cannot be pulled or its node does not come back.
+
+        Args:
+            job: Which has not ended, and is not about to.
+            codes: From the outermost to the innermost.
+            message: For people.
+        """
+        found = self._job(job)
+        if found.life is None or found.status not in CANCELLABLE:
+            raise LookupError(f"job {job} is {found.status}: it cannot fail any more")
+        found.error = job_error(codes, message)
+        found.life.fail()
 
     def report_status(self, job: str, status: str | None) -> None:
         """Answer this word instead of a job's status, for words that nobody expects; None is the truth again."""

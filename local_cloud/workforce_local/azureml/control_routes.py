@@ -9,6 +9,7 @@ Bodies are JSON objects in camelCase; wrong ones are answered 400 with the field
     POST /_local/pause              {job}
     POST /_local/resume             {job}
     POST /_local/use-up             {job}
+    POST /_local/fail               {job, codes, message}
     POST /_local/report-status      {job, status?}
     POST /_local/set-quota          {location, cores?}
     POST /_local/set-shared         {workspace?, compute, nodes}
@@ -80,6 +81,12 @@ class _JobOrder(Model):
 class _Report(Model):
     job: str
     status: str | None = None
+
+
+class _Failure(Model):
+    job: str
+    codes: Annotated[tuple[str, ...], Field(min_length=1)]
+    message: str = "the service has ended this job"
 
 
 class _Quota(Model):
@@ -157,6 +164,7 @@ def control_routes(token: str, control: Control) -> list[web.RouteDef]:
         post("pause", _JobOrder, lambda it: control.pause(it.job)),
         post("resume", _JobOrder, lambda it: control.resume(it.job)),
         post("use-up", _JobOrder, lambda it: control.use_up(it.job)),
+        post("fail", _Failure, lambda it: control.fail(it.job, it.codes, it.message)),
         post("report-status", _Report, lambda it: control.report_status(it.job, it.status)),
         post("set-quota", _Quota, lambda it: control.set_quota(it.location, it.cores)),
         post("set-shared", _Shared, lambda it: control.set_shared(it.workspace, it.compute, it.nodes)),

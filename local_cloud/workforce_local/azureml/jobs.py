@@ -47,6 +47,9 @@ class Life(Protocol):
     def resume(self) -> bool:
         """Queue it again. Returns whether it was paused."""
 
+    def fail(self) -> None:
+        """End it as failed, by no doing of its own, unless it is ending already."""
+
 
 @dataclass(eq=False)
 class Job:
@@ -80,6 +83,8 @@ class Job:
     """How often it was started."""
     used_up: bool = False
     """Whether it has had all the execution time that a virtual cluster grants, however long it ran."""
+    error: Mapping[str, Any] | None = None
+    """Why the service ended it as failed."""
     reported: str | None = None
     """A status that is answered instead of the real one, for words that a client does not know."""
     _encoded: bytes | None = field(default=None, repr=False)
@@ -136,6 +141,8 @@ class Job:
         answered = job_document(self.workspace, self.name, self.properties, created=self.created, by=self.created_by)
         if (other := self.reported or status) is not None:
             answered["properties"]["status"] = other
+        if self.error is not None:
+            answered["properties"]["error"] = self.error
         return answered
 
     def encoded(self) -> bytes:

@@ -54,6 +54,11 @@ class JobLife:
         self._resumed.set()
         return True
 
+    def fail(self) -> None:
+        """End it as failed, by no doing of its own, unless it is ending already."""
+        if not self.interrupt(Interruption.FAILED):
+            self._job.cancelled.set()
+
     # -- what it does
 
     async def run(self) -> None:
@@ -104,6 +109,8 @@ class JobLife:
             case Interruption.PAUSED:
                 self._go(Status.PAUSED)
                 return await self._resumed_before_cancelled()
+            case Interruption.FAILED:
+                return False
 
     async def _resumed_before_cancelled(self) -> bool:
         resumed = asyncio.ensure_future(self._resumed.wait())
@@ -176,7 +183,10 @@ class JobLife:
         self._end(ending)
 
     async def _cancel(self) -> None:
-        """Cancel a job that has no process."""
+        """Cancel a job that has no process, or end one that the service has failed."""
+        if self._job.error is not None:
+            self._end(Status.FAILED)
+            return
         self._go(Status.CANCEL_REQUESTED)
         await asyncio.sleep(self._seconds("canceling"))
         self._end(Status.CANCELED)

@@ -7,7 +7,7 @@ product's own models is used, so that a mistake in those is not repeated here.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -147,6 +147,14 @@ def compute_document(
             "properties": inner,
         },
     }
+
+
+def job_error(codes: Sequence[str], message: str) -> dict[str, Any]:
+    """Why a job failed, as its run has it: the outermost code, with those inside of it."""
+    error: dict[str, Any] = {}
+    for code in reversed(codes):
+        error = {"code": code} | ({"innerError": error} if error else {})
+    return {"error": error | {"message": message}}
 
 
 def quota_error(location: str) -> dict[str, Any]:

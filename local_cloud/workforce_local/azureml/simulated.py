@@ -118,6 +118,13 @@ class SimulatedCluster:
         self._after(run, self.pace.seconds("canceling", run.job.name), lambda done: self._end(done, Status.CANCELED))
         self.balance()
 
+    def fail(self, run: _Run) -> None:
+        """End a job as failed, unless it is ending already."""
+        if run.job.status in CANCELLABLE:
+            self._leave(run)
+            self._end(run, Status.FAILED)
+            self.balance()
+
     def interrupt(self, run: _Run, how: Interruption) -> bool:
         """Take the node from a running job. Returns whether it ran."""
         if run.job.status is not Status.RUNNING:
@@ -263,3 +270,7 @@ class SimulatedLife:
     def resume(self) -> bool:
         """Queue it again. Returns whether it was paused."""
         return self._cluster.resume(self._run)
+
+    def fail(self) -> None:
+        """End it as failed, by no doing of its own, unless it is ending already."""
+        self._cluster.fail(self._run)

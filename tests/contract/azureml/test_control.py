@@ -240,6 +240,28 @@ async def test_a_word_that_nobody_expects_can_be_answered(arm: Arm):
     assert (await arm.get("/jobs/odd"))["properties"]["status"] == "Running"
 
 
+async def test_a_job_that_the_service_ends_is_failed_with_the_error_and_its_process_gone(arm: Arm):
+    before = await running(arm, "doomed")
+    arm.azure.control.fail("doomed", ["SystemError", "NodeLost"], "the node did not come back")
+    ended = await arm.until("doomed", "Failed")
+    assert gone(before.pid)
+    assert [status for status, _ in ended.history][-2:] == ["Running", "Failed"]
+    assert (await arm.get("/jobs/doomed"))["properties"]["error"] == {
+        "error": {"code": "SystemError", "innerError": {"code": "NodeLost"}, "message": "the node did not come back"}
+    }
+    with pytest.raises(LookupError, match="Failed: it cannot fail any more"):
+        arm.azure.control.fail("doomed", ["SystemError"], "again")
+
+
+async def test_a_job_can_fail_before_it_has_run(arm: Arm):
+    arm.azure.control.set_times(ComputeTimes(workspace="ws-uksouth", preparing=(600, 600)))
+    await arm.hire("no-image")
+    await arm.until("no-image", "Preparing")
+    arm.azure.control.fail("no-image", ["UserError", "ImagePullFailed"], "no such image")
+    ended = await arm.until("no-image", "Failed")
+    assert "Running" not in [status for status, _ in ended.history]
+
+
 async def test_other_programs_can_do_the_same_with_the_admin_token(arm: Arm):
     view = await running(arm, "by-http")
     client = AdminClient.of(arm.azure.state_dir)
@@ -256,12 +278,13 @@ async def test_other_programs_can_do_the_same_with_the_admin_token(arm: Arm):
         ("set-token-lifetime", {"seconds": 60}), ("revoke-credentials", {}), ("restore-credentials", {}),
         ("deny", {"action": "none"}), ("report-status", {"job": "by-http"}),
         ("set-shared", {"workspace": "ws-uksouth", "compute": "cluster", "nodes": 0}),
-        ("lose-node", {"target": view.node}),
+        ("lose-node", {"target": view.node}), ("fail", {"job": "by-http", "codes": ["SystemError"]}),
     ):  # fmt: skip
         assert await post(name, body) == {}
     for name, body, words in (
         ("preempt", {}, "target: Field required"), ("lose-node", {"target": "nobody"}, "neither a node nor a job"),
         ("set-shared", {"compute": "x", "nodes": 1}, "no compute 'x'"), ("resume", {"job": "by-http"}, "not Paused"),
+        ("fail", {"job": "by-http", "codes": []}, "codes: "),
     ):  # fmt: skip
         with pytest.raises(AdminError, match=words):
             await post(name, body)

@@ -1,6 +1,7 @@
 """The operator is killed, or what it depends on is away: nobody is hired twice, and it goes on by itself."""
 
 import asyncio
+import json
 import random
 import time
 import urllib.error
@@ -29,6 +30,28 @@ def test_kills_in_the_middle_of_a_hire_make_no_second_job(bench):
     bench.wait_ready()
     assert len(bench.live()) == 20, f"seed {seed}"
     assert len(bench.jobs()) == 20, f"seed {seed}"
+
+
+FAILURES = {
+    ("UserError", "ImagePullFailed"): "image pull: it says no",
+    ("SystemError", "NodeLost"): "node lost: it says no",
+    ("SystemError", "NodePreempted"): "preempted: it says no",
+    ("SystemError", "QuotaExceeded"): "quota: it says no",
+    ("UserError", "BadArgument"): "user error: it says no",
+    ("SystemError",): "unknown failure: it says no",
+}
+
+
+def test_a_job_that_azureml_has_failed_is_told_by_its_codes_and_replaced_after_a_wait(bench):
+    bench.operator.start()
+    policy = {"backoffBaseSeconds": 3, "backoffMaxSeconds": 3, "maxConsecutiveFailures": 10}
+    bench.apply(bench.workforce(replicas=1, failurePolicy=policy, deletionPolicy="Cancel"))
+    for number, (codes, told) in enumerate(FAILURES.items(), 1):
+        bench.until(lambda: len(bench.running()) == 1, "a running job")
+        (job,) = bench.live()
+        bench.azure.happen("fail", job=job["name"], codes=list(codes), message="it says no")
+        bench.until(lambda told=told: told in json.dumps(bench.status()), f"the status to tell: {told}")
+        bench.until(lambda number=number: len(bench.jobs()) == number + 1, "the replacement")
 
 
 def test_an_operator_whose_azure_is_away_waits_and_goes_on(bench, tmp_path):

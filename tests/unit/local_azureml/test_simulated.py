@@ -131,6 +131,19 @@ async def test_a_job_whose_node_is_lost_does_not_respond_before_it_is_queued():
     assert job.status is Status.QUEUED
 
 
+async def test_a_job_that_the_service_fails_ends_and_gives_its_node_back():
+    stage = Stage()
+    job = stage.hire()
+    await asyncio.sleep(20)
+    job.life.fail()
+    assert job.status is Status.FAILED
+    assert job.ended.is_set()
+    job.life.fail()
+    waiting = stage.hire()
+    waiting.life.fail()
+    assert waiting.status is Status.FAILED
+
+
 async def test_a_paused_job_waits_for_its_resumption():
     """As ai4s-jobq met it: Singularity suspends to Paused; only a resume goes on."""
     job = Stage().hire()
