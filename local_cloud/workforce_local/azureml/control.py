@@ -139,7 +139,7 @@ class Control:
         if found.life is None or found.status not in CANCELLABLE:
             raise LookupError(f"job {job} is {found.status}: it cannot fail any more")
         found.error = job_error(codes, message)
-        found.life.fail()
+        found.life.cancel()
 
     def report_status(self, job: str, status: str | None) -> None:
         """Answer this word instead of a job's status, for words that nobody expects; None is the truth again."""

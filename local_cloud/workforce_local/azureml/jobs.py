@@ -39,16 +39,13 @@ class Life(Protocol):
     """What can be done to a job, whether processes run or not."""
 
     def cancel(self) -> None:
-        """Ask it to end."""
+        """Ask it to end; one with an error ends as failed."""
 
     def interrupt(self, how: Interruption) -> bool:
         """Take its node. Returns whether it ran."""
 
     def resume(self) -> bool:
         """Queue it again. Returns whether it was paused."""
-
-    def fail(self) -> None:
-        """End it as failed, by no doing of its own, unless it is ending already."""
 
 
 @dataclass(eq=False)

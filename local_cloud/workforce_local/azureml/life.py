@@ -36,7 +36,7 @@ class JobLife:
     # -- what can be done to it
 
     def cancel(self) -> None:
-        """Ask it to end."""
+        """Ask it to end; one with an error ends as failed."""
         self._job.cancelled.set()
 
     def interrupt(self, how: Interruption) -> bool:
@@ -53,11 +53,6 @@ class JobLife:
             return False
         self._resumed.set()
         return True
-
-    def fail(self) -> None:
-        """End it as failed, by no doing of its own, unless it is ending already."""
-        if not self.interrupt(Interruption.FAILED):
-            self._job.cancelled.set()
 
     # -- what it does
 
@@ -109,8 +104,6 @@ class JobLife:
             case Interruption.PAUSED:
                 self._go(Status.PAUSED)
                 return await self._resumed_before_cancelled()
-            case Interruption.FAILED:
-                return False
 
     async def _resumed_before_cancelled(self) -> bool:
         resumed = asyncio.ensure_future(self._resumed.wait())
@@ -152,6 +145,9 @@ class JobLife:
         if code is None and self._interruption is not None and not job.cancelled.is_set():
             await self._interrupt(running, self._interruption)
             return self._interruption
+        if code is None and job.error is not None:
+            await self._interrupt(running, Interruption.LOST)
+            return None
         if code is None:
             self._go(Status.CANCEL_REQUESTED)
             code = await self._stop(running)

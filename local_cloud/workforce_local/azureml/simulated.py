@@ -109,21 +109,18 @@ class SimulatedCluster:
     # -- what is done to jobs
 
     def cancel(self, run: _Run) -> None:
-        """End a job unless it is ending already."""
+        """End a job unless it is ending already; one with an error ends as failed."""
         if run.job.status not in CANCELLABLE:
             return
         run.job.cancelled.set()
         self._leave(run)
-        self._go(run, Status.CANCEL_REQUESTED)
-        self._after(run, self.pace.seconds("canceling", run.job.name), lambda done: self._end(done, Status.CANCELED))
-        self.balance()
-
-    def fail(self, run: _Run) -> None:
-        """End a job as failed, unless it is ending already."""
-        if run.job.status in CANCELLABLE:
-            self._leave(run)
+        if run.job.error is not None:
             self._end(run, Status.FAILED)
-            self.balance()
+        else:
+            self._go(run, Status.CANCEL_REQUESTED)
+            seconds = self.pace.seconds("canceling", run.job.name)
+            self._after(run, seconds, lambda done: self._end(done, Status.CANCELED))
+        self.balance()
 
     def interrupt(self, run: _Run, how: Interruption) -> bool:
         """Take the node from a running job. Returns whether it ran."""
@@ -270,7 +267,3 @@ class SimulatedLife:
     def resume(self) -> bool:
         """Queue it again. Returns whether it was paused."""
         return self._cluster.resume(self._run)
-
-    def fail(self) -> None:
-        """End it as failed, by no doing of its own, unless it is ending already."""
-        self._cluster.fail(self._run)

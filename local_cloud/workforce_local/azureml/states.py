@@ -34,7 +34,6 @@ class Interruption(StrEnum):
     PREEMPTED = "preempted"
     LOST = "lost"
     PAUSED = "paused"
-    FAILED = "failed"
 
 
 TERMINAL = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELED})

@@ -135,13 +135,14 @@ async def test_a_job_that_the_service_fails_ends_and_gives_its_node_back():
     stage = Stage()
     job = stage.hire()
     await asyncio.sleep(20)
-    job.life.fail()
+    after = stage.hire("after")
+    await asyncio.sleep(20)
+    assert after.status is Status.QUEUED
+    job.error = {"error": {"code": "SystemError"}}
+    job.life.cancel()
     assert job.status is Status.FAILED
     assert job.ended.is_set()
-    job.life.fail()
-    waiting = stage.hire()
-    waiting.life.fail()
-    assert waiting.status is Status.FAILED
+    assert after.status is Status.RUNNING
 
 
 async def test_a_paused_job_waits_for_its_resumption():
