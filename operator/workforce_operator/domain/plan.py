@@ -26,7 +26,7 @@ from workforce_operator.domain.placement.regions import sites_of
 from workforce_operator.domain.placement.shares import place
 from workforce_operator.domain.placement.sites import Placement
 from workforce_operator.domain.region import Decision, decide, only_counted
-from workforce_operator.domain.replace import ever_hired, missing_for_work, of_former
+from workforce_operator.domain.replace import ended_here, why_missing
 from workforce_operator.domain.scaling.backlog import with_reports
 from workforce_operator.domain.situation import Seen, Situation, assess, look
 from workforce_operator.domain.sizing import Size, size
@@ -172,16 +172,17 @@ class _Work:
         if seen is None:
             # Nobody can be hired in a region that cannot be read, so that nothing counts as gained there.
             return Place(before.share, after, held=after, idle=before.idle)
-        created, supply = self.desired.created, seen.count.supply
+        supply, first = seen.count.supply, 0
         if before.next_sequence is None:
             # Jobs alone tell what there was, where the status is new or lost.
-            ever = ever_hired(seen.listed.jobs, supply, created)
+            first = self.ledger.next_sequence
+            ever = supply + len(ended_here(seen.count.ended, self.desired.created, first))
             before = replace(before, share=ever, filled=ever)
         idle = 0
         if before.share is not None and after < before.share:
             vacant = max(0, before.share - supply - len(before.hiring & seen.count.absent))
-            ended = [job for job in seen.count.ended if not of_former(job, created)]
-            idle = missing_for_work(vacant, ended, drained=seen.drained, idle=before.idle, failing=before.failing)
+            ended = ended_here(seen.count.ended, self.desired.created, first)
+            _, idle = why_missing(vacant, ended, drained=seen.drained, idle=before.idle, failing=before.failing)
         return Place(before.share, after, max(before.filled, supply), idle)
 
     def _share(self, name: str) -> int:

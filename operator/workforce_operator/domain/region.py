@@ -17,7 +17,7 @@ from workforce_operator.domain.ledger import RegionLedger, Wave
 from workforce_operator.domain.observed import Job
 from workforce_operator.domain.orders import wave_actions
 from workforce_operator.domain.ranking import Loss
-from workforce_operator.domain.replace import ever_hired, evidence, missing_for_work, of_former
+from workforce_operator.domain.replace import ended_here, evidence, why_missing
 from workforce_operator.domain.resume import resumes
 from workforce_operator.domain.shrink import Shrunk, lay_off, requested, take_back
 from workforce_operator.domain.situation import Situation
@@ -70,19 +70,20 @@ def only_counted(situation: Situation) -> Decision:
 def _restored(situation: Situation) -> RegionLedger:
     """The ledger of a region whose names in use were not known, or forgotten, and have now all been listed."""
     count, created = situation.count, situation.desired.created
-    held = ever_hired(situation.listed.jobs, count.supply, created)
-    vacant = max(0, min(situation.share, held) - count.supply)
-    ended = [job for job in count.ended if not of_former(job, created)]
+    ended = ended_here(count.ended, created, situation.first_sequence)
+    vacant = max(0, min(situation.share, count.supply + len(ended)) - count.supply)
+    # Known at once, for the next pass may be unable to read this region, and place them elsewhere.
+    failing, idle = why_missing(vacant, ended, drained=situation.drained)
+    idle += situation.ledger.idle
     return replace(
         situation.ledger,
         next_sequence=max(situation.listed.next_sequence, situation.first_sequence),
         # Who lives here under an earlier name is looked at like the others.
         first_sequence=min([situation.first_sequence, *(job.sequence for job in count.live_jobs)]),
-        filled=min(situation.share, held + situation.ledger.idle),
+        filled=min(situation.share, count.supply + failing + idle),
         hiring=frozenset(),
-        # Known at once, for the next pass may be unable to read this region, and place them elsewhere.
-        idle=situation.ledger.idle + missing_for_work(vacant, ended, drained=situation.drained),
-        failing=0,
+        idle=idle,
+        failing=failing,
         surveyed=situation.now,
         restored=situation.now if count.live and situation.desired.spec.control is not None else None,
     )

@@ -131,15 +131,17 @@ def gate(
     )
 
 
-def missing_for_work(
+def why_missing(
     replacements: int, ended: Sequence[Job], *, drained: frozenset[int], idle: int = 0, failing: int = 0
-) -> int:
-    """How many replacements are missing because workers completed, whether or not they wait. Arguments as of `gate`."""
-    return _why_missing(replacements, _recent(ended, drained), idle=idle, failing=failing)[1]
+) -> tuple[int, int]:
+    """How many are missing because workers failed, and because they completed, whether or not their replacement waits.
+
+    Arguments as of ``gate``.
+    """
+    return _why_missing(replacements, _recent(ended, drained), idle=idle, failing=failing)
 
 
 def _why_missing(replacements: int, recent: tuple[Job, ...], *, idle: int, failing: int) -> tuple[int, int]:
-    """How many are missing because workers failed, and because they completed."""
     idle = min(idle, replacements)
     failing = min(failing, replacements - idle)
     outcomes = [job.outcome for job in recent[: replacements - idle - failing]]
@@ -215,9 +217,12 @@ def of_former(job: Job, created: datetime | None) -> bool:
     return created is not None and job.phase is Phase.ENDED and ended_at(job) < created
 
 
-def ever_hired(jobs: Sequence[Job], supply: int, created: datetime | None) -> int:
-    """How many replicas were hired since this object was made, or live: jobs tell it where the names are forgotten."""
-    return max(supply, sum(not of_former(job, created) for job in jobs))
+def ended_here(ended: Sequence[Job], created: datetime | None, first: int) -> list[Job]:
+    """The ended jobs of this object, and of this region since it was last added: its names begin at ``first``.
+
+    Where the names are forgotten they alone tell, with those who live, what there was.
+    """
+    return [job for job in ended if job.sequence >= first and not of_former(job, created)]
 
 
 def was_fast(job: Job) -> bool:

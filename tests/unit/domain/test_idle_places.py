@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from tests.support.planning import MINUTE, NOW, desired, entry, hires, job, jobs, ledger, observed, regions
+from dataclasses import replace
+
+from tests.support.planning import MINUTE, NOW, desired, entry, hires, job, jobs, ledger, observed, regions, running
 from tests.support.tables import table
 from workforce_operator.domain.placement.idle import Place, moved_idle
 from workforce_operator.domain.plan import plan
@@ -96,3 +98,27 @@ PLACES = {
 @table(("places", "moved"), PLACES.values())
 def test_a_region_gains_as_many_idle_places_as_others_lose(places, moved):
     assert moved_idle(places) == moved
+
+
+ENDS = {
+    "failed": [job(0, "Failed", started=70, ended=60), job(1, "Completed", started=50, ended=30)],
+    "cancelled": [job(0, "Canceled", ended=60), job(1, "Completed", started=50, ended=30)],
+}
+
+
+@table("ended", ENDS.values())
+def test_after_a_lost_status_only_who_completed_waits_for_work(ended):
+    """The same as where the status is kept: who failed long ago, or was cancelled by somebody, is replaced at once."""
+    first = decided(replicas=2, limits={"one": 10}, known=ledger(one=entry(None)), one=jobs(*ended))
+    assert hires(first) == []
+    second = decided(replicas=2, limits={"one": 10}, known=first.ledger, one=jobs(*ended))
+    assert hires(second) == [2]
+    assert second.ledger.regions["one"].idle == 1
+
+
+def test_a_region_that_is_added_again_brings_no_idle_replicas_of_its_earlier_life():
+    former = jobs(*(job(number, "Completed", region="two", started=90, ended=40) for number in range(10)))
+    known = replace(ledger(one=entry(10, filled=10, share=10)), next_sequence=10)
+    answer = decided(replicas=14, limits={"one": 12, "two": 2}, known=known, one=jobs(*running(10)), two=former)
+    assert len(hires(answer)) == 2
+    assert answer.ledger.regions["one"].idle == 0
