@@ -112,15 +112,18 @@ async def tell_failed_start(control: ControlSettings | None, cloud: Cloud, error
     """
     if control is None or not control.reports_queue:
         return
-    async with open_credential(cloud) as credential:
-        from workforce_agent.service_bus import OPTIONS, open_report_sender  # noqa: PLC0415 - see `_control`
+    try:
+        async with open_credential(cloud) as credential:
+            from workforce_agent.service_bus import OPTIONS, open_report_sender  # noqa: PLC0415 - see `_control`
 
-        client = service_bus_client(cloud, control.host, credential, **OPTIONS)
-        reporter = Reporter(control.job, partial(open_report_sender, client, control.reports_queue), idle)
-        reporter.exit("crashed", exit_code, [error])
-        sending = asyncio.create_task(watch("reports", reporter.run), name="reports")
-        await reporter.flush(REPORT_SECONDS)
-        await _end([sending], client.close)
+            client = service_bus_client(cloud, control.host, credential, **OPTIONS)
+            reporter = Reporter(control.job, partial(open_report_sender, client, control.reports_queue), idle)
+            reporter.exit("crashed", exit_code, [error])
+            sending = asyncio.create_task(watch("reports", reporter.run), name="reports")
+            await reporter.flush(REPORT_SECONDS)
+            await _end([sending], client.close)
+    except Exception as failure:  # what cannot be reached must not hide why the worker ends
+        _log.warning("the operator cannot be told why this worker ends", error=str(failure))
 
 
 def install_signals(worker: Worker) -> None:

@@ -1,10 +1,10 @@
 """The observed state of a Workforce, and the operator's memory of its intentions.
 
 A region's ``desired``, ``next_sequence``, ``first_sequence``, ``open_cohorts``, ``filled``, ``hiring``, ``idle``,
-``failing``, ``drains``, ``surveyed_time``, ``restored_time`` and ``moved_time`` are the ledger, and so is the
-``next_sequence`` of the whole: it is written with a resourceVersion precondition *before* the act that it announces,
-and read back after a restart. ``reserved``, ``circuit`` and ``stale_since_time`` are what was last known of a region,
-and ``last_scale_decision`` is where autoscaling goes on from after a restart. Everything else is output only.
+``failing``, ``replaced``, ``drains``, ``surveyed_time``, ``restored_time`` and ``moved_time`` are the ledger, and so is
+the ``next_sequence`` of the whole: it is written with a resourceVersion precondition *before* the act that it
+announces, and read back after a restart. ``reserved``, ``circuit`` and ``stale_since_time`` are what was last known of
+a region, and ``last_scale_decision`` is where autoscaling goes on from after a restart. Everything else is output only.
 """
 
 from __future__ import annotations
@@ -151,6 +151,8 @@ class RegionStatus(Model):
     """Replicas whose workers completed; their replacement waits for work in the queue."""
     failing: int = 0
     """Replicas whose workers failed; their replacement waits for a back-off."""
+    replaced: Annotated[int, Field(ge=0)] = 0
+    """Replicas hired in a row for workers that ended within 10 minutes; the more, the longer the next one waits."""
     reserved: int | None = None
     """At most this many jobs live here; what counts while the region cannot be read."""
     open_cohorts: Annotated[list[Range], Field(max_length=4096)] = Field(default_factory=list)

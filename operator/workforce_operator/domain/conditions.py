@@ -243,6 +243,8 @@ def _progressing(view: View, accepted: Verdict) -> Verdict:
         return Verdict("True", "LayingOff", _deleting(view))
     suspend = view.desired.spec.suspend
     if suspend is Suspend.HOLD:
+        if view.pending and not (view.missing or view.excess or view.paused):
+            return Verdict("True", "Hiring", f"{_waits(view)}; suspend is Hold: nothing else happens")
         return Verdict("False", "Suspended", "suspend is Hold: nothing is touched")
     if view.missing > 0:
         return _growing(view, accepted)
@@ -252,11 +254,14 @@ def _progressing(view: View, accepted: Verdict) -> Verdict:
         text = f"{view.draining} {verb(view.draining, 'is', 'are')} leaving"
         return Verdict("True", "LayingOff", text + _unplaced(view))
     if view.pending:
-        text = f"{view.pending} {verb(view.pending, 'waits', 'wait')} for a node"
-        return Verdict("True", "Hiring", text + _unplaced(view))
+        return Verdict("True", "Hiring", _waits(view) + _unplaced(view))
     if view.unplaced:
         return Verdict("True", "Hiring", f"{view.supply} {verb(view.supply, 'is', 'are')} there" + _unplaced(view))
     return Verdict("False", "Complete", "numbers are as desired")
+
+
+def _waits(view: View) -> str:
+    return f"{view.pending} {verb(view.pending, 'waits', 'wait')} for a node"
 
 
 def _deleting(view: View) -> str:
@@ -330,12 +335,11 @@ def _unsettled(view: View) -> Verdict | None:
     if view.missing > 0 or view.pending:
         if view.blind and not view.pending:
             return Verdict("False", "Degraded", _sentence(of, view.waiting()))
-        paused = sum(region.paused for region in view.regions.values())
         # Only Hold keeps the paused ones from being resumed.
         suspended = (view.missing > 0 and view.desired.spec.suspend is Suspend.SCALE_UP_ONLY) or (
-            (view.missing > 0 or paused > 0) and view.desired.spec.suspend is Suspend.HOLD
+            (view.missing > 0 or view.paused > 0) and view.desired.spec.suspend is Suspend.HOLD
         )
-        text = of + (f", {paused} {verb(paused, 'is', 'are')} paused" if paused else "")
+        text = of + (f", {view.paused} {verb(view.paused, 'is', 'are')} paused" if view.paused else "")
         return Verdict("False", "Suspended" if suspended else "Scaling", _sentence(text, view.waiting()))
     if view.excess or view.draining:
         held = view.excess and view.desired.spec.suspend is Suspend.HOLD

@@ -18,6 +18,7 @@ class Hiring:
         hiring: The region's from now on.
         idle: The region's from now on.
         failing: The region's from now on.
+        replaced: The region's from now on.
         gate: What holds replacements back.
         room: False = maxReplicas leaves no room for all that is wanted.
         fresh: How many of the hires were not decided in an earlier pass.
@@ -29,6 +30,7 @@ class Hiring:
     hiring: frozenset[int]
     idle: int
     failing: int
+    replaced: int
     gate: Gate
     room: bool = True
     fresh: int = 0
@@ -48,6 +50,7 @@ def no_hiring(situation: Situation) -> Hiring:
         hiring=hiring,
         idle=idle,
         failing=min(missing - len(hiring) - idle, ledger.failing),
+        replaced=ledger.replaced,
         gate=Gate(0),
     )
 
@@ -70,6 +73,7 @@ def hire(situation: Situation, deficit: int) -> Hiring:
         now=situation.now,
         idle=ledger.idle,
         failing=ledger.failing,
+        replaced=ledger.replaced,
         policy=situation.desired.spec.failure_policy,
         last_words=situation.last_words,
         template=situation.template,
@@ -87,6 +91,7 @@ def hire(situation: Situation, deficit: int) -> Hiring:
         hiring=frozenset(sequences) | (ledger.hiring & count.unread) | held,
         idle=allowed.completed,
         failing=allowed.failed,
+        replaced=0 if allowed.replaced is None else allowed.replaced + max(0, fresh - growth),
         gate=allowed,
         room=len(sequences) == wanted,
         fresh=fresh,

@@ -70,6 +70,7 @@ class RegionLedger:
         hiring: Sequences of hires that were decided and whose jobs have not been seen yet; they go on by themselves.
         idle: Replicas whose workers completed, and whose replacement waits for work.
         failing: Replicas whose workers failed, and whose replacement waits for a back-off.
+        replaced: Replicas that were hired in a row for workers that ended fast: the next wait is the longer for it.
         environment: What the environment's label stands for; None = not looked up.
         open_cohorts: Cohorts that must be listed.
         waves: Drains and recalls under way.
@@ -91,6 +92,7 @@ class RegionLedger:
     hiring: frozenset[int] = frozenset()
     idle: int = 0
     failing: int = 0
+    replaced: int = 0
     environment: Pin | None = None
     open_cohorts: frozenset[int] = frozenset()
     waves: tuple[Wave, ...] = ()
@@ -184,6 +186,7 @@ def _read_region(status: RegionStatus) -> RegionLedger:
         hiring=_numbers(status.hiring),
         idle=status.idle,
         failing=status.failing,
+        replaced=status.replaced,
         environment=Pin(status.environment.template_hash, status.environment.version) if status.environment else None,
         open_cohorts=_numbers(status.open_cohorts),
         waves=tuple(_read_wave(wave) for wave in status.drains),
@@ -239,6 +242,7 @@ def _ledger_fields(region: RegionLedger) -> dict[str, Any]:
         "hiring": _ranges(region.hiring),
         "idle": region.idle,
         "failing": region.failing,
+        "replaced": region.replaced,
         "environment": _resolved(region.environment),
         "open_cohorts": _ranges(region.open_cohorts),
         "drains": [_write_wave(wave) for wave in region.waves],

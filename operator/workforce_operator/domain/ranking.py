@@ -24,7 +24,7 @@ _LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 class Loss(IntEnum):
     """What is lost when a job leaves, the least first."""
 
-    NEVER_RAN = 0
+    WAITS = 0
     PAUSED = 1
     REFUSES = 2
     """It takes no tasks anyway."""
@@ -40,7 +40,7 @@ class Loss(IntEnum):
 
 
 _WORDS = {
-    Loss.NEVER_RAN: "waiting for a node",
+    Loss.WAITS: "waiting for a node",
     Loss.PAUSED: "paused",
     Loss.REFUSES: "taking no tasks",
     Loss.IDLE: "idle",
@@ -48,7 +48,7 @@ _WORDS = {
     Loss.BUSY: "busy",
 }
 _ALL = tuple(Loss)
-_WITHOUT_PROCESS = (Loss.NEVER_RAN, Loss.PAUSED)
+_WITHOUT_PROCESS = (Loss.WAITS, Loss.PAUSED)
 
 
 class Ranking:
@@ -78,7 +78,7 @@ class Ranking:
 
     def _jobs(self, loss: Loss) -> Sequence[Job]:
         match loss:
-            case Loss.NEVER_RAN:
+            case Loss.WAITS:
                 return self.count.pending
             case Loss.PAUSED:
                 return self.count.paused
@@ -130,7 +130,7 @@ def by_loss(jobs: Iterable[Job], reports: Mapping[str, LastReport]) -> dict[Loss
             running.append(job)
         else:
             (paused if job.phase is is_paused else never_ran).append(job)
-    return {Loss.NEVER_RAN: never_ran, Loss.PAUSED: paused, **_by_report(running, reports)}
+    return {Loss.WAITS: never_ran, Loss.PAUSED: paused, **_by_report(running, reports)}
 
 
 def _by_report(running: Iterable[Job], reports: Mapping[str, LastReport]) -> dict[Loss, list[Job]]:
@@ -157,7 +157,7 @@ def youth(loss: Loss, reports: Mapping[str, LastReport]) -> Callable[[Job], Any]
     else, and among equals, the highest sequence.
     """
     match loss:
-        case Loss.NEVER_RAN:
+        case Loss.WAITS:
             return lambda job: (job.created or _LONG_AGO, job.sequence)
         case Loss.BUSY:
             return lambda job: (_unsaved_since(reports[job.name]), job.sequence)

@@ -46,8 +46,9 @@ def decide(situation: Situation) -> Decision:
             return _restore(situation)
     named = requested(situation)
     if named is not None:
-        # Who takes their place is decided in the next pass, when they are no supply any more.
-        return _finish(situation, named, no_hiring(situation))
+        # Their places become free, as if never filled: who takes them is hired in the next pass, work or not.
+        hiring = no_hiring(situation)
+        return _finish(situation, named, replace(hiring, filled=max(0, hiring.filled - len(named.jobs))))
     missing = situation.share - situation.count.supply
     if missing < 0:
         return _finish(situation, lay_off(situation, -missing), no_hiring(situation))
@@ -150,6 +151,7 @@ def _remembered(situation: Situation, shrunk: Shrunk, hiring: Hiring) -> RegionL
         hiring=hiring.hiring,
         idle=hiring.idle,
         failing=hiring.failing,
+        replaced=hiring.replaced,
         waves=shrunk.waves,
         open_cohorts=_open_cohorts(situation, names, shrunk.waves),
         reserved=_reserved(situation, names),
@@ -169,8 +171,7 @@ def _open_cohorts(situation: Situation, names: range, waves: Sequence[Wave]) -> 
             count.ended,
             situation.drained,
             max(0, situation.share - count.supply),
-            desired=situation.share,
-            policy=situation.desired.spec.failure_policy,
+            row=situation.desired.spec.failure_policy.max_consecutive_failures,
         ),
         *(job for job in count.ended if _may_have_answered(job, waves)),
     )

@@ -1,8 +1,9 @@
 """When an ended worker is replaced: at once, when work is visible, or after a back-off.
 
-How long to wait is computed from the list of ended jobs at each pass. The ledger only remembers how many replicas wait
-and why, so that an end is judged once: else a cancelled worker's end would let all idle ones in, one at each pass.
-Without that memory the most recently ended jobs are judged anew, which costs at most one hire too many or too late.
+How long to wait is computed from the list of ended jobs at each pass, which shows the newest only: the ledger remembers
+how many have been replaced in a row. It also remembers how many replicas wait and why, so that an end is judged once:
+else a cancelled worker's end would let all idle ones in, one at each pass. Without that memory the most recently ended
+jobs are judged anew, which costs at most one hire too many or too late.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from jobq.control import Exit
-from jobq.names import COHORT_SIZE
 from workforce_operator.api.spec import FailurePolicy
 from workforce_operator.domain.failures import classify, last_description
 from workforce_operator.domain.observed import Job, Known, Outcome, Phase, QueueDepth, Unknown
@@ -45,6 +45,7 @@ class Gate:
         blind: How many of them only wait for the queue to be read.
         outdated: Some wait for a reading of the queue that is younger than the last worker's end.
         error: What is known of the last failed one.
+        replaced: How many have been replaced before whose workers ended fast in a row; None = none did.
     """
 
     allowed: int
@@ -58,26 +59,20 @@ class Gate:
     error: str | None = None
     blind: int = 0
     outdated: bool = False
+    replaced: int | None = None
 
 
-def evidence(
-    ended: Sequence[Job], drained: frozenset[int], replacements: int, *, desired: int, policy: FailurePolicy
-) -> tuple[Job, ...]:
-    """The jobs whose end decides about replacements, now or later. Arguments as of ``gate``.
+def evidence(ended: Sequence[Job], drained: frozenset[int], replacements: int, *, row: int) -> tuple[Job, ...]:
+    """The jobs whose end decides about replacements, now or later.
 
-    These are the most recently ended ones that were not drained, one for each that is missing; and of those that ended
-    fast in a row, so many as it takes for the longest wait. Without these a wait would begin anew with every cohort.
+    Args:
+        ended: All ended jobs that are known.
+        drained: Sequences of jobs that were told to leave.
+        replacements: How many are missing: as many of those decide that ended last and were not drained.
+        row: Of those that failed fast in a row, so many decide about the template.
     """
     recent = _recent(ended, drained)
-    row = _fast_run(recent, Outcome.FAILED) or _fast_run(recent, Outcome.COMPLETED)
-    rounds = max(
-        _rounds_of_growth(
-            timedelta(seconds=policy.backoff_base_seconds), timedelta(seconds=policy.backoff_max_seconds)
-        ),
-        _rounds_of_growth(COMPLETED_BASE, COMPLETED_MOST),
-    )
-    remembered = max(policy.max_consecutive_failures, min(desired * rounds, COHORT_SIZE))
-    return (*recent[:replacements], *row[:remembered])
+    return (*recent[:replacements], *_fast_run(recent, Outcome.FAILED)[:row])
 
 
 def gate(
@@ -90,6 +85,7 @@ def gate(
     now: datetime,
     idle: int = 0,
     failing: int = 0,
+    replaced: int = 0,
     policy: FailurePolicy = _POLICY,
     last_words: Mapping[str, Exit] = _NO_WORDS,
     template: str | None = None,
@@ -105,6 +101,7 @@ def gate(
         now: The time of this pass.
         idle: How many of the replacements wait already because their workers completed.
         failing: How many wait already because their workers failed.
+        replaced: How many have been replaced before whose workers ended fast in a row: lists show the newest only.
         policy: How long failures are waited out.
         last_words: Exit reports by job name.
         template: Hash of the template that is hired now: failures of jobs of another one say nothing about it.
@@ -112,8 +109,8 @@ def gate(
     recent = _recent(ended, drained)
     failed, completed = _why_missing(replacements, recent, idle=idle, failing=failing)
     of_template = tuple(job for job in recent if template is None or job.template_hash in (None, template))
-    loop = _failing(of_template, desired, failed, policy=policy, last_words=last_words, now=now)
-    rest = _idling(recent, desired, completed, queue, now)
+    loop = _failing(of_template, desired, failed, replaced=replaced, policy=policy, last_words=last_words, now=now)
+    rest = _idling(recent, desired, completed, queue, now, replaced=replaced)
     waits = [wait for wait in (loop, rest) if wait.held]
     held = sum(wait.held for wait in waits)
     return Gate(
@@ -128,6 +125,7 @@ def gate(
         error=loop.error,
         blind=rest.blind,
         outdated=rest.outdated,
+        replaced=rest.replaced if loop.replaced is None else loop.replaced,
     )
 
 
@@ -153,6 +151,7 @@ def _failing(
     desired: int,
     failed: int,
     *,
+    replaced: int,
     policy: FailurePolicy,
     last_words: Mapping[str, Exit],
     now: datetime,
@@ -161,38 +160,49 @@ def _failing(
     if not run:
         return Gate(allowed=failed)
     last = ended_at(run[0])
-    retry_at = last + back_off(_rounds(run, desired), policy)
+    row = _row(recent, run, Outcome.FAILED, missing=failed, replaced=replaced)
+    retry_at = last + back_off(_rounds(row, desired), policy)
     error = last_description(run, last_words)
     # One bad node in a fleet is no crash loop: its replacement waits, and only if more follow is it told as one.
     blamed = [job for job in run if classify(job, last_words.get(job.name)).blames_template]
-    again = bool(blamed) and _rounds(blamed, desired) > 1
+    again = bool(blamed) and _rounds(len(blamed), desired) > 1
+    before = row - failed
     if failed == 0 or now >= retry_at:
-        return Gate(allowed=failed, crash_loop=again and now < last + FAST, error=error)
+        return Gate(allowed=failed, crash_loop=again and now < last + FAST, error=error, replaced=before)
     text = f"workers fail within {_minutes(FAST)} minutes: trying again at {clock(retry_at)}"
     text += f" (last error: {error})" if error else ""
-    return Gate(0, failed, waiting=text, retry_at=retry_at, crash_loop=again, error=error)
+    return Gate(0, failed, waiting=text, retry_at=retry_at, crash_loop=again, error=error, replaced=before)
 
 
 def _idling(
-    recent: tuple[Job, ...], desired: int, completed: int, queue: Known[QueueDepth] | Unknown, now: datetime
+    recent: tuple[Job, ...],
+    desired: int,
+    completed: int,
+    queue: Known[QueueDepth] | Unknown,
+    now: datetime,
+    *,
+    replaced: int,
 ) -> Gate:
+    run = _fast_run(recent, Outcome.COMPLETED)
+    row = _row(recent, run, Outcome.COMPLETED, missing=completed, replaced=replaced)
+    before = row - completed if run else None
     if completed == 0:
-        return Gate(allowed=0)
+        return Gate(allowed=0, replaced=before)
     if isinstance(queue, Unknown):
         text = "who has left is not replaced until the queue can be read"
-        return Gate(0, completed, waiting=text, blind=completed)
+        return Gate(0, completed, waiting=text, blind=completed, replaced=before)
     if not queue.value.has_visible:
-        return Gate(0, completed, waiting="who has left is not replaced while no task waits in the queue", idle=True)
+        text = "who has left is not replaced while no task waits in the queue"
+        return Gate(0, completed, waiting=text, idle=True, replaced=before)
     # Whoever has left since may have seen it empty. By a clock of the service that is ahead, an end tells nothing.
     if any(queue.at < ended_at(job) <= now for job in recent if job.outcome is Outcome.COMPLETED):
         text = "who has left is not replaced before the queue has been read again"
-        return Gate(0, completed, waiting=text, retry_at=now, idle=True, outdated=True)
-    run = _fast_run(recent, Outcome.COMPLETED)
-    retry_at = ended_at(run[0]) + _delay(_rounds(run, desired), COMPLETED_BASE, COMPLETED_MOST) if run else now
+        return Gate(0, completed, waiting=text, retry_at=now, idle=True, outdated=True, replaced=before)
+    retry_at = ended_at(run[0]) + _delay(_rounds(row, desired), COMPLETED_BASE, COMPLETED_MOST) if run else now
     if now >= retry_at:
-        return Gate(allowed=completed)
+        return Gate(allowed=completed, replaced=before)
     text = f"workers complete within {_minutes(FAST)} minutes: replaced at {clock(retry_at)}"
-    return Gate(0, completed, waiting=text, retry_at=retry_at, idle=True)
+    return Gate(0, completed, waiting=text, retry_at=retry_at, idle=True, replaced=before)
 
 
 def _recent(ended: Sequence[Job], drained: frozenset[int]) -> tuple[Job, ...]:
@@ -217,6 +227,14 @@ def of_former(job: Job, created: datetime | None) -> bool:
     return created is not None and job.phase is Phase.ENDED and ended_at(job) < created
 
 
+def _row(recent: Sequence[Job], run: Sequence[Job], outcome: Outcome, *, missing: int, replaced: int) -> int:
+    """How many ended fast in a row: those that are listed, and before them those that were replaced and are not."""
+    # A cancelled job says nothing, however long it ran.
+    telling = [job for job in recent if job.outcome is not Outcome.CANCELED]
+    whole = all(job.outcome is outcome and was_fast(job) for job in telling)
+    return max(len(run), missing + (replaced if whole else 0))
+
+
 def ended_here(ended: Sequence[Job], created: datetime | None, first: int) -> list[Job]:
     """The ended jobs of this object, and of this region since it was last added: its names begin at ``first``.
 
@@ -235,13 +253,8 @@ def ended_at(job: Job) -> datetime:
     return job.ended or job.created or _LONG_AGO
 
 
-def _rounds(run: Sequence[Job], desired: int) -> int:
-    return -(-len(run) // max(1, desired))
-
-
-def _rounds_of_growth(base: timedelta, most: timedelta) -> int:
-    """After so many rounds a wait is as long as it gets."""
-    return (most // base).bit_length() + 1
+def _rounds(row: int, desired: int) -> int:
+    return -(-row // max(1, desired))
 
 
 def _delay(rounds: int, base: timedelta, most: timedelta) -> timedelta:

@@ -61,6 +61,11 @@ class View:
         return sum(region.pending + region.paused for region in self.regions.values())
 
     @property
+    def paused(self) -> int:
+        """Those of them that are paused."""
+        return sum(region.paused for region in self.regions.values())
+
+    @property
     def running(self) -> int:
         """Supply that has a process."""
         return sum(region.running for region in self.regions.values())

@@ -6,7 +6,7 @@ The order is what makes a crash between any two lines harmless:
 2. the ledger into the status under a resourceVersion precondition, before the acts that it announces; if it announces
    none, with the rest of the status;
 3. the acts, each idempotent;
-4. the Events and the status, which no decision is made from.
+4. the status and the Events, which no decision is made from.
 
 It decides nothing itself: that is `domain.plan`. What is kept in memory between passes only spares writes and reads.
 """
@@ -27,7 +27,7 @@ from workforce_operator.api.status import WorkforceStatus
 from workforce_operator.domain.actions import Cancel, Note, Plan
 from workforce_operator.domain.decision import Record, record, refusal
 from workforce_operator.domain.desired import Desired, region_places
-from workforce_operator.domain.errors import Fenced, Missing, OperatorError, SpecError
+from workforce_operator.domain.errors import Conflict, Fenced, Missing, OperatorError, SpecError
 from workforce_operator.domain.job_environment import job_environment, secret_refs
 from workforce_operator.domain.ledger import Ledger, read_ledger
 from workforce_operator.domain.observed import Known, Observed, QueueDepth, ScalingHistory, Unknown
@@ -199,11 +199,15 @@ class Reconciler:
         )
         if plan.finished:
             return await self._finish(stored, plan)
-        # Before the status: an edit meanwhile breaks the pass off there, and what was done would never be told.
-        await self._tell(stored, (*plan.notes, *_failed(outcomes), *notes_of(done)))
         status = build_status(desired, observed, plan, outcomes, stored.status)
-        stored = await self._write(stored, status, observed.now, surely=intended)
-        await self._tell(stored, transitions(before, stored.status))
+        told = (*plan.notes, *_failed(outcomes), *notes_of(done))
+        try:
+            stored = await self._write(stored, status, observed.now, surely=intended)
+        except Conflict:
+            # An edit breaks the pass off; the next one does not tell what this one has done.
+            await self._tell(stored, told)
+            raise
+        await self._tell(stored, (*told, *transitions(before, stored.status)))
         verdict = self._verdict(stored.key, observed, plan, done, status)
         delay = verdict.delay if verdict.failed else min(verdict.delay, _until_poll(desired, observed))
         return replace(verdict, delay=delay, status=status)

@@ -42,7 +42,7 @@ FAILURES = {
 }
 
 
-def test_a_job_that_azureml_has_failed_is_told_by_its_codes_and_replaced_after_a_wait(bench):
+def test_a_job_that_azureml_has_failed_is_told_by_its_codes_and_replaced(bench):
     bench.operator.start()
     policy = {"backoffBaseSeconds": 3, "backoffMaxSeconds": 3, "maxConsecutiveFailures": 10}
     bench.apply(bench.workforce(replicas=1, failurePolicy=policy, deletionPolicy="Cancel"))

@@ -20,6 +20,7 @@ _DELETION = f"{_DOMAIN}/test_deletion.py"
 _STATUS = f"{_DOMAIN}/test_status.py"
 _NUMBERS = f"{_STATUS}::test_numbers_are_those_of_supply_and_of_who_leaves"
 _LEDGER = f"{_STATUS}::test_the_ledger_survives_the_way_through_the_api_server"
+_ENDS = f"{_DOMAIN}/test_crash_memory.py"
 _HIRING = f"{_DOMAIN}/test_hiring.py"
 _PLACING = f"{_DOMAIN}/test_placing.py"
 _CIRCUIT = f"{_PLACING}::test_failed_hires_open_the_circuit_in_the_status_and_a_hire_that_works_closes_it"
@@ -214,6 +215,7 @@ EFFECTS = {
     "status.regions[].environment.version": _LABEL,
     "status.regions[].idle": f"{_HIRING}::test_a_cancelled_workers_end_lets_no_idle_one_in",
     "status.regions[].failing": f"{_HIRING}::test_a_back_off_is_remembered_by_its_number",
+    "status.regions[].replaced": f"{_ENDS}::test_a_wait_that_has_grown_does_not_begin_anew_when_a_cohort_is_full",
     "status.regions[].reserved": f"{_HIRING}::test_a_region_that_was_never_read_counts_as_full",
     "status.regions[].openCohorts[].first": _LEDGER,
     "status.regions[].openCohorts[].last": _LEDGER,

@@ -124,6 +124,18 @@ def test_what_nobody_works_on_clears_ready_at_once(suspend, control, living, rea
     assert verdict(status, "Ready") == ("False", ready)
 
 
+def test_hold_does_not_clear_ready_while_a_preempted_worker_waits_for_a_node():
+    """AzureML queues the job again by itself."""
+    held = desired(suspend="Hold")
+    preempted = jobs(*running(1), job(1, "Queued"))
+    status = status_of(held, observed(one=preempted), FULL, previous=ready_before(suspend="Hold"))
+    assert verdict(status, "Ready") == ("True", "AsDesired")
+    assert verdict(status, "Progressing") == ("True", "Hiring")
+    assert said(status, "Progressing").message == "1 waits for a node; suspend is Hold: nothing else happens"
+    later = status_of(held, observed(now=NOW + 10 * MINUTE, one=preempted), FULL, previous=status)
+    assert verdict(later, "Ready") == ("False", "Scaling")
+
+
 def test_an_edit_clears_ready_until_it_is_fulfilled():
     status = status_of(
         desired(generation=2, replicas=3), observed(one=jobs(*running(2))), FULL, previous=ready_before()

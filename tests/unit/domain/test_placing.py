@@ -144,7 +144,7 @@ def test_the_reason_of_each_choice_is_kept():
     said = {each.job: each for each in (report(0, busy=0), report(1), report(2, accepting=False))}
     wanted = desired(replicas=2, regions=[region("one"), region("two")])
     answer = plan(wanted, observed(one=here, two=crowd("two", 1), reports=said), known)
-    assert dict(answer.regions["one"].losses) == {3: Loss.NEVER_RAN, 2: Loss.REFUSES, 0: Loss.IDLE}
+    assert dict(answer.regions["one"].losses) == {3: Loss.WAITS, 2: Loss.REFUSES, 0: Loss.IDLE}
     assert [(shift.region, shift.change, shift.why.value) for shift in answer.shifts] == [("one", -3, "Shrink")]
     (note,) = (note for note in answer.notes if note.reason == "LayingOff")
     assert note.message == "one: laying off 3 (ScaleDown): 1 waiting for a node, 1 taking no tasks, 1 idle"

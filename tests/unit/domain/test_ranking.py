@@ -42,8 +42,8 @@ def back(jobs: list[Job], waves: list, *reports: LastReport) -> list[int]:
 @table(
     ("state", "reported", "loss"),
     [
-        ("Queued", None, Loss.NEVER_RAN),
-        ("Queued", report(0, busy=1), Loss.NEVER_RAN),
+        ("Queued", None, Loss.WAITS),
+        ("Queued", report(0, busy=1), Loss.WAITS),
         ("Paused", None, Loss.PAUSED),
         ("Paused", report(0, accepting=False), Loss.PAUSED),
         ("Running", None, Loss.SILENT),

@@ -45,7 +45,16 @@ def test_another_worker_takes_its_place_and_it_is_not_taken_back():
     assert [each.reason for each in made.ledger.regions["one"].waves] == [REQUESTED]
 
 
-def test_another_worker_takes_its_place_at_once_though_others_were_laid_off_soon_after_their_start():
+def test_another_worker_takes_its_place_at_once_though_one_completed_before_and_no_task_waits():
+    earlier = job(3, "Completed", started=120, ended=60)
+    known = ledger(one=entry(4, filled=3, share=3))
+    world = observed(visible=False, one=jobs(*running(3), earlier))
+    first = plan(wanting(1), world, known)
+    assert first.ledger.regions["one"].filled == 2
+    assert [each.sequence for each in hires(plan(wanting(1), world, first.ledger))] == [4]
+
+
+def test_another_worker_takes_its_place_at_once_though_others_others_were_laid_off_soon_after_their_start():
     """Their wave is forgotten; their last words say that their ends are no sign of a queue that runs dry."""
     gone = [job(number, "Completed", started=3, ended=0) for number in (3, 4, 5)]
     words = {each.name: Exit(job=each.name, time=NOW, why="drain-finish", exit_code=0) for each in gone}
