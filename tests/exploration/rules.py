@@ -23,7 +23,7 @@ from workforce_operator.api.spec import DeadlineAction, DeletionPolicy, DrainMod
 from workforce_operator.api.status import DrainState, RegionCoordinates, WorkforceStatus
 from workforce_operator.domain.actions import Action, Cancel, CancelPending, Hire, Plan, SendOrder, SendToAny
 from workforce_operator.domain.desired import Desired
-from workforce_operator.domain.ledger import Ledger, RegionLedger, read_ledger
+from workforce_operator.domain.ledger import SURVEY_AGAIN, Ledger, RegionLedger, read_ledger
 from workforce_operator.domain.observed import Known, Observed, Phase, RegionJobs
 from workforce_operator.domain.plan import plan as plan_again
 from workforce_operator.domain.waves import MAX_WAVES, jobs_in
@@ -32,6 +32,8 @@ from workforce_operator.ports.kubernetes import Key, StoredWorkforce
 
 T = TypeVar("T")
 GRACE = timedelta(seconds=60)
+HIDDEN_SECONDS = SURVEY_AGAIN.total_seconds() + 900
+"""After a status was lost all jobs are listed a second time, and lists that stand still have gone on by then."""
 _IN_ALL = ""
 """Stands for all regions together among their caps; no region has this name."""
 
@@ -223,7 +225,8 @@ class Rules:
         most = self._most(said, decided_at, lambda caps: caps.get(place.region, 0))
         self.check(len(live) <= most, "rule 2", f"{len(live)} live jobs in {place.region}, maxReplicas {most}")
         everybody = [each for each in self.workers_of(key) if each.address not in self.left_behind]
-        everybody = [each for each in everybody if each.name not in said.hidden]
+        if self.world.loop.now < said.lost_at + HIDDEN_SECONDS:
+            everybody = [each for each in everybody if each.name not in said.hidden]
         most = self._most(said, decided_at, lambda caps: caps.get(_IN_ALL, sys.maxsize))
         self.check(len(everybody) <= most, "rule 2", f"{len(everybody)} live jobs, autoscaling.maxReplicas {most}")
 
