@@ -1,8 +1,8 @@
 """The observed state of a Workforce, and the operator's memory of its intentions.
 
 A region's ``desired``, ``next_sequence``, ``first_sequence``, ``open_cohorts``, ``filled``, ``hiring``, ``idle``,
-``failing``, ``replaced``, ``drains``, ``surveyed_time``, ``restored_time`` and ``moved_time`` are the ledger, and so is
-the ``next_sequence`` of the whole: it is written with a resourceVersion precondition *before* the act that it
+``failing``, ``fast_ends``, ``drains``, ``surveyed_time``, ``restored_time`` and ``moved_time`` are the ledger, and so
+is the ``next_sequence`` of the whole: it is written with a resourceVersion precondition *before* the act that it
 announces, and read back after a restart. ``reserved``, ``circuit`` and ``stale_since_time`` are what was last known of
 a region, and ``last_scale_decision`` is where autoscaling goes on from after a restart. Everything else is output only.
 """
@@ -75,6 +75,19 @@ class DrainWave(Model):
     """When the workers are expected to be gone."""
     reason: Annotated[str, Field(max_length=1024)]
     """Why."""
+
+
+class FastEnds(Model):
+    """Workers of a region that ended within 10 minutes one after the other, and were replaced."""
+
+    outcome: Literal["Completed", "Failed"]
+    """How all of them ended."""
+    template_hash: str | None = None
+    """Template that was hired then; after an edit waits begin anew."""
+    replaced: Annotated[int, Field(ge=0)]
+    """How many were replaced; the more, the longer the next one waits."""
+    end_time: AwareDatetime
+    """When the last of them ended."""
 
 
 class RegionCoordinates(Model):
@@ -151,8 +164,8 @@ class RegionStatus(Model):
     """Replicas whose workers completed; their replacement waits for work in the queue."""
     failing: int = 0
     """Replicas whose workers failed; their replacement waits for a back-off."""
-    replaced: Annotated[int, Field(ge=0)] = 0
-    """Replicas hired in a row for workers that ended within 10 minutes; the more, the longer the next one waits."""
+    fast_ends: FastEnds | None = None
+    """Workers that ended within 10 minutes one after the other; absent = the last one lasted, or none has ended."""
     reserved: int | None = None
     """At most this many jobs live here; what counts while the region cannot be read."""
     open_cohorts: Annotated[list[Range], Field(max_length=4096)] = Field(default_factory=list)

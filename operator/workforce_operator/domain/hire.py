@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from workforce_operator.domain.ledger import Row
 from workforce_operator.domain.replace import Gate, gate, of_former
 from workforce_operator.domain.situation import Situation
 from workforce_operator.domain.value import value
@@ -18,7 +21,7 @@ class Hiring:
         hiring: The region's from now on.
         idle: The region's from now on.
         failing: The region's from now on.
-        replaced: The region's from now on.
+        row: The region's from now on.
         gate: What holds replacements back.
         room: False = maxReplicas leaves no room for all that is wanted.
         fresh: How many of the hires were not decided in an earlier pass.
@@ -30,7 +33,7 @@ class Hiring:
     hiring: frozenset[int]
     idle: int
     failing: int
-    replaced: int
+    row: Row | None
     gate: Gate
     room: bool = True
     fresh: int = 0
@@ -50,7 +53,7 @@ def no_hiring(situation: Situation) -> Hiring:
         hiring=hiring,
         idle=idle,
         failing=min(missing - len(hiring) - idle, ledger.failing),
-        replaced=ledger.replaced,
+        row=ledger.row,
         gate=Gate(0),
     )
 
@@ -73,7 +76,8 @@ def hire(situation: Situation, deficit: int) -> Hiring:
         now=situation.now,
         idle=ledger.idle,
         failing=ledger.failing,
-        replaced=ledger.replaced,
+        row=ledger.row,
+        living=count.running,
         policy=situation.desired.spec.failure_policy,
         last_words=situation.last_words,
         template=situation.template,
@@ -91,11 +95,17 @@ def hire(situation: Situation, deficit: int) -> Hiring:
         hiring=frozenset(sequences) | (ledger.hiring & count.unread) | held,
         idle=allowed.completed,
         failing=allowed.failed,
-        replaced=0 if allowed.replaced is None else allowed.replaced + max(0, fresh - growth),
+        row=_longer(allowed, max(0, fresh - growth)),
         gate=allowed,
         room=len(sequences) == wanted,
         fresh=fresh,
     )
+
+
+def _longer(allowed: Gate, replacements: int) -> Row | None:
+    """The row with those that are replaced now."""
+    row = allowed.row
+    return None if row is None else replace(row, replaced=row.replaced + min(replacements, allowed.of_row))
 
 
 def _names(situation: Situation, going_on: list[int], wanted: int) -> tuple[tuple[int, ...], int]:

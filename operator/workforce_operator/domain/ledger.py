@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 from jobq.names import cohort
 from workforce_operator.api.spec import DrainMode
@@ -17,6 +17,7 @@ from workforce_operator.api.status import (
     CircuitStatus,
     DrainState,
     DrainWave,
+    FastEnds,
     Range,
     RegionCoordinates,
     RegionStatus,
@@ -25,6 +26,7 @@ from workforce_operator.api.status import (
     WorkforceStatus,
 )
 from workforce_operator.domain.circuit import Circuit
+from workforce_operator.domain.observed import Outcome
 from workforce_operator.domain.value import value
 from workforce_operator.domain.words import cut
 
@@ -59,6 +61,23 @@ class Pin:
 
 
 @value
+class Row:
+    """Workers of one region that ended fast one after the other, as far as they have been replaced.
+
+    Attributes:
+        outcome: All of them completed, or all failed.
+        template: Hash of the template that was hired then; an edit begins another row.
+        replaced: How many were replaced.
+        until: When the last of them ended.
+    """
+
+    outcome: Outcome
+    template: str | None
+    replaced: int
+    until: datetime
+
+
+@value
 class RegionLedger:
     """What is intended for one region, and what was last known of it.
 
@@ -70,7 +89,7 @@ class RegionLedger:
         hiring: Sequences of hires that were decided and whose jobs have not been seen yet; they go on by themselves.
         idle: Replicas whose workers completed, and whose replacement waits for work.
         failing: Replicas whose workers failed, and whose replacement waits for a back-off.
-        replaced: Replicas that were hired in a row for workers that ended fast: the next wait is the longer for it.
+        row: Workers that ended fast one after the other: the longer the row, the longer the next one waits.
         environment: What the environment's label stands for; None = not looked up.
         open_cohorts: Cohorts that must be listed.
         waves: Drains and recalls under way.
@@ -92,7 +111,7 @@ class RegionLedger:
     hiring: frozenset[int] = frozenset()
     idle: int = 0
     failing: int = 0
-    replaced: int = 0
+    row: Row | None = None
     environment: Pin | None = None
     open_cohorts: frozenset[int] = frozenset()
     waves: tuple[Wave, ...] = ()
@@ -186,7 +205,7 @@ def _read_region(status: RegionStatus) -> RegionLedger:
         hiring=_numbers(status.hiring),
         idle=status.idle,
         failing=status.failing,
-        replaced=status.replaced,
+        row=_read_row(status.fast_ends),
         environment=Pin(status.environment.template_hash, status.environment.version) if status.environment else None,
         open_cohorts=_numbers(status.open_cohorts),
         waves=tuple(_read_wave(wave) for wave in status.drains),
@@ -242,7 +261,7 @@ def _ledger_fields(region: RegionLedger) -> dict[str, Any]:
         "hiring": _ranges(region.hiring),
         "idle": region.idle,
         "failing": region.failing,
-        "replaced": region.replaced,
+        "fast_ends": _write_row(region.row),
         "environment": _resolved(region.environment),
         "open_cohorts": _ranges(region.open_cohorts),
         "drains": [_write_wave(wave) for wave in region.waves],
@@ -253,6 +272,19 @@ def _ledger_fields(region: RegionLedger) -> dict[str, Any]:
         "reserved": region.reserved,
         "stale_since_time": region.unreadable_since,
     }
+
+
+def _read_row(status: FastEnds | None) -> Row | None:
+    if status is None:
+        return None
+    return Row(Outcome(status.outcome), status.template_hash, status.replaced, status.end_time)
+
+
+def _write_row(row: Row | None) -> FastEnds | None:
+    if row is None:
+        return None
+    outcome: Literal["Completed", "Failed"] = "Failed" if row.outcome is Outcome.FAILED else "Completed"
+    return FastEnds(outcome=outcome, template_hash=row.template, replaced=row.replaced, end_time=row.until)
 
 
 def _resolved(pin: Pin | None) -> ResolvedEnvironment | None:

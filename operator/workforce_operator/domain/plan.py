@@ -180,7 +180,7 @@ class _Work:
             before = replace(before, share=ever, filled=ever)
         idle = 0
         if before.share is not None and after < before.share:
-            vacant = max(0, before.share - supply - len(before.hiring & seen.count.absent))
+            vacant = max(0, min(before.share, before.filled) - supply - len(before.hiring & seen.count.absent))
             ended = ended_here(seen.count.ended, self.desired.created, first)
             _, idle = why_missing(vacant, ended, drained=seen.drained, idle=before.idle, failing=before.failing)
         return Place(before.share, after, max(before.filled, supply), idle)

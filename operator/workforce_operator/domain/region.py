@@ -47,8 +47,9 @@ def decide(situation: Situation) -> Decision:
     named = requested(situation)
     if named is not None:
         # Their places become free, as if never filled: who takes them is hired in the next pass, work or not.
-        hiring = no_hiring(situation)
-        return _finish(situation, named, replace(hiring, filled=max(0, hiring.filled - len(named.jobs))))
+        free = max(0, situation.ledger.filled - len(named.jobs))
+        going_on = situation.ledger.hiring & (situation.count.unread | situation.count.absent)
+        return _finish(situation, named, replace(no_hiring(situation), filled=free, hiring=going_on))
     missing = situation.share - situation.count.supply
     if missing < 0:
         return _finish(situation, lay_off(situation, -missing), no_hiring(situation))
@@ -151,7 +152,7 @@ def _remembered(situation: Situation, shrunk: Shrunk, hiring: Hiring) -> RegionL
         hiring=hiring.hiring,
         idle=hiring.idle,
         failing=hiring.failing,
-        replaced=hiring.replaced,
+        row=hiring.row,
         waves=shrunk.waves,
         open_cohorts=_open_cohorts(situation, names, shrunk.waves),
         reserved=_reserved(situation, names),

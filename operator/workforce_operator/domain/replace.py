@@ -8,12 +8,13 @@ jobs are judged anew, which costs at most one hire too many or too late.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from jobq.control import Exit
 from workforce_operator.api.spec import FailurePolicy
 from workforce_operator.domain.failures import classify, last_description
+from workforce_operator.domain.ledger import Row
 from workforce_operator.domain.observed import Job, Known, Outcome, Phase, QueueDepth, Unknown
 from workforce_operator.domain.value import value
 from workforce_operator.domain.words import clock
@@ -45,7 +46,8 @@ class Gate:
         blind: How many of them only wait for the queue to be read.
         outdated: Some wait for a reading of the queue that is younger than the last worker's end.
         error: What is known of the last failed one.
-        replaced: How many have been replaced before whose workers ended fast in a row; None = none did.
+        row: Workers that ended fast one after the other, without those that are missing.
+        of_row: How many of those that may be replaced now belong to it.
     """
 
     allowed: int
@@ -59,7 +61,8 @@ class Gate:
     error: str | None = None
     blind: int = 0
     outdated: bool = False
-    replaced: int | None = None
+    row: Row | None = None
+    of_row: int = 0
 
 
 def evidence(ended: Sequence[Job], drained: frozenset[int], replacements: int, *, row: int) -> tuple[Job, ...]:
@@ -85,7 +88,8 @@ def gate(
     now: datetime,
     idle: int = 0,
     failing: int = 0,
-    replaced: int = 0,
+    row: Row | None = None,
+    living: Sequence[Job] = (),
     policy: FailurePolicy = _POLICY,
     last_words: Mapping[str, Exit] = _NO_WORDS,
     template: str | None = None,
@@ -101,7 +105,8 @@ def gate(
         now: The time of this pass.
         idle: How many of the replacements wait already because their workers completed.
         failing: How many wait already because their workers failed.
-        replaced: How many have been replaced before whose workers ended fast in a row: lists show the newest only.
+        row: What is remembered of workers that ended fast one after the other: lists show the newest only.
+        living: Workers that run: one of them that has lasted ends the row.
         policy: How long failures are waited out.
         last_words: Exit reports by job name.
         template: Hash of the template that is hired now: failures of jobs of another one say nothing about it.
@@ -109,8 +114,12 @@ def gate(
     recent = _recent(ended, drained)
     failed, completed = _why_missing(replacements, recent, idle=idle, failing=failing)
     of_template = tuple(job for job in recent if template is None or job.template_hash in (None, template))
-    loop = _failing(of_template, desired, failed, replaced=replaced, policy=policy, last_words=last_words, now=now)
-    rest = _idling(recent, desired, completed, queue, now, replaced=replaced)
+    missing = {Outcome.FAILED: failed, Outcome.COMPLETED: completed}
+    if row is not None and (row.template != template or _has_lasted(living, row.until, now)):
+        row = None
+    row = _continued(row, recent, missing, template)
+    loop = _failing(of_template, desired, failed, row=row, policy=policy, last_words=last_words, now=now)
+    rest = _idling(recent, desired, completed, queue, now, row=row)
     waits = [wait for wait in (loop, rest) if wait.held]
     held = sum(wait.held for wait in waits)
     return Gate(
@@ -125,7 +134,8 @@ def gate(
         error=loop.error,
         blind=rest.blind,
         outdated=rest.outdated,
-        replaced=rest.replaced if loop.replaced is None else loop.replaced,
+        row=row,
+        of_row=0 if row is None else missing[row.outcome] - (loop if row.outcome is Outcome.FAILED else rest).held,
     )
 
 
@@ -151,7 +161,7 @@ def _failing(
     desired: int,
     failed: int,
     *,
-    replaced: int,
+    row: Row | None,
     policy: FailurePolicy,
     last_words: Mapping[str, Exit],
     now: datetime,
@@ -160,18 +170,16 @@ def _failing(
     if not run:
         return Gate(allowed=failed)
     last = ended_at(run[0])
-    row = _row(recent, run, Outcome.FAILED, missing=failed, replaced=replaced)
-    retry_at = last + back_off(_rounds(row, desired), policy)
+    retry_at = last + back_off(_rounds(_length(run, row, failed), desired), policy)
     error = last_description(run, last_words)
     # One bad node in a fleet is no crash loop: its replacement waits, and only if more follow is it told as one.
     blamed = [job for job in run if classify(job, last_words.get(job.name)).blames_template]
     again = bool(blamed) and _rounds(len(blamed), desired) > 1
-    before = row - failed
     if failed == 0 or now >= retry_at:
-        return Gate(allowed=failed, crash_loop=again and now < last + FAST, error=error, replaced=before)
+        return Gate(allowed=failed, crash_loop=again and now < last + FAST, error=error)
     text = f"workers fail within {_minutes(FAST)} minutes: trying again at {clock(retry_at)}"
     text += f" (last error: {error})" if error else ""
-    return Gate(0, failed, waiting=text, retry_at=retry_at, crash_loop=again, error=error, replaced=before)
+    return Gate(0, failed, waiting=text, retry_at=retry_at, crash_loop=again, error=error)
 
 
 def _idling(
@@ -181,28 +189,28 @@ def _idling(
     queue: Known[QueueDepth] | Unknown,
     now: datetime,
     *,
-    replaced: int,
+    row: Row | None,
 ) -> Gate:
-    run = _fast_run(recent, Outcome.COMPLETED)
-    row = _row(recent, run, Outcome.COMPLETED, missing=completed, replaced=replaced)
-    before = row - completed if run else None
     if completed == 0:
-        return Gate(allowed=0, replaced=before)
+        return Gate(allowed=0)
     if isinstance(queue, Unknown):
         text = "who has left is not replaced until the queue can be read"
-        return Gate(0, completed, waiting=text, blind=completed, replaced=before)
+        return Gate(0, completed, waiting=text, blind=completed)
     if not queue.value.has_visible:
-        text = "who has left is not replaced while no task waits in the queue"
-        return Gate(0, completed, waiting=text, idle=True, replaced=before)
+        return Gate(0, completed, waiting="who has left is not replaced while no task waits in the queue", idle=True)
     # Whoever has left since may have seen it empty. By a clock of the service that is ahead, an end tells nothing.
     if any(queue.at < ended_at(job) <= now for job in recent if job.outcome is Outcome.COMPLETED):
         text = "who has left is not replaced before the queue has been read again"
-        return Gate(0, completed, waiting=text, retry_at=now, idle=True, outdated=True, replaced=before)
-    retry_at = ended_at(run[0]) + _delay(_rounds(row, desired), COMPLETED_BASE, COMPLETED_MOST) if run else now
+        return Gate(0, completed, waiting=text, retry_at=now, idle=True, outdated=True)
+    run = _fast_run(recent, Outcome.COMPLETED)
+    if not run:
+        return Gate(allowed=completed)
+    delay = _delay(_rounds(_length(run, row, completed), desired), COMPLETED_BASE, COMPLETED_MOST)
+    retry_at = ended_at(run[0]) + delay
     if now >= retry_at:
-        return Gate(allowed=completed, replaced=before)
+        return Gate(allowed=completed)
     text = f"workers complete within {_minutes(FAST)} minutes: replaced at {clock(retry_at)}"
-    return Gate(0, completed, waiting=text, retry_at=retry_at, idle=True, replaced=before)
+    return Gate(0, completed, waiting=text, retry_at=retry_at, idle=True)
 
 
 def _recent(ended: Sequence[Job], drained: frozenset[int]) -> tuple[Job, ...]:
@@ -227,12 +235,37 @@ def of_former(job: Job, created: datetime | None) -> bool:
     return created is not None and job.phase is Phase.ENDED and ended_at(job) < created
 
 
-def _row(recent: Sequence[Job], run: Sequence[Job], outcome: Outcome, *, missing: int, replaced: int) -> int:
-    """How many ended fast in a row: those that are listed, and before them those that were replaced and are not."""
-    # A cancelled job says nothing, however long it ran.
+def _continued(
+    row: Row | None, recent: Sequence[Job], missing: Mapping[Outcome, int], template: str | None
+) -> Row | None:
+    """The row as of now, less those that are missing; None where the one that ended last has lasted."""
     telling = [job for job in recent if job.outcome is not Outcome.CANCELED]
-    whole = all(job.outcome is outcome and was_fast(job) for job in telling)
-    return max(len(run), missing + (replaced if whole else 0))
+    since = [job for job in telling if row is None or ended_at(job) > row.until]
+    if not since:
+        return row
+    outcome = Outcome.FAILED if since[0].outcome is Outcome.FAILED else Outcome.COMPLETED
+    run = _fast_run(recent, outcome)
+    if not run:
+        return None
+    goes_on = row is not None and row.outcome is outcome and all(_is_of(outcome, job) for job in since)
+    before = row.replaced if row is not None and goes_on else 0
+    return Row(outcome, template, max(before, len(run) - missing[outcome]), ended_at(since[0]))
+
+
+def _is_of(outcome: Outcome, job: Job) -> bool:
+    return job.outcome is outcome and was_fast(job)
+
+
+def _has_lasted(living: Iterable[Job], since: datetime, now: datetime) -> bool:
+    """Whether a worker that lives has proven since then that workers do not all end fast."""
+    starts = (job.started for job in living if job.started is not None)
+    return any(since < started + FAST <= now for started in starts)
+
+
+def _length(run: Sequence[Job], row: Row | None, missing: int) -> int:
+    """How many ended fast one after the other: those that are listed, or those that are remembered and are missing."""
+    known = row is not None and bool(run) and run[0].outcome is row.outcome
+    return max(len(run), missing + row.replaced) if row is not None and known else len(run)
 
 
 def ended_here(ended: Sequence[Job], created: datetime | None, first: int) -> list[Job]:

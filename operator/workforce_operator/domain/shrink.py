@@ -24,8 +24,6 @@ from workforce_operator.domain.words import counted
 
 _flat = chain.from_iterable
 _NEXT = timedelta(microseconds=1)
-_MOST_AHEAD = timedelta(minutes=10)
-"""Clocks that differ by more are wrong."""
 
 
 @value
@@ -211,11 +209,10 @@ def _unnamed(situation: Situation, excess: int) -> Shrunk:
 def _after_known_ends(situation: Situation) -> datetime:
     """The time of a wave that names nobody: now, but after each end that is known, for those are no answers to it.
 
-    The service tells when a job ended by its own clock, which may be ahead of ours; but not by more than a few minutes,
-    and a time that is simply wrong must not have real answers pass for old ones.
+    The service tells when a job ended by its own clock, which may be ahead of ours.
     """
     ends = (job.ended for job in situation.count.ended if job.ended is not None)
-    return max([situation.now, *(end + _NEXT for end in ends if end < situation.now + _MOST_AHEAD)])
+    return max([situation.now, *(end + _NEXT for end in ends)])
 
 
 def _why_nobody_is_told(situation: Situation, number: int) -> str | None:
