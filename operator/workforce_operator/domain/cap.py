@@ -37,7 +37,8 @@ def with_room(
     left = free - sum(late.values())
     room: dict[str, int] = {}
     for name, number in late.items():
-        room[name] = max(0, min(number, hires[name].all, free - sum(room.values())))
+        room[name] = max(0, min(number, hires[name].all, free))
+        free -= room[name]
     for turn in zip(*hires.values(), strict=True):
         for name, wanted in zip(hires, turn, strict=True):
             more = max(0, min(wanted - room[name], left))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from workforce_operator.domain.ledger import Row
-from workforce_operator.domain.replace import Gate, gate, of_former
+from workforce_operator.domain.replace import Gate, ended_here, gate
 from workforce_operator.domain.situation import Situation
 from workforce_operator.domain.value import value
 
@@ -69,7 +69,7 @@ def hire(situation: Situation, deficit: int) -> Hiring:
     growth = min(situation.share - ledger.filled, deficit - len(going_on))
     allowed = gate(
         deficit - len(going_on) - growth,
-        tuple(job for job in count.ended if not of_former(job, situation.desired.created)),
+        ended_here(count.ended, situation.desired.created),
         drained=situation.drained,
         desired=situation.share,
         queue=situation.queue,

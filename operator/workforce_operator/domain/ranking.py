@@ -123,14 +123,14 @@ def take_back_order(jobs: Iterable[Job], waves: Iterable[Wave], reports: Mapping
 
 def by_loss(jobs: Iterable[Job], reports: Mapping[str, LastReport]) -> dict[Loss, list[Job]]:
     """Jobs of the supply in classes of equal loss, the smallest first, each class in the order of the jobs."""
-    never_ran, paused, running = list[Job](), list[Job](), list[Job]()
+    waiting, paused, running = list[Job](), list[Job](), list[Job]()
     is_running, is_paused = Phase.RUNNING, Phase.PAUSED  # An enumeration is slow to ask, and there may be many jobs.
     for job in jobs:
         if job.phase is is_running:
             running.append(job)
         else:
-            (paused if job.phase is is_paused else never_ran).append(job)
-    return {Loss.WAITS: never_ran, Loss.PAUSED: paused, **_by_report(running, reports)}
+            (paused if job.phase is is_paused else waiting).append(job)
+    return {Loss.WAITS: waiting, Loss.PAUSED: paused, **_by_report(running, reports)}
 
 
 def _by_report(running: Iterable[Job], reports: Mapping[str, LastReport]) -> dict[Loss, list[Job]]:

@@ -73,7 +73,7 @@ def _restored(situation: Situation) -> RegionLedger:
     """The ledger of a region whose names in use were not known, or forgotten, and have now all been listed."""
     count, created = situation.count, situation.desired.created
     ended = ended_here(count.ended, created, situation.first_sequence)
-    vacant = max(0, min(situation.share, count.supply + len(ended)) - count.supply)
+    vacant = max(0, min(situation.share - count.supply, len(ended)))
     # Known at once, for the next pass may be unable to read this region, and place them elsewhere.
     failing, idle = why_missing(vacant, ended, drained=situation.drained)
     idle += situation.ledger.idle

@@ -224,7 +224,7 @@ def _fast_run(recent: Sequence[Job], outcome: Outcome) -> list[Job]:
     for job in recent:
         if job.outcome is Outcome.CANCELED:
             continue
-        if job.outcome is not outcome or not was_fast(job):
+        if not _is_of(outcome, job):
             break
         run.append(job)
     return run
@@ -264,11 +264,12 @@ def _has_lasted(living: Iterable[Job], since: datetime, now: datetime) -> bool:
 
 def _length(run: Sequence[Job], row: Row | None, missing: int) -> int:
     """How many ended fast one after the other: those that are listed, or those that are remembered and are missing."""
-    known = row is not None and bool(run) and run[0].outcome is row.outcome
-    return max(len(run), missing + row.replaced) if row is not None and known else len(run)
+    if row is None or row.outcome is not run[0].outcome:
+        return len(run)
+    return max(len(run), missing + row.replaced)
 
 
-def ended_here(ended: Sequence[Job], created: datetime | None, first: int) -> list[Job]:
+def ended_here(ended: Sequence[Job], created: datetime | None, first: int = 0) -> list[Job]:
     """The ended jobs of this object, and of this region since it was last added: its names begin at ``first``.
 
     Where the names are forgotten they alone tell, with those who live, what there was.
